@@ -1,0 +1,3 @@
+module github.com/renat-project/renat
+
+go 1.26
