@@ -28,10 +28,14 @@ type Event struct {
 
 // Flow is what the correlator keeps of a Hubble flow.
 type Flow struct {
-	Src, Dst   *Peer // nil where Hubble knew nothing
-	Flags      TCPFlags
-	Point      Point
-	Reason     Reason
+	Src, Dst *Peer // nil where Hubble knew nothing
+	Flags    TCPFlags
+	Point    Point
+	Reason   Reason
+	// PostNAT marks a flow whose source port is the one after translation
+	// while its source address is the pod's (Hubble's source_xlated is set):
+	// its Tuple is no connection that exists.
+	PostNAT    bool
 	DropReason uint16 // Cilium's drop reason when Point is Dropped, else 0
 }
 
