@@ -2,7 +2,10 @@
 
 package correlator
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Kind says which part of an Event is set.
 type Kind uint8
@@ -217,3 +220,8 @@ func (s LossSource) String() string {
 
 // Kernel reports whether kernel events, not flows, were lost.
 func (s LossSource) Kernel() bool { return s == LossKernelRing || s == LossKernelDecode }
+
+// IPv6 reports whether the map is for IPv6: Cilium's maps say so in their name.
+func (m *Map) IPv6() bool {
+	return strings.Contains(m.Name, "_v6_") || strings.Contains(m.Name, "6_global")
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package correlator
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+// Config sizes a Correlator. The zero value of a field means its default.
+type Config struct {
+	Node    string // Kubernetes node the events come from
+	Cluster string // its cluster
+
+	// Settle is how long after a connection lost its mapping an RST is waited
+	// for; default 3 s.
+	Settle time.Duration
+	// Hold is how long each event waits for earlier ones: any two events that
+	// arrive in the wrong order within it give the same incidents. A replay
+	// can afford the whole Settle; a live agent takes what its sources need,
+	// because an incident is late by it. Default Settle.
+	Hold time.Duration
+	// MaxConnections is how many connections are remembered; default 262,144.
+	MaxConnections int
+	// MaxSuspects is how many connections may wait for a verdict at once;
+	// default 65,536.
+	MaxSuspects int
+	// MaxHeld is how many events may wait at once; default 1,048,576.
+	MaxHeld int
+}
+
+const (
+	defaultSettle         = 3 * time.Second
+	defaultMaxConnections = 1 << 18
+	defaultMaxSuspects    = 1 << 16
+	defaultMaxHeld        = 1 << 20
+
+	// maxTime is the end of the year 2199: later times are not believed.
+	maxTime = 7_258_118_400_000_000_000
+)
+
+// Correlator finds broken connections. It belongs to one goroutine.
+type Correlator struct {
+	cfg       Config
+	emit      func(*incident.Incident)
+	reorder   reorder
+	table     *table
+	suspects  suspects
+	opens     opens
+	losses    ledger
+	maps      maps
+	stats     Stats
+	flowsSeen bool
+	dispatch  func(*Event) // c.process, bound once
+	forget    func(ref)    // c.forgotten, bound once
+}
+
+// Stats counts what a Correlator did since New.
+type Stats struct {
+	Flows, NATChanges, Losses uint64 // events observed, by kind
+	Ignored                   uint64 // of other protocols, or without a believable time
+	Late                      uint64 // older than Hold allows: taken as they came
+	Early                     uint64 // released before their time because MaxHeld was reached
+	Incidents                 uint64 // published
+	Harmless                  uint64 // suspects that turned out well
+	HubbleUnseen              uint64 // connections opened that Hubble did not show
+	ConnectionsForgotten      uint64 // dropped because MaxConnections was reached
+	SuspectsForgotten         uint64 // decided before their time because MaxSuspects was reached
+	Lost                      [lossSources]uint64
+
+	Connections, Suspects, Held int // in the tables now
+}
+
+// New returns a Correlator that hands its incidents to emit, in the order of
+// their verdicts. It fails when a limit or duration is negative, or Settle or
+// Hold exceeds ten minutes.
+func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
+	if cfg.Settle == 0 {
+		cfg.Settle = defaultSettle
+	}
+	if cfg.Hold == 0 {
+		cfg.Hold = cfg.Settle
+	}
+	for what, d := range map[string]time.Duration{"settle": cfg.Settle, "hold": cfg.Hold} {
+		if d < 0 || d > 10*time.Minute {
+			return nil, fmt.Errorf("correlator: %s %v is not between 0 and 10m", what, d)
+		}
+	}
+	for what, n := range map[string]*int{
+		"max connections": &cfg.MaxConnections, "max suspects": &cfg.MaxSuspects, "max held": &cfg.MaxHeld,
+	} {
+		if *n < 0 {
+			return nil, fmt.Errorf("correlator: %s %d is negative", what, *n)
+		}
+	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = defaultMaxConnections
+	}
+	if cfg.MaxSuspects == 0 {
+		cfg.MaxSuspects = defaultMaxSuspects
+	}
+	if cfg.MaxHeld == 0 {
+		cfg.MaxHeld = defaultMaxHeld
+	}
+	c := &Correlator{
+		cfg: cfg, emit: emit,
+		reorder: newReorder(cfg.Hold, cfg.MaxHeld),
+		table:   newTable(cfg.MaxConnections),
+		maps:    maps{},
+	}
+	c.dispatch, c.forget = c.process, c.forgotten
+	return c, nil
+}
+
+// Observe takes one event; it keeps no pointer to ev. The clock moves to the
+// event's time if that is the newest.
+func (c *Correlator) Observe(ev *Event) {
+	if ev.Time <= 0 || ev.Time >= maxTime || !ev.relevant() {
+		c.stats.Ignored++
+		return
+	}
+	switch ev.Kind {
+	case KindFlow:
+		c.stats.Flows++
+	case KindNAT:
+		c.stats.NATChanges++
+	case KindLoss:
+		c.stats.Losses++
+	}
+	c.Advance(ev.Time)
+	if c.reorder.size >= c.cfg.MaxHeld {
+		c.stats.Early += uint64(c.reorder.shrink(c.dispatch))
+	}
+	if !c.reorder.add(ev) {
+		c.stats.Late++
+		c.process(ev)
+	}
+}
+
+// relevant reports whether ev can say something of a masqueraded connection.
+func (ev *Event) relevant() bool {
+	switch ev.Kind {
+	case KindLoss:
+		return true
+	case KindNAT:
+		if ev.NAT.Map == nil {
+			return false
+		}
+		if ev.NAT.Op == Replaced {
+			return true
+		}
+	case KindFlow:
+	default:
+		return false
+	}
+	switch ev.Tuple.Protocol {
+	case TCP, UDP, SCTP:
+		return true
+	}
+	return false
+}
+
+// Advance moves the clock to now (Unix nanoseconds), so that verdicts fall
+// without an event. A time that has passed is ignored.
+func (c *Correlator) Advance(now int64) {
+	if now <= c.reorder.now || now >= maxTime {
+		return
+	}
+	c.reorder.advance(now, c.dispatch)
+	c.pass(now - c.reorder.hold)
+}
+
+// Flush takes all events that wait and decides every suspect: the input ends.
+func (c *Correlator) Flush() {
+	c.reorder.flush(c.dispatch)
+	c.pass(c.reorder.now)
+	for c.suspects.oldest != 0 {
+		c.decide(c.suspects.at(c.suspects.oldest).conn)
+	}
+}
+
+// Stats returns the counters and the tables' sizes.
+func (c *Correlator) Stats() Stats {
+	s := c.stats
+	s.Connections, s.Suspects, s.Held = c.table.live, c.suspects.count, c.reorder.size
+	return s
+}
+
+// pass lets event time reach now.
+func (c *Correlator) pass(now int64) {
+	c.unseen(now)
+	c.expire(now)
+}
+
+// process takes an event in its turn.
+func (c *Correlator) process(ev *Event) {
+	c.pass(ev.Time)
+	switch ev.Kind {
+	case KindFlow:
+		c.onFlow(ev)
+	case KindNAT:
+		c.onNAT(ev)
+	case KindLoss:
+		c.onLoss(ev)
+	}
+}
+
+// connection returns the connection of a pre-NAT tuple, a new one if need be,
+// as the most recently used.
+func (c *Correlator) connection(tuple *Tuple) ref {
+	r := c.table.lookup(tuple)
+	if r == 0 {
+		return c.table.add(tuple, c.forget)
+	}
+	c.table.touch(r)
+	return r
+}
+
+// forgotten is called for a connection that has to make room.
+func (c *Correlator) forgotten(r ref) {
+	c.stats.ConnectionsForgotten++
+	if c.table.at(r).suspect != 0 {
+		c.decide(r)
+	}
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package correlator
+
+// chunkSize is how many connections are allocated at once.
+const chunkSize = 1 << 12
+
+// table holds the connections, at most max of them; when it is full the one
+// that was heard of least recently goes.
+type table struct {
+	chunks  []*[chunkSize]conn // conn number r is chunks[r/chunkSize][r%chunkSize]
+	used    int                // connections ever handed out, without number 0
+	max     int
+	free    ref // a forgotten connection, chained by conn.newer
+	newest  ref
+	oldest  ref
+	byTuple index // by the pre-NAT tuple
+	byReply index // by the IN entry's key: server to SNAT address
+	live    int
+}
+
+func newTable(limit int) *table {
+	t := &table{max: limit, chunks: []*[chunkSize]conn{new([chunkSize]conn)}}
+	t.byTuple = newIndex(limit, func(r ref) Tuple { return t.at(r).tuple })
+	t.byReply = newIndex(limit, func(r ref) Tuple { return t.at(r).replyKey() })
+	return t
+}
+
+func (t *table) at(r ref) *conn { return &t.chunks[r/chunkSize][r%chunkSize] }
+
+// lookup returns the connection with this pre-NAT tuple, or 0.
+func (t *table) lookup(tuple *Tuple) ref {
+	r, _ := t.byTuple.find(tuple)
+	return r
+}
+
+// lookupReply returns the connection whose IN entry has, or last had, this key, or 0.
+func (t *table) lookupReply(key *Tuple) ref {
+	r, _ := t.byReply.find(key)
+	return r
+}
+
+// add makes a connection that is not in the table. forget is called with the
+// oldest one when it has to go.
+func (t *table) add(tuple *Tuple, forget func(ref)) ref {
+	if t.live >= t.max {
+		old := t.oldest
+		forget(old)
+		t.remove(old)
+	}
+	r := t.free
+	if r != 0 {
+		t.free = t.at(r).newer
+	} else {
+		t.used++
+		r = ref(t.used)
+		if int(r/chunkSize) == len(t.chunks) {
+			t.chunks = append(t.chunks, new([chunkSize]conn))
+		}
+	}
+	*t.at(r) = conn{tuple: *tuple}
+	_, place := t.byTuple.find(tuple)
+	t.byTuple.places[place] = r
+	t.pushNewest(r)
+	t.live++
+	return r
+}
+
+func (t *table) remove(r ref) {
+	c := t.at(r)
+	t.byTuple.remove(&c.tuple, r)
+	t.setSNAT(r, Addr{})
+	t.unlink(r)
+	*c = conn{newer: t.free}
+	t.free = r
+	t.live--
+}
+
+// setSNAT notes the connection's translated address; the zero Addr forgets it.
+// Another connection that had the same reply key keeps its address but is no
+// longer found by it: the server's packets reach the new owner.
+func (t *table) setSNAT(r ref, snat Addr) {
+	c := t.at(r)
+	if !c.snat.IsZero() && c.snat != snat {
+		key := c.replyKey()
+		t.byReply.remove(&key, r)
+	}
+	c.snat = snat
+	if !snat.IsZero() {
+		key := c.replyKey()
+		_, place := t.byReply.find(&key)
+		t.byReply.places[place] = r
+	}
+}
+
+// touch makes r the newest.
+func (t *table) touch(r ref) {
+	if t.newest != r {
+		t.unlink(r)
+		t.pushNewest(r)
+	}
+}
+
+func (t *table) pushNewest(r ref) {
+	c := t.at(r)
+	c.older, c.newer = t.newest, 0
+	if t.newest != 0 {
+		t.at(t.newest).newer = r
+	} else {
+		t.oldest = r
+	}
+	t.newest = r
+}
+
+func (t *table) unlink(r ref) {
+	c := t.at(r)
+	if c.newer != 0 {
+		t.at(c.newer).older = c.older
+	} else {
+		t.newest = c.older
+	}
+	if c.older != 0 {
+		t.at(c.older).newer = c.newer
+	} else {
+		t.oldest = c.newer
+	}
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package recording
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The files of a recording, without .gz.
+const (
+	FlowsFile = "flows.jsonl"
+	NATFile   = "nat.jsonl"
+	MetaFile  = "meta.json"
+)
+
+// Meta describes the node that was recorded. Every field may be empty.
+type Meta struct {
+	CiliumVersion string `json:"cilium_version"`
+	Kernel        string `json:"kernel"`
+	NodeName      string `json:"node_name"`
+	ClusterName   string `json:"cluster_name,omitempty"`
+	Aggregation   string `json:"monitor_aggregation"`
+	MapMaxEntries uint32 `json:"nat_map_max_entries"` // of every NAT map
+	PossibleCPUs  int    `json:"possible_cpus"`
+	Clock         Clock  `json:"clock"`
+}
+
+// Clock is one moment on both clocks.
+type Clock struct {
+	KTime uint64    `json:"ktime_ns"` // monotonic clock
+	Wall  time.Time `json:"wall"`
+}
+
+// at converts a monotonic time; ok is false without an anchor.
+func (c Clock) at(ktime uint64) (unixNano int64, ok bool) {
+	if c.Wall.IsZero() || ktime == 0 {
+		return 0, false
+	}
+	return c.Wall.UnixNano() + int64(ktime-c.KTime), true
+}
+
+// Recording is an opened folder.
+type Recording struct {
+	Dir   string
+	Meta  Meta
+	flows string // path, "" if there is none
+	nat   string
+}
+
+// Open looks at the folder. It fails when the folder holds no map operations,
+// without which nothing can be derived, or when meta.json is not what it says.
+func Open(dir string) (*Recording, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("opening recording: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("opening recording: %s is not a folder: name the folder that holds %s", dir, NATFile)
+	}
+	r := &Recording{Dir: dir}
+	var err error
+	if r.flows, err = locate(dir, FlowsFile); err != nil {
+		return nil, err
+	}
+	if r.nat, err = locate(dir, NATFile); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.nat == "" && r.flows == "":
+		return nil, fmt.Errorf("opening recording: %s holds neither %s nor %s (nor .gz of them)", dir, NATFile, FlowsFile)
+	case r.nat == "":
+		return nil, fmt.Errorf("opening recording: %s holds flows but no %s(.gz): without map operations nothing can be said of a connection's ports", dir, NATFile)
+	}
+	return r, r.readMeta()
+}
+
+// locate returns the path of the plain or the compressed file, "" if neither exists.
+func locate(dir, name string) (string, error) {
+	for _, ext := range []string{"", ".gz"} {
+		path := filepath.Join(dir, name+ext)
+		switch _, err := os.Stat(path); {
+		case err == nil:
+			return path, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", fmt.Errorf("opening recording: %w", err)
+		}
+	}
+	return "", nil
+}
+
+func (r *Recording) readMeta() error {
+	path := filepath.Join(r.Dir, MetaFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening recording: %w", err)
+	}
+	if err := json.Unmarshal(b, &r.Meta); err != nil {
+		return fmt.Errorf("opening recording: reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// Flows opens the flows for reading, decompressed. name is the file's path for
+// messages. Without flows it returns nil and no error.
+func (r *Recording) Flows() (flows io.ReadCloser, name string, err error) {
+	if r.flows == "" {
+		return nil, "", nil
+	}
+	f, err := open(r.flows)
+	return f, r.flows, err
+}
+
+// open opens a file and decompresses it when its name ends in .gz.
+func open(path string) (io.ReadCloser, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if filepath.Ext(path) != ".gz" {
+		return f, nil
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return &gzipFile{Reader: z, file: f}, nil
+}
+
+type gzipFile struct {
+	*gzip.Reader
+	file *os.File
+}
+
+// Read says of a file that ends too early that it does.
+func (g *gzipFile) Read(p []byte) (int, error) {
+	n, err := g.Reader.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%s is cut off: %w", g.file.Name(), err)
+	}
+	return n, err
+}
+
+func (g *gzipFile) Close() error {
+	return errors.Join(g.Reader.Close(), g.file.Close())
+}
