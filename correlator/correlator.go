@@ -104,12 +104,8 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	if cfg.MaxHeld == 0 {
 		cfg.MaxHeld = defaultMaxHeld
 	}
-	c := &Correlator{
-		cfg: cfg, emit: emit,
-		reorder: newReorder(cfg.Hold, cfg.MaxHeld),
-		table:   newTable(cfg.MaxConnections),
-		maps:    maps{},
-	}
+	c := &Correlator{cfg: cfg, emit: emit, table: newTable(cfg.MaxConnections), maps: maps{}}
+	c.reorder = newReorder(cfg.Hold, cfg.MaxHeld, c.table.warm)
 	c.dispatch, c.forget = c.process, c.forgotten
 	return c, nil
 }
@@ -169,7 +165,7 @@ func (c *Correlator) Advance(now int64) {
 		return
 	}
 	c.reorder.advance(now, c.dispatch)
-	c.pass(now - c.reorder.hold)
+	c.pass(c.reorder.released())
 }
 
 // Flush takes all events that wait and decides every suspect: the input ends.
@@ -188,10 +184,17 @@ func (c *Correlator) Stats() Stats {
 	return s
 }
 
-// pass lets event time reach now.
+// pass lets event time reach now: what falls due before it is done in its order.
 func (c *Correlator) pass(now int64) {
+	for c.suspects.oldest != 0 {
+		s := c.suspects.at(c.suspects.oldest)
+		if s.deadline >= now {
+			break
+		}
+		c.unseen(s.deadline)
+		c.decide(s.conn)
+	}
 	c.unseen(now)
-	c.expire(now)
 }
 
 // process takes an event in its turn.

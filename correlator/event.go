@@ -225,3 +225,12 @@ func (s LossSource) Kernel() bool { return s == LossKernelRing || s == LossKerne
 func (m *Map) IPv6() bool {
 	return strings.Contains(m.Name, "_v6_") || strings.Contains(m.Name, "6_global")
 }
+
+// podTuple returns the event's tuple as the pod's packets have it. Of IN entries
+// it is only a guess.
+func (ev *Event) podTuple() Tuple {
+	if ev.Kind == KindFlow && ev.Flow.Point == ToEndpoint {
+		return ev.Tuple.Reverse()
+	}
+	return ev.Tuple
+}

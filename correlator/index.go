@@ -27,7 +27,7 @@ func newIndex(n int, key func(ref) Tuple) index {
 
 // home is the place a tuple would have in an empty index. The seed keeps pods,
 // who choose their tuples, from choosing collisions.
-func (x *index) home(t *Tuple) int {
+func (x *index) home(t Tuple) int {
 	h := x.seed
 	for _, w := range [...]uint64{
 		binary.LittleEndian.Uint64(t.Src.IP[:8]), binary.LittleEndian.Uint64(t.Src.IP[8:]),
@@ -44,7 +44,7 @@ func (x *index) home(t *Tuple) int {
 // where put would set it.
 func (x *index) find(t *Tuple) (ref, int) {
 	mask := len(x.places) - 1
-	for i := x.home(t); ; i = (i + 1) & mask {
+	for i := x.home(*t); ; i = (i + 1) & mask {
 		r := x.places[i]
 		if r == 0 || x.key(r) == *t {
 			return r, i
@@ -62,7 +62,7 @@ func (x *index) remove(t *Tuple, r ref) {
 	for i := (gap + 1) & mask; x.places[i] != 0; i = (i + 1) & mask {
 		k := x.key(x.places[i])
 		// A connection may move to the gap unless its home lies behind it.
-		if (i-x.home(&k))&mask >= (i-gap)&mask {
+		if (i-x.home(k))&mask >= (i-gap)&mask {
 			x.places[gap] = x.places[i]
 			gap = i
 		}

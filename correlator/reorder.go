@@ -9,20 +9,26 @@ import (
 	"time"
 )
 
-// slot is the width of a bucket of the reorder buffer: how much later than
-// Config.Hold an event may be released.
-const slot = int64(time.Millisecond)
+// A bucket of the reorder buffer is at least minSlot wide, and there are about
+// maxSlots at most: an event may be released that much later than Config.Hold.
+const (
+	minSlot  = time.Millisecond
+	maxSlots = 4096
+)
 
 // reorder holds events back until no earlier one is expected. It is a ring of
-// buckets, one per slot of event time; buckets keep their capacity, so that a
+// buckets, each for a slot of event time; buckets keep their capacity, so that a
 // steady stream allocates nothing.
 type reorder struct {
 	buckets []bucket
+	slot    int64 // width of a bucket in nanoseconds
 	next    int64 // number (time/slot) of the oldest bucket not released yet
 	now     int64 // newest time seen, in nanoseconds
 	hold    int64
 	size    int
 	max     int
+	// upcoming is told of the events that are released next.
+	upcoming func([]Event)
 }
 
 type bucket struct {
@@ -30,14 +36,15 @@ type bucket struct {
 	sorted bool
 }
 
-func newReorder(hold time.Duration, limit int) reorder {
-	// One bucket for the partial slot at each end of the hold.
-	return reorder{buckets: make([]bucket, int64(hold)/slot+2), hold: int64(hold), max: limit}
+func newReorder(hold time.Duration, limit int, upcoming func([]Event)) reorder {
+	slot := int64(max(minSlot, hold/maxSlots))
+	// One bucket more for the partial slot at each end of the hold.
+	return reorder{buckets: make([]bucket, int64(hold)/slot+2), slot: slot, hold: int64(hold), max: limit, upcoming: upcoming}
 }
 
 // add buffers ev and reports false when its time was released already.
 func (r *reorder) add(ev *Event) bool {
-	n := ev.Time / slot
+	n := ev.Time / r.slot
 	if n < r.next {
 		return false
 	}
@@ -58,13 +65,16 @@ func (r *reorder) advance(now int64, release func(*Event)) {
 		return
 	}
 	r.now = now
-	due := (now - r.hold) / slot // this slot may still get events
+	due := (now - r.hold) / r.slot // this slot may still get events
 	if r.size == 0 {
 		r.next = max(r.next, due)
 		return
 	}
 	r.releaseBefore(due, release)
 }
+
+// released is the time before which every event has been released.
+func (r *reorder) released() int64 { return r.next * r.slot }
 
 // shrink releases the oldest events until the buffer is below its limit and
 // returns how many it released before their time.
@@ -79,7 +89,7 @@ func (r *reorder) shrink(release func(*Event)) (early int) {
 
 // flush releases everything.
 func (r *reorder) flush(release func(*Event)) {
-	r.releaseBefore(r.now/slot+1, release)
+	r.releaseBefore(r.now/r.slot+1, release)
 }
 
 func (r *reorder) releaseBefore(n int64, release func(*Event)) {
@@ -97,6 +107,7 @@ func (r *reorder) releaseBefore(n int64, release func(*Event)) {
 			slices.SortFunc(b.events, func(a, b Event) int { return compareEvents(&a, &b) })
 		}
 		r.size -= len(b.events)
+		r.upcoming(b.events)
 		for i := range b.events {
 			release(&b.events[i])
 		}
@@ -111,21 +122,65 @@ func compareEvents(a, b *Event) int {
 	if a.Time != b.Time {
 		return cmp.Compare(a.Time, b.Time)
 	}
-	if c := cmp.Or(
+	return cmp.Or(
 		cmp.Compare(b.Kind, a.Kind), // kernel before flows: a flow is stamped after its packet
 		cmp.Compare(a.NAT.KTime, b.NAT.KTime),
 		compareOps(a.NAT.Op, b.NAT.Op),
-		cmp.Compare(a.NAT.Dir, b.NAT.Dir),
-		cmp.Compare(a.NAT.Errno, b.NAT.Errno),
-		cmp.Compare(a.Flow.Flags, b.Flow.Flags),
-		cmp.Compare(a.Flow.Point, b.Flow.Point),
-		cmp.Compare(a.Flow.Reason, b.Flow.Reason),
 		compareTuples(&a.Tuple, &b.Tuple),
-		compareAddrs(&a.NAT.To, &b.NAT.To),
-	); c != 0 {
+		compareFlows(&a.Flow, &b.Flow),
+		compareChanges(&a.NAT, &b.NAT),
+		cmp.Compare(a.Loss.From, b.Loss.From),
+		cmp.Compare(a.Loss.Count, b.Loss.Count),
+	)
+}
+
+func compareFlows(a, b *Flow) int {
+	return cmp.Or(
+		cmp.Compare(a.Flags, b.Flags),
+		cmp.Compare(a.Point, b.Point),
+		cmp.Compare(a.Reason, b.Reason),
+		cmp.Compare(a.DropReason, b.DropReason),
+		compareBools(a.PostNAT, b.PostNAT),
+		comparePeers(a.Src, b.Src),
+		comparePeers(a.Dst, b.Dst),
+	)
+}
+
+func compareChanges(a, b *NATChange) int {
+	c := cmp.Or(
+		cmp.Compare(a.Dir, b.Dir),
+		cmp.Compare(a.Errno, b.Errno),
+		compareAddrs(&a.To, &b.To),
+		compareBools(a.Forced, b.Forced),
+	)
+	if c != 0 || a.Caller == b.Caller {
 		return c
 	}
-	return cmp.Compare(a.Loss.Count, b.Loss.Count)
+	if a.Caller == nil || b.Caller == nil {
+		return compareBools(a.Caller != nil, b.Caller != nil)
+	}
+	return cmp.Or(cmp.Compare(a.Caller.Program, b.Caller.Program), cmp.Compare(a.Caller.Comm, b.Caller.Comm))
+}
+
+func comparePeers(a, b *Peer) int {
+	if a == nil || b == nil {
+		return compareBools(a != nil, b != nil)
+	}
+	return cmp.Or(
+		cmp.Compare(a.Identity, b.Identity), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.Workload, b.Workload),
+		slices.Compare(a.Labels, b.Labels), slices.Compare(a.Names, b.Names),
+	)
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // compareOps puts removals before inserts: what comes back was gone before.

@@ -165,6 +165,9 @@ func (s *suspect) blame(cn *conn) {
 func (c *Correlator) confirm(r ref, fct fact) {
 	cn := c.table.at(r)
 	cn.close(fct.at, closedByPeer)
+	if cn.suspect == 0 {
+		return // it failed before
+	}
 	c.suspects.at(cn.suspect).reset = true
 	c.note(r, fct)
 	c.settle(r)
@@ -229,15 +232,4 @@ func (s *suspect) endedWell(cn *conn) bool {
 		return false
 	}
 	return cn.flags&podFIN != 0 && cn.lastServer > s.at || cn.flags&serverFIN != 0 && cn.lastPod > s.at
-}
-
-// expire decides the suspects whose deadline lies before now.
-func (c *Correlator) expire(now int64) {
-	for c.suspects.oldest != 0 {
-		s := c.suspects.at(c.suspects.oldest)
-		if s.deadline >= now {
-			return
-		}
-		c.decide(s.conn)
-	}
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package correlator_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+const testSettle = 300 * time.Millisecond
+
+// TestOrderOfArrivalDecidesNothing feeds random histories of a few connections
+// whose tuples and ports collide often, each in order of time and then in
+// orders in which every event may be late by up to Hold.
+func TestOrderOfArrivalDecidesNothing(t *testing.T) {
+	incidents := 0
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		events := randomHistory(rng, 400)
+		want := verdicts(t, events)
+		incidents += len(want)
+		for range 5 {
+			delayed := slices.Clone(events)
+			delay(rng, delayed, testSettle)
+			if got := verdicts(t, delayed); !slices.Equal(got, want) {
+				t.Fatalf("seed %d: another order gave\n%q\nwant\n%q", seed, got, want)
+			}
+		}
+	}
+	if incidents < 300 {
+		t.Errorf("the histories gave only %d incidents: they test too little", incidents)
+	}
+}
+
+// verdicts returns every incident in full.
+func verdicts(t *testing.T, events []correlator.Event) (all []string) {
+	t.Helper()
+	c := newCorrelator(t, correlator.Config{Settle: testSettle}, func(i *incident.Incident) {
+		b, err := json.Marshal(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, i.ID+string(b))
+	})
+	for i := range events {
+		c.Observe(&events[i])
+	}
+	c.Flush()
+	if s := c.Stats(); s.Late+s.Early != 0 {
+		t.Fatalf("%d events late, %d early", s.Late, s.Early)
+	}
+	return all
+}
+
+func newCorrelator(t testing.TB, cfg correlator.Config, emit func(*incident.Incident)) *correlator.Correlator {
+	t.Helper()
+	c, err := correlator.New(cfg, emit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// delay puts events into an order of arrival in which each is late by less than hold.
+func delay(rng *rand.Rand, events []correlator.Event, hold time.Duration) {
+	type arrival struct {
+		at int64
+		ev correlator.Event
+	}
+	arrivals := make([]arrival, len(events))
+	for i, ev := range events {
+		arrivals[i] = arrival{ev.Time + rng.Int64N(int64(hold)), ev}
+	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+	for i, a := range arrivals {
+		events[i] = a.ev
+	}
+}
+
+// randomHistory returns n events in order of time, often several at the same.
+func randomHistory(rng *rand.Rand, n int) []correlator.Event {
+	m := &correlator.Map{Name: "cilium_snat_v4_external", MaxEntries: 8}
+	ct := &correlator.Map{Name: "cilium_ct4_global", CT: true}
+	callers := []*correlator.Caller{nil, {Program: "tail_handle_snat_fwd_ipv4"}, {Program: correlator.ProgramSyscall, Comm: "cilium-agent"}}
+	events := make([]correlator.Event, n)
+	at := start
+	for i := range events {
+		at += []int64{0, 1, 1e6, 20e6, 300e6}[rng.IntN(5)]
+		pod := addr(10, rng.IntN(2), 40000)
+		server, snat := addr(192, 0, 443), addr(172, 0, uint16(40000+rng.IntN(3)))
+		ev := correlator.Event{Time: at, Kind: correlator.KindFlow, Tuple: correlator.Tuple{Src: pod, Dst: server, Protocol: correlator.TCP}}
+		switch rng.IntN(8) {
+		case 0, 1, 2: // the pod's or the server's packet
+			ev.Flow.Point, ev.Flow.Reason = correlator.ToStack, correlator.ReasonEstablished
+			ev.Flow.Flags = []correlator.TCPFlags{correlator.ACK, correlator.ACK, correlator.SYN, correlator.ACK | correlator.FIN, correlator.RST}[rng.IntN(5)]
+			if rng.IntN(2) == 0 {
+				ev.Tuple, ev.Flow.Point, ev.Flow.Reason = ev.Tuple.Reverse(), correlator.ToEndpoint, correlator.ReasonReply
+			}
+		case 3: // the host's reset
+			ev.Tuple.Src, ev.Flow.Point, ev.Flow.Flags = snat, correlator.ToNetwork, correlator.RST
+		case 4:
+			ev.Kind = correlator.KindNAT
+			ev.NAT = correlator.NATChange{Op: correlator.Insert, Map: ct, KTime: uint64(at)}
+		default:
+			ev.Kind = correlator.KindNAT
+			ev.NAT = correlator.NATChange{
+				Op: correlator.Op(1 + rng.IntN(3)), Map: m, To: snat, KTime: uint64(at),
+				Caller: callers[rng.IntN(3)], Forced: rng.IntN(2) == 0,
+			}
+			if rng.IntN(2) == 0 {
+				ev.NAT.Dir, ev.Tuple = correlator.In, correlator.Tuple{Src: server, Dst: snat, Protocol: correlator.TCP}
+				ev.NAT.To = []correlator.Addr{pod, snat}[rng.IntN(2)]
+				ev.NAT.Errno = []int16{0, 0, 17}[rng.IntN(3)]
+			}
+		}
+		events[i] = ev
+	}
+	return events
+}
+
+func addr(a byte, b int, port uint16) correlator.Addr {
+	return correlator.Addr{IP: [16]byte{10: 0xff, 11: 0xff, 12: a, 15: byte(b)}, Port: port}
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package correlator_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+// start is the time @0 of a scenario.
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano()
+
+// hosts are the names that scenarios use for addresses, for both IP versions.
+var hosts = map[string]map[string]string{
+	"IPv4": {"pod": "10.0.1.10", "pod2": "10.0.1.11", "node": "192.168.50.1", "server": "192.0.2.1"},
+	"IPv6": {"pod": "[fd00::10]", "pod2": "[fd00::11]", "node": "[2001:db8:50::1]", "server": "[2001:db8::1]"},
+}
+
+// TestScenarios runs testdata/*.txtar. The text before the files says what the
+// scenario shows; "events" are the inputs, in the language of parseEvent;
+// "incidents" what must come of them. Each runs for IPv4 and IPv6, in order of
+// time and in other orders of arrival.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for version, names := range hosts {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+version, func(t *testing.T) {
+				s := parseScenario(t, archive, names)
+				for order := range 20 {
+					rng := rand.New(rand.NewPCG(1, uint64(order)))
+					if order > 0 {
+						rng.Shuffle(len(s.events), func(i, j int) { s.events[i], s.events[j] = s.events[j], s.events[i] })
+					}
+					if got := s.run(t); got != s.want {
+						t.Fatalf("order %d gave\n%swant\n%s%s", order, got, s.want, archive.Comment)
+					}
+				}
+			})
+		}
+	}
+}
+
+type scenario struct {
+	events []correlator.Event
+	want   string
+	names  map[string]string
+}
+
+func parseScenario(t *testing.T, archive *txtar.Archive, names map[string]string) *scenario {
+	t.Helper()
+	s := &scenario{names: names}
+	for _, f := range archive.Files {
+		switch f.Name {
+		case "events":
+			maps := newScenarioMaps(names)
+			for line := range lines(f.Data) {
+				ev, err := parseEvent(line, names, maps)
+				if err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+				s.events = append(s.events, ev)
+			}
+		case "incidents":
+			for line := range lines(f.Data) {
+				s.want += strings.Join(strings.Fields(line), " ") + "\n"
+			}
+		default:
+			t.Fatalf("unknown file %q", f.Name)
+		}
+	}
+	return s
+}
+
+// lines yields the lines that are neither empty nor comments.
+func lines(data []byte) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for sc := bufio.NewScanner(strings.NewReader(string(data))); sc.Scan(); {
+			if line := strings.TrimSpace(sc.Text()); line != "" && line[0] != '#' && !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// run returns the incidents of the events in their present order.
+func (s *scenario) run(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	// The hold covers whole scenarios, so that any order of arrival must do.
+	c, err := correlator.New(correlator.Config{Node: "node-a", Hold: 10 * time.Minute}, func(i *incident.Incident) {
+		b.WriteString(s.describe(i) + "\n")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.events {
+		c.Observe(&s.events[i])
+	}
+	c.Flush()
+	return b.String()
+}
+
+// describe writes an incident as scenarios do.
+func (s *scenario) describe(i *incident.Incident) string {
+	cause := string(i.Cause)
+	if i.DeletedBy != "" {
+		cause += "(" + i.DeletedBy + ")"
+	}
+	if i.NAT.Forced {
+		cause += "(forced)"
+	}
+	line := fmt.Sprintf("@%v %s %s %s %s %s -> %s was %s", time.Duration(i.Time.UnixNano()-start),
+		i.Kind, cause, i.Outcome, i.Protocol, i.Source.AddrPort(), i.Destination.AddrPort(), i.NAT.Before)
+	if i.NAT.After != "" {
+		line += " now " + i.NAT.After
+	}
+	if i.Source.Pod != "" {
+		line += " of " + i.Source.Pod
+	}
+	if i.Loss != (incident.Loss{}) {
+		line += fmt.Sprintf(" lost %d/%d/%d", i.Loss.KernelEvents, i.Loss.HubbleFlows, i.Loss.HubbleUnseen)
+	}
+	for name, addr := range s.names {
+		line = strings.ReplaceAll(line, " "+addr+":", " "+name+":")
+	}
+	return line
+}
+
+type scenarioMaps struct{ nat, ct *correlator.Map }
+
+func newScenarioMaps(names map[string]string) scenarioMaps {
+	m := scenarioMaps{
+		nat: &correlator.Map{Name: "cilium_snat_v4_external", MaxEntries: 512},
+		ct:  &correlator.Map{Name: "cilium_ct4_global", CT: true},
+	}
+	if names["pod"][0] == '[' {
+		m.nat.Name, m.ct.Name = "cilium_snat_v6_external", "cilium_ct6_global"
+	}
+	return m
+}
+
+// parseEvent reads one line of a scenario:
+//
+//	@TIME track PROTO SRC -> DST                                    CT entry created
+//	@TIME insert|evict|delete OUT|IN PROTO SRC -> DST [is ADDR] [by PROGRAM [COMM]] [forced] [errno N]
+//	@TIME replaced                                                  the NAT map is a new one
+//	@TIME to-stack|to-endpoint|to-network|dropped REASON FLAGS PROTO SRC -> DST [pod NAME] [post-nat]
+//	@TIME lost SOURCE COUNT
+func parseEvent(line string, names map[string]string, maps scenarioMaps) (ev correlator.Event, err error) {
+	f := strings.Fields(line)
+	d, err := time.ParseDuration(strings.TrimPrefix(f[0], "@"))
+	if err != nil {
+		return ev, err
+	}
+	ev.Time = start + int64(d)
+	switch f[1] {
+	case "track":
+		ev.Kind = correlator.KindNAT
+		ev.NAT = correlator.NATChange{Op: correlator.Insert, Map: maps.ct, KTime: uint64(d) + 1}
+		ev.Tuple, err = parseTuple(f[2:], names)
+		return ev, err
+	case "replaced":
+		ev.Kind = correlator.KindNAT
+		ev.NAT = correlator.NATChange{Op: correlator.Replaced, Map: maps.nat, KTime: uint64(d) + 1}
+		return ev, nil
+	case "lost":
+		return parseLoss(ev, f[2:])
+	case "insert", "evict", "delete":
+		ev.NAT.KTime = uint64(d) + 1
+		ev.NAT.Map = maps.nat
+		return parseNAT(ev, f[1:], names)
+	}
+	return parseFlow(ev, f[1:], names)
+}
+
+func parseNAT(ev correlator.Event, f []string, names map[string]string) (_ correlator.Event, err error) {
+	ev.Kind = correlator.KindNAT
+	ev.NAT.Op = map[string]correlator.Op{"insert": correlator.Insert, "evict": correlator.Evict, "delete": correlator.Delete}[f[0]]
+	if f[1] == "IN" {
+		ev.NAT.Dir = correlator.In
+	}
+	if ev.Tuple, err = parseTuple(f[2:], names); err != nil {
+		return ev, err
+	}
+	for f = f[6:]; len(f) > 0; f = f[1:] {
+		switch f[0] {
+		case "forced":
+			ev.NAT.Forced = true
+		case "is":
+			ev.NAT.To, err = parseAddr(f[1], names)
+			f = f[1:]
+		case "errno":
+			var n int
+			n, err = strconv.Atoi(f[1])
+			ev.NAT.Errno = int16(n)
+			f = f[1:]
+		case "by":
+			ev.NAT.Caller = &correlator.Caller{Program: f[1]}
+			f = f[1:]
+			if len(f) > 1 {
+				ev.NAT.Caller.Comm = f[1]
+				f = f[1:]
+			}
+		default:
+			return ev, fmt.Errorf("unknown word %q", f[0])
+		}
+		if err != nil {
+			return ev, err
+		}
+	}
+	return ev, nil
+}
+
+func parseFlow(ev correlator.Event, f []string, names map[string]string) (_ correlator.Event, err error) {
+	ev.Kind = correlator.KindFlow
+	points := map[string]correlator.Point{
+		"to-stack": correlator.ToStack, "to-endpoint": correlator.ToEndpoint,
+		"to-network": correlator.ToNetwork, "dropped": correlator.Dropped,
+	}
+	reasons := map[string]correlator.Reason{
+		"new": correlator.ReasonNew, "established": correlator.ReasonEstablished,
+		"reply": correlator.ReasonReply, "reopened": correlator.ReasonReopened, "167": 0,
+	}
+	var ok [2]bool
+	ev.Flow.Point, ok[0] = points[f[0]]
+	ev.Flow.Reason, ok[1] = reasons[f[1]]
+	if !ok[0] || !ok[1] {
+		return ev, fmt.Errorf("unknown observation point or reason")
+	}
+	if ev.Flow.Point == correlator.Dropped {
+		ev.Flow.DropReason = 167
+	}
+	for i := range 9 {
+		if flag := correlator.TCPFlags(1 << i); strings.Contains(","+f[2]+",", ","+flag.String()+",") {
+			ev.Flow.Flags |= flag
+		}
+	}
+	if ev.Tuple, err = parseTuple(f[3:], names); err != nil {
+		return ev, err
+	}
+	for f = f[7:]; len(f) > 0; f = f[1:] {
+		switch f[0] {
+		case "post-nat":
+			ev.Flow.PostNAT = true
+		case "pod":
+			ev.Flow.Src = &correlator.Peer{Namespace: "shop", Pod: f[1]}
+			f = f[1:]
+		default:
+			return ev, fmt.Errorf("unknown word %q", f[0])
+		}
+	}
+	return ev, nil
+}
+
+func parseLoss(ev correlator.Event, f []string) (correlator.Event, error) {
+	ev.Kind = correlator.KindLoss
+	n, err := strconv.Atoi(f[1])
+	if err != nil {
+		return ev, err
+	}
+	for from := correlator.LossHubblePerf; from.String() != "unknown"; from++ {
+		if from.String() == f[0] {
+			ev.Loss = correlator.Loss{From: from, Count: uint64(n), First: ev.Time, Last: ev.Time}
+			return ev, nil
+		}
+	}
+	return ev, fmt.Errorf("unknown loss %q", f[0])
+}
+
+// parseTuple reads PROTO SRC -> DST.
+func parseTuple(f []string, names map[string]string) (t correlator.Tuple, err error) {
+	if t.Protocol, err = correlator.ParseProtocol(f[0]); err != nil {
+		return t, err
+	}
+	if t.Src, err = parseAddr(f[1], names); err != nil {
+		return t, err
+	}
+	t.Dst, err = parseAddr(f[3], names)
+	return t, err
+}
+
+// parseAddr reads NAME:PORT.
+func parseAddr(s string, names map[string]string) (correlator.Addr, error) {
+	name, port, _ := strings.Cut(s, ":")
+	return correlator.ParseAddr(names[name] + ":" + port)
+}
