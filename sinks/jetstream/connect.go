@@ -125,19 +125,24 @@ func (c Config) await(ctx context.Context, shown string, up <-chan struct{}, fai
 // or nil.
 func refusal(err error) error {
 	var cert *tls.CertificateVerificationError
-	var remote *net.OpError
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
 		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return fmt.Errorf("%w: check the user and password, token or credentials file", ErrRefused)
 	case errors.As(err, &cert):
 		return fmt.Errorf("%w: check the CA file and the host name in the URL", ErrRefused)
-	case errors.As(err, &remote) && remote.Op == "remote error": // crypto/tls: the server sent an alert
-		return fmt.Errorf("%w: check the client certificate and key", ErrRefused)
+	case errors.Is(err, nats.ErrTLS), isAlert(err):
+		return fmt.Errorf("%w: check the client certificate and key, and the server's log", ErrRefused)
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w: the server offers no TLS: use nats:// and give no TLS files, or turn it on there", ErrRefused)
 	}
 	return nil
+}
+
+// isAlert reports whether the server ended the TLS connection with an alert.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" // crypto/tls, conn.go
 }
 
 // options are those that do not depend on how Connect waits.

@@ -55,7 +55,7 @@ func explain(err error) error {
 	case code == codeMaxBytesRequired:
 		return fmt.Errorf("set a size limit for stream %s: %w", Stream, err)
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, natsjs.ErrAsyncPublishTimeout):
-		return fmt.Errorf("JetStream did not answer in time; see that NATS is up and that this user may use %s and $JS.API: %w", Stream, err)
+		return fmt.Errorf("JetStream did not answer in time: see that NATS is up, has JetStream on, and lets this user use stream %s: %w", Stream, err)
 	}
 	return err
 }

@@ -58,10 +58,10 @@ func startServer(t testing.TB, c embedded.Config) *embedded.Server {
 	return s
 }
 
-// startNATS starts a plain nats-server with any options, JetStream on.
+// startNATS starts a plain nats-server with any options.
 func startNATS(t testing.TB, opts *natsserver.Options) *natsserver.Server {
 	t.Helper()
-	opts.NoSigs, opts.NoLog, opts.JetStream, opts.StoreDir = true, true, true, t.TempDir()
+	opts.NoSigs, opts.NoLog, opts.StoreDir = true, true, t.TempDir()
 	opts.Host, opts.Port = "127.0.0.1", natsserver.RANDOM_PORT
 	s, err := natsserver.NewServer(opts)
 	if err != nil {

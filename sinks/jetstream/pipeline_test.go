@@ -42,6 +42,7 @@ func TestPublishKeepsOrderAndDropsDuplicates(t *testing.T) {
 // The server goes away three times while incidents are being published, and
 // comes back with its store.
 func TestPublishSurvivesRestarts(t *testing.T) {
+	t.Parallel()
 	c := embedded.Config{Dir: t.TempDir(), Listen: freeAddress(t)}
 	s := startServer(t, c)
 	nc := connect(t, jetstream.Config{URL: s.ClientURL()})
@@ -106,6 +107,7 @@ func TestFlushEndsWithContext(t *testing.T) {
 
 // Somebody removes the stream while a publisher runs.
 func TestRemovedStreamIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	nc := embed(t)
 	p := newPublisher(t, nc, jetstream.PublisherConfig{})
 	js, err := natsjs.New(nc)

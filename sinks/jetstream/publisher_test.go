@@ -112,7 +112,7 @@ func TestNamesSurviveAsSubject(t *testing.T) {
 }
 
 func TestOversizeIsPermanent(t *testing.T) {
-	s := startNATS(t, &natsserver.Options{MaxPayload: 4096})
+	s := startNATS(t, &natsserver.Options{JetStream: true, MaxPayload: 4096})
 	nc := connect(t, jetstream.Config{URL: s.ClientURL()})
 	p := newPublisher(t, nc, jetstream.PublisherConfig{})
 	large := sample(0)

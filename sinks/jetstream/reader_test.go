@@ -18,6 +18,7 @@ import (
 )
 
 func TestReadWhatIsStored(t *testing.T) {
+	t.Parallel()
 	nc := embed(t)
 	p := newPublisher(t, nc, jetstream.PublisherConfig{})
 	publish(t, p, 0, 1000)
@@ -170,6 +171,7 @@ func TestYieldsErrorStops(t *testing.T) {
 
 // What is left to read is removed while it is being read.
 func TestReadEndsWhenTheRestIsRemoved(t *testing.T) {
+	t.Parallel()
 	nc := embed(t)
 	publish(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 2000)
 	st := stream(t, nc)

@@ -100,6 +100,8 @@ func (s *scanner) pass(ctx context.Context, from *start, to uint64, each func(na
 		return false, err
 	}
 	defer it.Stop()
+	ctx, cancel := s.untilReconnect(ctx)
+	defer cancel()
 	for want := uint64(1); ; want++ {
 		msg, err := s.next(ctx, it, bounded)
 		if err != nil {
@@ -134,6 +136,23 @@ func (s *scanner) next(ctx context.Context, it natsjs.MessagesContext, bounded b
 		defer cancel()
 	}
 	return it.Next(natsjs.NextContext(ctx))
+}
+
+// untilReconnect returns a context that ends when the connection is made
+// again: the server may have forgotten the consumer, and without this it takes
+// two heartbeats to find out.
+func (s *scanner) untilReconnect(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	status := s.js.Conn().StatusChanged(nats.CONNECTED)
+	go func() {
+		select {
+		case <-status:
+			cancel()
+		case <-ctx.Done():
+		}
+		s.js.Conn().RemoveStatusListener(status)
+	}()
+	return ctx, cancel
 }
 
 func (s *scanner) consumer(ctx context.Context, from *start) (natsjs.Consumer, error) {
