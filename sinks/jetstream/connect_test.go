@@ -19,9 +19,9 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
 
-// refuse connects where it must fail, and returns why and what was logged. With
+// refuse connects where it must fail, and returns what was logged and why. With
 // c.Wait 0 it has to fail long before any wait ends.
-func refuse(t *testing.T, c jetstream.Config) (error, string) {
+func refuse(t *testing.T, c jetstream.Config) (logged string, err error) {
 	t.Helper()
 	var log bytes.Buffer
 	c.Log = zerolog.New(zerolog.SyncWriter(&log))
@@ -37,12 +37,12 @@ func refuse(t *testing.T, c jetstream.Config) (error, string) {
 	if took := time.Since(began); c.Wait == 10*time.Second && took > 5*time.Second {
 		t.Errorf("it took %s to find out: %v", took, err)
 	}
-	return err, log.String()
+	return log.String(), err
 }
 
 func TestUnreachable(t *testing.T) {
 	address := freeAddress(t)
-	err, _ := refuse(t, jetstream.Config{URL: "nats://" + address, Wait: 300 * time.Millisecond})
+	_, err := refuse(t, jetstream.Config{URL: "nats://" + address, Wait: 300 * time.Millisecond})
 	if !errors.Is(err, jetstream.ErrUnreachable) || !strings.Contains(err.Error(), "nats://"+address+" within 300ms") {
 		t.Errorf("Connect = %v", err)
 	}
@@ -105,7 +105,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			if c.refused {
 				wait = 0
 			}
-			err, log := refuse(t, jetstream.Config{URL: c.url, Wait: wait})
+			log, err := refuse(t, jetstream.Config{URL: c.url, Wait: wait})
 			if errors.Is(err, jetstream.ErrRefused) != c.refused {
 				t.Errorf("Connect = %v", err)
 			}
@@ -147,7 +147,7 @@ func TestTLS(t *testing.T) {
 		"server without TLS": {jetstream.Config{URL: plain.ClientURL(), CA: ca.file}, "offers no TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err, _ := refuse(t, c.config)
+			_, err := refuse(t, c.config)
 			if !errors.Is(err, jetstream.ErrRefused) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Connect = %v", err)
 			}

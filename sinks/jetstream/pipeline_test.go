@@ -47,7 +47,7 @@ func TestPublishSurvivesRestarts(t *testing.T) {
 	s := startServer(t, c)
 	nc := connect(t, jetstream.Config{URL: s.ClientURL()})
 	p := newPublisher(t, nc, jetstream.PublisherConfig{MaxPending: 16})
-	const total = 600
+	const total = 400
 	restarted := make(chan struct{})
 	go func() {
 		defer close(restarted)

@@ -21,11 +21,11 @@ func TestReadWhatIsStored(t *testing.T) {
 	t.Parallel()
 	nc := embed(t)
 	p := newPublisher(t, nc, jetstream.PublisherConfig{})
-	publish(t, p, 0, 1000)
+	publish(t, p, 0, 400)
 	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	orphaned := sample(1000)
+	orphaned := sample(400)
 	orphaned.Kind = incident.OrphanedReply
 	if _, err := p.Send(t.Context(), orphaned); err != nil {
 		t.Fatal(err)
@@ -38,20 +38,20 @@ func TestReadWhatIsStored(t *testing.T) {
 		options jetstream.ReadOptions
 		want    []int
 	}{
-		"all":               {jetstream.ReadOptions{}, span(0, 1001)},
-		"last":              {jetstream.ReadOptions{Last: 3}, span(998, 1001)},
-		"last of few":       {jetstream.ReadOptions{Last: 2000}, span(0, 1001)},
-		"last, all":         {jetstream.ReadOptions{Last: 1001}, span(0, 1001)},
-		"kind":              {jetstream.ReadOptions{Kinds: []incident.Kind{incident.OrphanedReply}}, []int{1000}},
-		"both kinds":        {jetstream.ReadOptions{Kinds: []incident.Kind{incident.OrphanedReply, incident.Renat}}, span(0, 1001)},
-		"last of a kind":    {jetstream.ReadOptions{Kinds: []incident.Kind{incident.Renat}, Last: 2}, span(998, 1000)},
+		"all":               {jetstream.ReadOptions{}, span(0, 401)},
+		"last":              {jetstream.ReadOptions{Last: 3}, span(398, 401)},
+		"last of few":       {jetstream.ReadOptions{Last: 2000}, span(0, 401)},
+		"last, all":         {jetstream.ReadOptions{Last: 401}, span(0, 401)},
+		"kind":              {jetstream.ReadOptions{Kinds: []incident.Kind{incident.OrphanedReply}}, []int{400}},
+		"both kinds":        {jetstream.ReadOptions{Kinds: []incident.Kind{incident.OrphanedReply, incident.Renat}}, span(0, 401)},
+		"last of a kind":    {jetstream.ReadOptions{Kinds: []incident.Kind{incident.Renat}, Last: 2}, span(398, 400)},
 		"unknown kind":      {jetstream.ReadOptions{Kinds: []incident.Kind{"other"}}, nil},
-		"last matching":     {jetstream.ReadOptions{Match: even, Last: 2}, []int{998, 1000}},
+		"last matching":     {jetstream.ReadOptions{Match: even, Last: 2}, []int{398, 400}},
 		"last, rare match":  {jetstream.ReadOptions{Match: rare, Last: 2}, []int{1, 2}},
 		"too rare a match":  {jetstream.ReadOptions{Match: rare, Last: 5}, []int{0, 1, 2}},
-		"since an incident": {jetstream.ReadOptions{Since: at(997)}, span(997, 1001)},
-		"since, last":       {jetstream.ReadOptions{Since: at(997), Last: 2}, span(999, 1001)},
-		"since, last, few":  {jetstream.ReadOptions{Since: at(999), Last: 9}, span(999, 1001)},
+		"since an incident": {jetstream.ReadOptions{Since: at(397)}, span(397, 401)},
+		"since, last":       {jetstream.ReadOptions{Since: at(397), Last: 2}, span(399, 401)},
+		"since, last, few":  {jetstream.ReadOptions{Since: at(399), Last: 9}, span(399, 401)},
 		"new only":          {jetstream.ReadOptions{NewOnly: true}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestYieldsErrorStops(t *testing.T) {
 func TestReadEndsWhenTheRestIsRemoved(t *testing.T) {
 	t.Parallel()
 	nc := embed(t)
-	publish(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 2000)
+	publish(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 700)
 	st := stream(t, nc)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -184,7 +184,7 @@ func TestReadEndsWhenTheRestIsRemoved(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || calls == 2000 {
+	if err != nil || calls == 700 {
 		t.Errorf("Read = %v after %d calls", err, calls)
 	}
 }
