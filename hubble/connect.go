@@ -63,6 +63,9 @@ func (c *Client) dial() (*connection, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, c.addr.network, c.addr.target)
 			conn.note(err)
+			if err == nil && c.cfg.TLS == nil {
+				nc = &pacedConn{Conn: nc}
+			}
 			return nc, err
 		}),
 		grpc.WithAuthority(authority),

@@ -31,7 +31,7 @@ func (c *cursor) next() bool {
 	if len(c.rest) == 0 {
 		return false
 	}
-	tag, n := protowire.ConsumeVarint(c.rest)
+	tag, n := consumeVarint(c.rest)
 	if n < 0 || tag>>3 < uint64(protowire.MinValidNumber) || tag>>3 > uint64(protowire.MaxValidNumber) {
 		c.bad = true
 		return false
@@ -39,9 +39,17 @@ func (c *cursor) next() bool {
 	b, m := c.rest[n:], 0
 	switch typ := protowire.Type(tag & 7); typ {
 	case protowire.VarintType:
-		c.val, m = protowire.ConsumeVarint(b)
+		c.val, m = consumeVarint(b)
 	case protowire.BytesType:
-		c.data, m = protowire.ConsumeBytes(b)
+		var size uint64
+		if size, m = consumeVarint(b); m >= 0 {
+			if size > uint64(len(b)-m) {
+				c.bad = true
+				return false
+			}
+			c.data = b[m : m+int(size)]
+			m += int(size)
+		}
 	default:
 		m = protowire.ConsumeFieldValue(protowire.Number(tag>>3), typ, b)
 	}
@@ -51,6 +59,15 @@ func (c *cursor) next() bool {
 	}
 	c.tag, c.rest = tag, b[m:]
 	return true
+}
+
+// consumeVarint is protowire.ConsumeVarint with the common case, one byte,
+// small enough to be inlined.
+func consumeVarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return protowire.ConsumeVarint(b)
 }
 
 // text returns the field's content as a string that is valid as long as the
