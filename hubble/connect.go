@@ -52,12 +52,12 @@ func (c *Client) dial() (*connection, error) {
 		}
 		creds = credentials.NewTLS(cfg)
 	}
-	authority := c.addr.target
+	target := c.addr.target
 	if c.addr.network == "unix" {
-		authority = "localhost"
+		target = "localhost" // a path is no host name to send; the dialer knows it
 	}
 	var err error
-	conn.ClientConn, err = grpc.NewClient("passthrough:///"+c.addr.target,
+	conn.ClientConn, err = grpc.NewClient("passthrough:///"+target,
 		grpc.WithTransportCredentials(notingCreds{creds, conn}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -68,7 +68,6 @@ func (c *Client) dial() (*connection, error) {
 			}
 			return nc, err
 		}),
-		grpc.WithAuthority(authority),
 		grpc.WithUserAgent("renat"),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),

@@ -32,11 +32,15 @@ func (s *Server) ServerStatus(ctx context.Context, _ *observer.ServerStatusReque
 	defer s.mu.Unlock()
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
+	held := s.ring.len()
+	if s.ring.sealed {
+		held-- // the end is no event
+	}
 	uptime := time.Since(s.started)
 	return &observer.ServerStatusResponse{
 		Version:   s.cfg.Version,
 		MaxFlows:  uint64(s.ring.slots - 1),
-		NumFlows:  uint64(s.ring.len()),
+		NumFlows:  uint64(held),
 		SeenFlows: s.ring.flows,
 		UptimeNs:  uint64(uptime),
 		FlowsRate: float64(s.ring.flows) / uptime.Seconds(),
