@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hubbletest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+)
+
+// errSealed says that Feed came after Seal.
+var errSealed = errors.New("feeding a sealed Observer: nothing may follow the end")
+
+// entry is one event in the ring: a flow, a loss, or the end that Seal writes.
+type entry struct {
+	time time.Time
+	flow *flow.Flow
+	lost *flow.LostEvent
+}
+
+// ring holds the latest events. Positions count events from 0; two of them,
+// -1 and -2, lie before the beginning, where the real ring wraps around.
+type ring struct {
+	slots    int64 // capacity and the one that is being written
+	lossless bool
+
+	mu      sync.Mutex // guards what follows
+	entries []entry    // position p is at p modulo slots
+	write   int64      // the next position to be written
+	flows   uint64     // flows written
+	sealed  bool
+	readers map[*reader]struct{} // of a lossless ring
+	changed chan struct{}        // closed when anything above changes and someone waits
+}
+
+func newRing(capacity int, lossless bool) *ring {
+	return &ring{slots: int64(capacity) + 1, lossless: lossless, readers: map[*reader]struct{}{}}
+}
+
+// wait returns a channel that is closed at the next change. r.mu is held.
+func (r *ring) wait() <-chan struct{} {
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
+// signal wakes who waits. r.mu is held.
+func (r *ring) signal() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// put writes an event. A lossless ring that is full waits for its slowest
+// reader, or for its first one.
+func (r *ring) put(ctx context.Context, e entry) error {
+	for {
+		r.mu.Lock()
+		if r.sealed {
+			r.mu.Unlock()
+			return errSealed
+		}
+		if !r.lossless || r.room() {
+			break
+		}
+		wait := r.wait()
+		r.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer r.mu.Unlock()
+	r.append(e)
+	return nil
+}
+
+// seal writes the end, which makes the newest event readable.
+func (r *ring) seal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.sealed {
+		r.append(entry{})
+		r.sealed = true
+	}
+}
+
+// append needs r.mu.
+func (r *ring) append(e entry) {
+	if r.write < r.slots {
+		r.entries = append(r.entries, e)
+	} else {
+		r.entries[r.write%r.slots] = e
+	}
+	if e.flow != nil {
+		r.flows++
+	}
+	r.write++
+	r.signal()
+}
+
+// room reports whether one more event overwrites nothing unread, and leaves
+// room for the end. r.mu is held.
+func (r *ring) room() bool {
+	slowest := int64(-1)
+	for rd := range r.readers {
+		if slowest < 0 || rd.pos < slowest {
+			slowest = rd.pos
+		}
+	}
+	if slowest < 0 {
+		slowest = r.oldest()
+	}
+	return r.write-slowest < r.slots-1
+}
+
+// oldest returns the first position that still can be read. r.mu is held.
+func (r *ring) oldest() int64 { return max(0, r.write-r.slots) }
+
+// len returns how many events the server says it holds. r.mu is held.
+func (r *ring) len() int64 { return min(r.write, r.slots-1) }
+
+// reader reads a ring from a position on.
+type reader struct {
+	ring *ring
+	pos  int64
+}
+
+// close lets a lossless ring overwrite what the reader has not read.
+func (rd *reader) close() {
+	rd.ring.mu.Lock()
+	defer rd.ring.mu.Unlock()
+	delete(rd.ring.readers, rd)
+	rd.ring.signal()
+}
+
+// read copies readable events to out and returns their number. lost is how
+// many events were overwritten before them. Where there is nothing to read it
+// returns a channel to wait on, and end tells that nothing will come.
+func (rd *reader) read(out []entry) (n int, lost int64, wait <-chan struct{}, end bool) {
+	r := rd.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rd.pos < 0 {
+		// The slot that the position wraps around to must have been written.
+		if r.write <= r.slots+rd.pos {
+			return 0, 0, r.wait(), false
+		}
+		rd.pos++
+		return 0, 1, nil, false
+	}
+	if oldest := r.oldest(); rd.pos < oldest {
+		lost, rd.pos = oldest-rd.pos, oldest
+		return 0, lost, nil, false
+	}
+	for ; n < len(out) && rd.pos < r.write-1; n++ {
+		out[n] = r.entries[rd.pos%r.slots]
+		rd.pos++
+	}
+	if n == 0 {
+		return 0, 0, r.wait(), r.sealed || !r.lossless
+	}
+	if r.lossless {
+		r.signal()
+	}
+	return n, 0, nil, false
+}
+
+// span says which part of the ring a request wants.
+type span struct {
+	first, follow bool
+	number        uint64
+	since         time.Time // zero: not given
+}
+
+// open returns a reader that stands where the real server's does. A lossless
+// ring is always read from its oldest event.
+func (r *ring) open(s span, match func(entry) bool) *reader {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rd := &reader{ring: r}
+	switch {
+	case r.lossless:
+		rd.pos = r.oldest()
+		r.readers[rd] = struct{}{}
+	case s.first && s.since.IsZero():
+		rd.pos = r.oldest()
+	case s.follow && s.number == 0 && s.since.IsZero():
+		rd.pos = r.write - 2
+	default:
+		rd.pos = r.rewind(s, match)
+	}
+	return rd
+}
+
+// rewind goes back from the newest readable event. It ends one position too
+// early when it comes to the end of a full ring, as the real one does, so that
+// the reader begins with a lost event. r.mu is held.
+func (r *ring) rewind(s span, match func(entry) bool) int64 {
+	pos, oldest, count := r.write-2, r.oldest(), uint64(0)
+	for range r.len() {
+		if pos < oldest {
+			return pos + 1
+		}
+		e := r.entries[pos%r.slots]
+		if e.flow != nil && match(e) {
+			count++
+			if !s.since.IsZero() && e.time.Before(s.since) {
+				return pos + 1
+			}
+			if s.since.IsZero() && count == s.number {
+				return pos
+			}
+		}
+		pos--
+	}
+	return pos
+}
