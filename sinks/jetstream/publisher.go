@@ -27,7 +27,7 @@ type PublisherConfig struct {
 	// incident that is still in the stream is never stored twice, however old
 	// it is. It is for replays and for backlogs older than the window of
 	// StreamConfig.Duplicates. It reads the headers of all stored incidents of
-	// the subject, and keeps about 100 bytes in memory for each.
+	// the subject, and keeps some 170 bytes in memory for each.
 	SkipStored bool
 }
 

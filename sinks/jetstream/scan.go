@@ -53,10 +53,12 @@ type scanner struct {
 // errAgain asks for a new consumer from the next message on.
 var errAgain = errors.New("consumer lost")
 
-// scan calls each for every message from from to sequence to, through restarts
-// of the server and, if to is forever, a stream that is removed and made anew. It returns the error of each as it is, ctx's when that ends, and what
-// keeps it from getting on: in a scan with an end after some 15 seconds, in an
-// endless one only if the connection was closed.
+// scan calls each for every message from a start to the sequence to, through
+// restarts of the server and, if to is forever, a stream that is removed and
+// made anew. It returns the error of each as it is, ctx's when that ends, and
+// what keeps it from getting on: in a scan with an end ErrNoStream at once and
+// anything else after some 15 seconds, in an endless one only that the
+// connection was closed.
 func (s *scanner) scan(ctx context.Context, from start, to uint64, each func(natsjs.Msg, *natsjs.MsgMetadata) error) error {
 	progress := time.Now()
 	for {
@@ -67,7 +69,7 @@ func (s *scanner) scan(ctx context.Context, from start, to uint64, each func(nat
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, nats.ErrConnectionClosed):
+		case errors.Is(err, nats.ErrConnectionClosed), to != forever && errors.Is(err, ErrNoStream):
 			return err
 		case from != before:
 			progress = time.Now()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -188,6 +189,18 @@ func (s *Server) ClientURL() string {
 		return ""
 	}
 	return s.nats.ClientURL()
+}
+
+// Health returns nil, or what keeps the server from storing. After a failed
+// write, of a full disk for example, nats-server leaves the publishes of that
+// stream unanswered for as long as it runs, also when there is space again:
+// Shutdown and Start bring it back with all it had stored.
+func (s *Server) Health() error {
+	h := s.nats.Healthz(nil)
+	if h.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("the embedded NATS server cannot store; see that its directory has free space, then restart it: %s", h.Error)
 }
 
 // Shutdown stops the server, waits until its store is closed, and frees the
