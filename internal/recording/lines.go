@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // MaxLine is the longest line that is read, in bytes; a longer one is a bad
@@ -18,11 +19,15 @@ const MaxLine = 1 << 20
 type BadLines struct {
 	Max    int                                    // how many are skipped
 	Report func(file string, line int, err error) // may be nil
-	Count  int
+	Count  int                                    // read it when the readers are done
+
+	mu sync.Mutex // two files are read at the same time
 }
 
 // Add counts a bad line and returns an error when it is one too many.
 func (b *BadLines) Add(file string, line int, err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.Count++
 	if b.Report != nil {
 		b.Report(file, line, err)

@@ -55,7 +55,7 @@ func (r *Recording) NAT(bad *BadLines) *NATSource {
 // skipped line is emitted as a loss at the time of the line before it. It
 // fails when the file cannot be read on, or after too many bad lines.
 func (s *NATSource) Run(ctx context.Context, emit func(correlator.Event)) error {
-	f, err := open(s.rec.nat)
+	f, err := s.rec.open(s.rec.nat)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package recording
 
 import (
+	"bufio"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,7 +55,13 @@ type Recording struct {
 	Meta  Meta
 	flows string // path, "" if there is none
 	nat   string
+	size  int64
+	read  atomic.Int64
 }
+
+// Progress returns how many bytes of the files have been read, and how many
+// there are. It may be called from any goroutine.
+func (r *Recording) Progress() (read, size int64) { return r.read.Load(), r.size }
 
 // Open looks at the folder. It fails when the folder holds no map operations,
 // without which nothing can be derived, or when meta.json is not what it says.
@@ -76,6 +84,11 @@ func Open(dir string) (*Recording, error) {
 		return nil, fmt.Errorf("opening recording: %s holds neither %s nor %s (nor .gz of them)", dir, NATFile, FlowsFile)
 	case r.nat == "":
 		return nil, fmt.Errorf("opening recording: %s holds flows but no %s(.gz): without map operations nothing can be said of a connection's ports", dir, NATFile)
+	}
+	for _, path := range []string{r.flows, r.nat} {
+		if info, err := os.Stat(path); err == nil {
+			r.size += info.Size()
+		}
 	}
 	return r, r.readMeta()
 }
@@ -115,25 +128,39 @@ func (r *Recording) Flows() (flows io.ReadCloser, name string, err error) {
 	if r.flows == "" {
 		return nil, "", nil
 	}
-	f, err := open(r.flows)
+	f, err := r.open(r.flows)
 	return f, r.flows, err
 }
 
 // open opens a file and decompresses it when its name ends in .gz.
-func open(path string) (io.ReadCloser, error) {
+func (r *Recording) open(path string) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening recording: %w", err)
 	}
+	counted := &countedFile{File: f, read: &r.read}
 	if filepath.Ext(path) != ".gz" {
-		return f, nil
+		return counted, nil
 	}
-	z, err := gzip.NewReader(f)
+	// A buffer of our own, lest gzip reads byte by byte.
+	z, err := gzip.NewReader(bufio.NewReaderSize(counted, 1<<16))
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, fmt.Errorf("opening recording: %s is no gzip file: %w", path, err)
 	}
 	return &gzipFile{Reader: z, file: f}, nil
+}
+
+// countedFile counts what is read of it.
+type countedFile struct {
+	*os.File
+	read *atomic.Int64
+}
+
+func (c *countedFile) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	c.read.Add(int64(n))
+	return n, err
 }
 
 type gzipFile struct {
@@ -141,11 +168,14 @@ type gzipFile struct {
 	file *os.File
 }
 
-// Read says of a file that ends too early that it does.
+// Read says what is wrong with a file that ends too early or is damaged.
 func (g *gzipFile) Read(p []byte) (int, error) {
 	n, err := g.Reader.Read(p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("%s is cut off: %w", g.file.Name(), err)
+	case err != nil && err != io.EOF:
+		err = fmt.Errorf("%s is damaged: %w", g.file.Name(), err)
 	}
 	return n, err
 }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/render"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+type replayFlags struct {
+	*globals
+	nats     natsFlags
+	output   string
+	badLines int
+	settle   time.Duration
+	conns    int
+	cluster  string
+}
+
+func newReplay(g *globals) *cobra.Command {
+	r := &replayFlags{globals: g}
+	cmd := &cobra.Command{
+		Use:   "replay DIR",
+		Short: "Derive the incidents of a recording",
+		Long: `Derive the incidents of a recording: its flows are served by an Observer over
+gRPC and its map operations read through the interface of the kernel's, so that
+what is found is what an agent would have found. The incidents are published to
+NATS JetStream and printed.
+
+Without --nats-url and --state-dir they are published to a server inside this
+process whose store is removed at the end. A recording may be replayed into the
+same NATS any number of times: each incident is stored once.
+
+The flows may be compressed or not, and so may the map operations: see
+docs/recordings.md for the format.`,
+		Example: `  renat replay recording/
+  renat replay recording/ -o json | jq .data.source.pod
+  renat replay recording/ --nats-url nats://nats.example:4222
+  renat replay recording/ --state-dir store/ && renat observe --state-dir store/`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) },
+	}
+	f := cmd.Flags()
+	r.nats.register(f, "")
+	f.StringVarP(&r.output, "output", "o", string(render.Compact), "output format: compact, json")
+	f.IntVar(&r.badLines, "max-bad-lines", 100, "how many unreadable lines to skip before giving up")
+	f.DurationVar(&r.settle, "settle", 3*time.Second, "how long after a connection lost its mapping an RST is waited for")
+	f.IntVar(&r.conns, "max-connections", 1<<18, "how many connections to remember")
+	f.StringVar(&r.cluster, "cluster-name", "", "cluster to name in the incidents, when the recording does not say")
+	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
+	return cmd
+}
+
+func (r *replayFlags) run(ctx context.Context, dir string) error {
+	format, err := render.ParseFormat(r.output, render.Compact, render.JSON)
+	if err != nil {
+		return usageError{err}
+	}
+	rec, err := recording.Open(dir)
+	if err != nil {
+		return err
+	}
+	store, cleanUp, err := r.store()
+	if err != nil {
+		return err
+	}
+	defer cleanUp()
+	nc, closeNATS, err := r.nats.connect(ctx, store, r.log())
+	if err != nil {
+		return err
+	}
+	defer closeNATS()
+	publisher, err := jetstream.NewPublisher(nc, jetstream.PublisherConfig{SkipStored: true})
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+
+	log := r.log()
+	p := &replay{
+		replayFlags: r, rec: rec, started: time.Now(),
+		bad: &recording.BadLines{Max: r.badLines, Report: func(file string, line int, err error) {
+			log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
+		}},
+		out:       render.New(r.out, format, r.colored(r.out), time.Local),
+		publisher: publisher,
+	}
+	err = p.replay(ctx)
+	if format == render.Compact {
+		p.summarise()
+	}
+	return err
+}
+
+// store returns the folder for an embedded server, "" when --nats-url is given.
+func (r *replayFlags) store() (dir string, cleanUp func(), err error) {
+	if r.nats.URL != "" || r.nats.stateDir != "" {
+		return r.nats.stateDir, func() {}, nil
+	}
+	if dir, err = os.MkdirTemp("", "renat-replay-"); err != nil {
+		return "", nil, fmt.Errorf("making a store for the replay: %w (or name a folder with --state-dir)", err)
+	}
+	return dir, func() { os.RemoveAll(dir) }, nil
+}
+
+// replay is one run of the command.
+type replay struct {
+	*replayFlags
+	rec       *recording.Recording
+	started   time.Time
+	bad       *recording.BadLines
+	out       *render.Writer
+	publisher *jetstream.Publisher
+	tally     tally
+	stats     correlator.Stats
+}
+
+// replay sends the recording's events through the correlator and what comes of
+// them to JetStream and the output.
+func (r *replay) replay(ctx context.Context) error {
+	var unpublished, unwritten error
+	cfg := correlator.Config{
+		Node: r.rec.Meta.NodeName, Cluster: r.cluster, Settle: r.settle, MaxConnections: r.conns,
+	}
+	if r.rec.Meta.ClusterName != "" {
+		cfg.Cluster = r.rec.Meta.ClusterName
+	}
+	c, err := correlator.New(cfg, func(i *incident.Incident) {
+		r.tally.add(i)
+		if unpublished == nil {
+			unpublished = r.publisher.Publish(ctx, i)
+		}
+		if unwritten == nil {
+			unwritten = r.out.Write(i)
+		}
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	stopProgress := r.showProgress()
+	err = merge(ctx, c.Observe, r.rec.NAT(r.bad), &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()})
+	stopProgress()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.Flush()
+	r.stats = c.Stats()
+	return errors.Join(err, unpublished, r.publisher.Flush(ctx), unwritten)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+// tally counts incidents by what they are.
+type tally struct {
+	total, renat, orphaned, reset int
+	causes                        map[incident.Cause]int
+}
+
+func (t *tally) add(i *incident.Incident) {
+	if t.causes == nil {
+		t.causes = map[incident.Cause]int{}
+	}
+	t.total++
+	t.causes[i.Cause]++
+	if i.Kind == incident.Renat {
+		t.renat++
+	} else {
+		t.orphaned++
+	}
+	if i.Outcome == incident.Reset {
+		t.reset++
+	}
+}
+
+// summarise writes what came of a replay to the log's side.
+func (r *replay) summarise() {
+	s, t, c := r.stats, &r.tally, r.publisher.Counts()
+	fmt.Fprintf(r.err, "\n%d broken connections: %d re-NATted, %d orphaned replies; %d seen reset\n", t.total, t.renat, t.orphaned, t.reset)
+	var causes []string
+	for _, cause := range []incident.Cause{incident.LRUEviction, incident.UserspaceDelete, incident.DatapathDelete, incident.UnknownCause} {
+		if n := t.causes[cause]; n > 0 {
+			causes = append(causes, fmt.Sprintf("%d %s", n, cause))
+		}
+	}
+	if len(causes) > 0 {
+		fmt.Fprintf(r.err, "causes: %s\n", strings.Join(causes, ", "))
+	}
+	fmt.Fprintf(r.err, "from %d flows and %d map operations in %v; %d suspects were harmless\n",
+		s.Flows, s.NATChanges, time.Since(r.started).Round(time.Millisecond), s.Harmless)
+	fmt.Fprintf(r.err, "JetStream: %d stored, %d there before, %d failed\n", c.Stored, c.Duplicates, c.Failed)
+	if lost := lossSummary(&s, r.bad.Count); lost != "" {
+		fmt.Fprintf(r.err, "lost: %s\n", lost)
+	}
+}
+
+func lossSummary(s *correlator.Stats, badLines int) string {
+	var parts []string
+	add := func(n uint64, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(uint64(badLines), "unreadable lines")
+	for from, n := range s.Lost {
+		add(n, correlator.LossSource(from).String())
+	}
+	add(s.HubbleUnseen, "connections opened that Hubble did not show")
+	add(s.Late, "events later than the settle time")
+	add(s.Early, "events released early")
+	add(s.ConnectionsForgotten, "connections forgotten (--max-connections)")
+	add(s.SuspectsForgotten, "verdicts before their time")
+	return strings.Join(parts, ", ")
+}
+
+// progressAfter is how long a replay may take before it shows its progress.
+const progressAfter = time.Second
+
+// showProgress draws a bar on the log's side when that is a terminal and the
+// replay is long. The caller calls stop, which removes it.
+func (r *replay) showProgress() (stop func()) {
+	if !isTerminal(r.err) {
+		return func() {}
+	}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-done:
+			return
+		case <-time.After(progressAfter):
+		}
+		_, size := r.rec.Progress()
+		bar := progressbar.NewOptions64(size,
+			progressbar.OptionSetWriter(r.err), progressbar.OptionSetDescription("replaying"),
+			progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
+		for tick := time.NewTicker(100 * time.Millisecond); ; {
+			select {
+			case <-done:
+				tick.Stop()
+				bar.Clear() //nolint:errcheck // cosmetic
+				return
+			case <-tick.C:
+				read, _ := r.rec.Progress()
+				bar.Set64(read) //nolint:errcheck // cosmetic
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-stopped
+	}
+}

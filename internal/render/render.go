@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/fatih/color"
+
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+// Format is an output format.
+type Format string
+
+// The formats.
+const (
+	Compact Format = "compact" // one readable line each
+	Dict    Format = "dict"    // one field a line, with the evidence
+	JSON    Format = "json"    // one CloudEvent a line
+)
+
+// ParseFormat accepts one of the allowed formats.
+func ParseFormat(s string, allowed ...Format) (Format, error) {
+	if slices.Contains(allowed, Format(s)) {
+		return Format(s), nil
+	}
+	names := make([]string, len(allowed))
+	for i, f := range allowed {
+		names[i] = string(f)
+	}
+	return "", fmt.Errorf("output format %q is not one of %s", s, strings.Join(names, ", "))
+}
+
+// timeFormat is that of hubble observe.
+const timeFormat = time.StampMilli
+
+// Writer writes incidents in one format.
+type Writer struct {
+	w       io.Writer
+	format  Format
+	zone    *time.Location
+	written int
+
+	red, yellow, cyan, faint func(string, ...any) string
+}
+
+// New returns a Writer. Times are written in zone.
+func New(w io.Writer, f Format, colored bool, zone *time.Location) *Writer {
+	paint := func(a color.Attribute) func(string, ...any) string {
+		c := color.New(a)
+		if colored {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return c.Sprintf
+	}
+	return &Writer{
+		w: w, format: f, zone: zone,
+		red: paint(color.FgRed), yellow: paint(color.FgYellow), cyan: paint(color.FgCyan), faint: paint(color.Faint),
+	}
+}
+
+// Write writes one incident; the error is the underlying writer's.
+func (w *Writer) Write(i *incident.Incident) error {
+	var out string
+	switch w.format {
+	case JSON:
+		b, err := i.MarshalCloudEvent()
+		if err != nil {
+			return err
+		}
+		out = string(b) + "\n"
+	case Dict:
+		out = w.dict(i)
+	default:
+		out = w.compact(i)
+	}
+	w.written++
+	_, err := io.WriteString(w.w, out)
+	return err
+}
+
+// compact is one line: when, who to whom, what happened to the port, why, and
+// how it ended.
+func (w *Writer) compact(i *incident.Incident) string {
+	what := "re-NATted " + i.NAT.Before + " -> " + i.NAT.After
+	if i.Kind == incident.OrphanedReply {
+		what = "orphaned reply to " + i.NAT.Before
+	}
+	cause := causeWords(i)
+	if removed := i.NAT.RemovedAt; !removed.IsZero() {
+		cause += " " + i.Time.Sub(removed).Round(time.Millisecond).String() + " before"
+	}
+	return fmt.Sprintf("%s: %s -> %s %s %s, %s, %s\n",
+		w.faint("%s", i.Time.In(w.zone).Format(timeFormat)),
+		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), i.Protocol,
+		w.yellow("%s", clean(what)), clean(cause), w.outcome(i.Outcome))
+}
+
+func (w *Writer) outcome(o incident.Outcome) string {
+	if o == incident.Reset {
+		return w.red("%s", o)
+	}
+	return clean(string(o))
+}
+
+// dict is a block of fields.
+func (w *Writer) dict(i *incident.Incident) string {
+	var b strings.Builder
+	if w.written > 0 {
+		b.WriteString("------------\n")
+	}
+	field := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%14s: %s\n", name, value)
+		}
+	}
+	field("TIMESTAMP", i.Time.In(w.zone).Format(time.RFC3339Nano))
+	field("ID", clean(i.ID))
+	field("KIND", w.yellow("%s", clean(string(i.Kind))))
+	field("CAUSE", clean(causeWords(i)))
+	field("OUTCOME", w.outcome(i.Outcome))
+	field("NODE", clean(nodeName(i)))
+	field("PROTOCOL", clean(i.Protocol))
+	field("SOURCE", w.cyan("%s", party(&i.Source)))
+	field("WORKLOAD", clean(i.Source.Workload))
+	field("DESTINATION", w.cyan("%s", party(&i.Destination)))
+	field("NAT BEFORE", i.NAT.Before)
+	field("NAT AFTER", i.NAT.After)
+	if !i.NAT.RemovedAt.IsZero() {
+		field("REMOVED", i.NAT.RemovedAt.In(w.zone).Format(time.RFC3339Nano))
+	}
+	field("PROGRAM", clean(i.NAT.Program))
+	field("MAP", clean(mapWords(i)))
+	field("LOST", lossWords(&i.Loss))
+	for n, e := range i.Evidence {
+		name := ""
+		if n == 0 {
+			name = "EVIDENCE"
+		}
+		sep := ":"
+		if name == "" {
+			sep = " "
+		}
+		fmt.Fprintf(&b, "%14s%s %s %-6s %s\n", name, sep,
+			w.faint("%s", e.Time.In(w.zone).Format("15:04:05.000000")), clean(string(e.From)), clean(e.What))
+	}
+	return b.String()
+}
+
+// party names one side: the pod if it is known, else its address.
+func party(e *incident.Endpoint) string {
+	port := strconv.Itoa(int(e.Port))
+	switch {
+	case e.Pod != "":
+		return clean(e.Namespace + "/" + e.Pod + ":" + port)
+	case len(e.Names) > 0:
+		return clean(e.AddrPort().String() + " (" + e.Names[0] + ")")
+	}
+	return e.AddrPort().String()
+}
+
+func causeWords(i *incident.Incident) string {
+	switch {
+	case i.Cause == incident.UserspaceDelete && i.DeletedBy != "":
+		return "deleted by " + i.DeletedBy
+	case i.Cause == incident.UserspaceDelete:
+		return "deleted from user space"
+	case i.Cause == incident.DatapathDelete:
+		return "deleted by the datapath"
+	case i.Cause == incident.LRUEviction && i.NAT.Forced:
+		return "evicted while in use"
+	case i.Cause == incident.LRUEviction:
+		return "evicted"
+	case i.Cause == incident.UnknownCause:
+		return "lost for an unknown cause"
+	}
+	return string(i.Cause)
+}
+
+func nodeName(i *incident.Incident) string {
+	if i.Cluster == "" {
+		return i.Node
+	}
+	return i.Cluster + "/" + i.Node
+}
+
+func mapWords(i *incident.Incident) string {
+	s := i.NAT.Map
+	if i.Map.MaxEntries > 0 {
+		s += fmt.Sprintf(", %d entries", i.Map.MaxEntries)
+	}
+	return s + fmt.Sprintf(", %.1f evictions/s", i.Map.EvictionsPerSecond)
+}
+
+func lossWords(l *incident.Loss) string {
+	var parts []string
+	for _, p := range []struct {
+		n    uint64
+		what string
+	}{{l.KernelEvents, "kernel events"}, {l.HubbleFlows, "flows"}, {l.HubbleUnseen, "openings unseen"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	if l.Unknown {
+		parts = append(parts, "an unknown number more")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// clean replaces what a terminal would obey.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
