@@ -26,9 +26,10 @@ type globals struct {
 	streams
 	logLevel string
 	color    string
+	started  bool // a command runs: what fails before is wrong usage
 }
 
-func newRoot(s streams) *cobra.Command {
+func newRoot(s streams) (*cobra.Command, *globals) {
 	g := &globals{streams: s}
 	root := &cobra.Command{
 		Use:   "renat",
@@ -47,23 +48,18 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	}
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
 	root.AddCommand(newReplay(g), newObserve(g), newVersion(g))
 	for _, cmd := range root.Commands() {
-		if cmd.Args != nil {
-			check := cmd.Args
-			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usageError{err}
-				}
-				return nil
-			}
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			g.started = true
+			return run(cmd, args)
 		}
 	}
-	return root
+	return root, g
 }
 
 // prepare takes flags from the environment and checks those of every command.
@@ -76,20 +72,20 @@ func (g *globals) prepare(cmd *cobra.Command) error {
 			return
 		}
 		if e := cmd.Flags().Set(f.Name, value); e != nil {
-			err = usageError{fmt.Errorf("environment variable %s: %w", name, e)}
+			err = fmt.Errorf("environment variable %s: %w", name, e)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	if _, err := zerolog.ParseLevel(g.logLevel); err != nil || g.logLevel == "" {
-		return usageError{fmt.Errorf("--log-level %q is not one of debug, info, warn, error", g.logLevel)}
+		return fmt.Errorf("--log-level %q is not one of debug, info, warn, error", g.logLevel)
 	}
 	switch g.color {
 	case "auto", "always", "never":
 		return nil
 	}
-	return usageError{fmt.Errorf("--color %q is not one of auto, always, never", g.color)}
+	return fmt.Errorf("--color %q is not one of auto, always, never", g.color)
 }
 
 // log returns the logger: readable on a terminal, else JSON.
