@@ -75,7 +75,7 @@ func feed(t *testing.T, srv *hubbletest.Server, from, to int) {
 	}
 }
 
-// names returns what came, shortly: a flow's uuid, "lost N" for a loss.
+// name returns what came, shortly: a flow's uuid, "lost N" for a loss.
 func name(resp *observer.GetFlowsResponse) string {
 	if l := resp.GetLostEvents(); l != nil {
 		return fmt.Sprintf("lost %d", l.GetNumEventsLost())
