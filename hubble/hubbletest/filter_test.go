@@ -22,7 +22,7 @@ func sample() *flow.Flow {
 		Source:      &flow.Endpoint{Identity: 1234, Namespace: "shop", PodName: "cart-1"},
 		Destination: &flow.Endpoint{Identity: 2, Namespace: "default", PodName: "db-0"},
 		EventType:   &flow.CiliumEventType{Type: 1, SubType: 191}, IsReply: wrapperspb.Bool(false),
-		Summary: "secret",
+		PolicyLog: []string{"not asked for"},
 	}
 }
 

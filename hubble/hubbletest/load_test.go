@@ -5,7 +5,6 @@ package hubbletest_test
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -72,35 +71,4 @@ func TestLoadStops(t *testing.T) {
 	if n, err := lossless.Load(ctx, strings.NewReader(strings.Repeat(line("1", "")+"\n", 5)), nil); n != 2 || !errors.Is(err, context.Canceled) {
 		t.Errorf("fed %d and %v, want 2 and the context's error", n, err)
 	}
-}
-
-func FuzzLoad(f *testing.F) {
-	b, err := os.ReadFile("../testdata/cilium-1.15.19.jsonl")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for l := range strings.Lines(string(b)) {
-		f.Add([]byte(l))
-	}
-	f.Add([]byte("{}\n\nnull\r\n" + line("1", "")))
-	srv, err := hubbletest.New(hubbletest.Config{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(srv.Stop)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		lines, last := strings.Count(string(b), "\n")+1, 0
-		bad := 0
-		n, err := srv.Load(t.Context(), strings.NewReader(string(b)), func(line int, _ error) bool {
-			if line <= last || line > lines {
-				t.Errorf("bad line %d of %d after bad line %d", line, lines, last)
-			}
-			last = line
-			bad++
-			return true
-		})
-		if err != nil || n+bad > lines {
-			t.Errorf("fed %d and found %d bad of %d lines: %v", n, bad, lines, err)
-		}
-	})
 }
