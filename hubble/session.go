@@ -50,7 +50,7 @@ func (s *session) stream(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost by it
+	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	before := s.received.Load()
