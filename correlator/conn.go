@@ -37,8 +37,7 @@ type conn struct {
 	outOp Op // what removed the OUT entry; 0 while it is there or unknown
 	inOp  Op // the same of the IN entry
 
-	older, newer ref // neighbours by last use
-	suspect      ref // 0 if none
+	suspect ref // 0 if none
 
 	src, dst *Peer // nil if Hubble never named them
 
@@ -63,6 +62,7 @@ const (
 	outForced                           // the OUT entry was evicted although in use
 	inForced                            // the same of the IN entry
 	hostOwned                           // the IN entry is the host's own now
+	used                                // heard of since the table's hand passed
 	broken                              // an incident was published for this epoch
 )
 

@@ -71,8 +71,8 @@ func (c *Correlator) fromServer(ev *Event) {
 		}
 		r = c.connection(&tuple)
 	}
-	c.table.touch(r)
 	cn := c.table.at(r)
+	cn.flags |= used
 	cn.name(ev.Flow.Dst, ev.Flow.Src)
 	fct := fact{at: ev.Time, what: factServerPacket, n: uint16(flags)}
 	switch {
