@@ -78,7 +78,7 @@ func variant(t *testing.T, from string, edit func(name string, lines []string) [
 	return dir
 }
 
-func readLines(t *testing.T, path string) (lines []string) {
+func readLines(t testing.TB, path string) (lines []string) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
