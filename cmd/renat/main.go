@@ -23,6 +23,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A reader that has seen enough ends a command like any other error of its
+	// output, not the process: there may be a store to close.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
 

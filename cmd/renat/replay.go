@@ -114,6 +114,9 @@ func (r *replayFlags) store() (dir string, cleanUp func(), err error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
+// flushWait is how long JetStream may take to confirm the last incidents.
+const flushWait = time.Minute
+
 // replay is one run of the command.
 type replay struct {
 	*replayFlags
@@ -151,10 +154,13 @@ func (r *replay) replay(ctx context.Context) error {
 	stopProgress := r.showProgress()
 	err = merge(ctx, c.Observe, r.rec.NAT(r.bad), &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()})
 	stopProgress()
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if ctx.Err() == nil {
+		c.Flush()
+	} else {
+		err = ctx.Err() // what was printed is still stored
 	}
-	c.Flush()
 	r.stats = c.Stats()
-	return errors.Join(err, unpublished, r.publisher.Flush(ctx), unwritten)
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
+	defer cancel()
+	return errors.Join(err, unpublished, r.publisher.Flush(flushing), unwritten)
 }

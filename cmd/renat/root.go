@@ -40,6 +40,9 @@ port, the peer resets, and the application sees an error that nothing explains.
 
 Every flag can also be set by an environment variable: RENAT_ and the flag's
 name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
+		Example: `  renat replay recording/
+  renat observe --follow --namespace shop
+  renat observe --since 1h -o json`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
