@@ -56,6 +56,7 @@ type connFlags uint16
 const (
 	openedExactly connFlags = 1 << iota // the kernel stamped conn.opened
 	sawOpening                          // Hubble showed the opening packet
+	sawAnswer                           // Hubble showed the SYN-ACK
 	podFIN                              // the pod sent its FIN
 	serverFIN                           // the server sent its FIN
 	closedByPeer                        // conn.closed is the server's RST
@@ -67,7 +68,7 @@ const (
 )
 
 // epochFlags are those that end with an epoch.
-const epochFlags = openedExactly | sawOpening | podFIN | serverFIN | closedByPeer | broken
+const epochFlags = openedExactly | sawOpening | sawAnswer | podFIN | serverFIN | closedByPeer | broken
 
 // replyKey is the key of the IN entry: what the server sends to.
 func (c *conn) replyKey() Tuple {
