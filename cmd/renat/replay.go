@@ -76,12 +76,12 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		return err
 	}
 	defer cleanUp()
-	nc, closeNATS, err := r.nats.connect(ctx, store, r.log())
+	nc, err := r.nats.connect(ctx, store, r.log())
 	if err != nil {
 		return err
 	}
-	defer closeNATS()
-	publisher, err := jetstream.NewPublisher(nc, jetstream.PublisherConfig{SkipStored: true})
+	defer nc.Close()
+	publisher, err := jetstream.NewPublisher(nc.Conn, jetstream.PublisherConfig{SkipStored: true})
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,7 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		}},
 		out:       render.New(r.out, format, r.colored(r.out), time.Local),
 		publisher: publisher,
+		link:      nc,
 	}
 	err = p.replay(ctx)
 	if format == render.Compact {
@@ -125,6 +126,7 @@ type replay struct {
 	bad       *recording.BadLines
 	out       *render.Writer
 	publisher *jetstream.Publisher
+	link      *natsLink
 	tally     tally
 	stats     correlator.Stats
 }
@@ -162,5 +164,5 @@ func (r *replay) replay(ctx context.Context) error {
 	r.stats = c.Stats()
 	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
 	defer cancel()
-	return errors.Join(err, unpublished, r.publisher.Flush(flushing), unwritten)
+	return errors.Join(err, r.link.explain(errors.Join(unpublished, r.publisher.Flush(flushing))), unwritten)
 }
