@@ -91,9 +91,10 @@ type MapStats struct {
 // Stats are a Tracer's counters.
 type Stats struct {
 	Maps []MapStats // watched now, by name
-	// Missed is how often the kernel did not run a program, because it was
-	// running on that CPU already (recursion_misses; 0 before Linux 5.15, for
-	// kprobes before 6.7), or saw no return of a call.
+	// Missed is how often an operation escaped: with fentry, because its program
+	// was running on that CPU already (recursion_misses; 0 before Linux 5.15);
+	// with kprobe, because no return followed a call, or a syscall's keys could
+	// not be read.
 	Missed      uint64
 	Received    uint64 // events read from the ring buffer
 	Undecodable uint64 // of these, not understood
@@ -144,10 +145,14 @@ func (t *Tracer) counters(m *cilium) (Counters, error) {
 	return sum, nil
 }
 
-// missed sums what the programs did not see.
+// missed sums what the programs did not see. The recursion_misses of kprobes
+// say nothing: they count each syscall on any LRU map, too.
 func (t *Tracer) missed() (uint64, error) {
 	var sum uint64
 	for name, p := range t.kernel.collection.Programs {
+		if t.kernel.backend == Kprobe {
+			break
+		}
 		s, err := p.Stats()
 		if err != nil {
 			return 0, fmt.Errorf("reading the misses of program %s: %w", name, err)

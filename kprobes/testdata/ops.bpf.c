@@ -23,7 +23,7 @@ struct op {
 	__u32 reserved;
 };
 
-#define OPS_MAX 4096
+#define OPS_MAX 512
 
 /* User space sets the sizes of key and value. */
 struct {

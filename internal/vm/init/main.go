@@ -64,6 +64,9 @@ func setUp() (*os.File, error) {
 	if err := makeRaw(out); err != nil {
 		return out, err
 	}
+	if err := enterTracepoints(); err != nil {
+		return out, err
+	}
 	modules, err := filepath.Glob("/modules/*.ko")
 	if err != nil {
 		return out, err
@@ -78,6 +81,26 @@ func setUp() (*os.File, error) {
 		}
 	}
 	return out, nil
+}
+
+// enterTracepoints turns the syscall tracepoints on before anything else runs.
+// Later that would rewrite the path of every syscall while the other CPU is on
+// it, and QEMU 7.2's emulation may execute the breakpoint of such a rewrite
+// after its end: the kernel panics. Two users each, as the step from one to
+// two rewrites that path, too.
+func enterTracepoints() error {
+	for _, instance := range []string{"renat1", "renat2"} {
+		dir := filepath.Join("/sys/kernel/tracing/instances", instance)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		for _, event := range []string{"sys_enter_reboot", "sys_exit_reboot"} {
+			if err := os.WriteFile(filepath.Join(dir, "events/syscalls", event, "enable"), []byte("1"), 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // makeRaw stops the terminal from rewriting line ends.
