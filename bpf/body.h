@@ -14,6 +14,9 @@ const volatile bool send_everything = false;
 const volatile __u64 text_start = 0;
 const volatile __u64 text_end = 0;
 
+/* How often a BPF program got a name in kallsyms: user space's copy is stale if it moved. */
+volatile __u64 programs_named;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);

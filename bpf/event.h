@@ -81,7 +81,7 @@ struct counters {
 struct hook_counters {
 	__u64 unpaired;         /* kprobe: a call whose return was never seen */
 	__u64 stash_full;       /* kprobe: no room to remember a call or syscall */
-	__u64 batch_cut;        /* kprobe: keys of a batch that could not be read */
+	__u64 batch_cut;        /* keys of a syscall that could not be read */
 };
 
 #pragma clang diagnostic pop

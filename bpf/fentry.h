@@ -93,6 +93,21 @@ int take_exit(__u64 *ctx) /* map, key, value, flags; int */
 	return 0;
 }
 
+/* It frees whole buckets by itself; the keys are where user space asked for them. */
+SEC("fexit/htab_lru_map_lookup_and_delete_batch")
+int take_batch_exit(__u64 *ctx) /* map, attr, uattr; int */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct attr_batch attr = {};
+	__u32 n = 0;
+
+	if (!find(id) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
+		return 0;
+	if (!bpf_probe_read_user(&n, sizeof(n), &((struct attr_batch *)ctx[2])->count))
+		deleted_batch(id, attr.keys, n);
+	return 0;
+}
+
 /* Every removal that is no eviction passes here: the last sight of its value. */
 SEC("fentry/bpf_lru_push_free")
 int free_enter(__u64 *ctx) /* lru, node */
@@ -102,6 +117,13 @@ int free_enter(__u64 *ctx) /* lru, node */
 
 	if (w)
 		on_free(id, w, (void *)ctx[1]);
+	return 0;
+}
+
+SEC("fexit/bpf_ksym_add")
+int named_exit(__u64 *ctx __attribute__((unused)))
+{
+	count(programs_named);
 	return 0;
 }
 

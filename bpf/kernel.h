@@ -21,7 +21,7 @@ typedef __u32 __be32;
 typedef __u64 __be64;
 typedef __u32 __wsum;
 
-enum {
+enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
@@ -103,7 +103,7 @@ struct pt_regs {
 #define __relocated __attribute__((preserve_access_index))
 
 struct bpf_map {
-	__u32 map_type;
+	enum bpf_map_type map_type;
 	__u32 id;
 } __relocated;
 

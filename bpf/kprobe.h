@@ -31,13 +31,6 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-static __always_inline struct hook_counters *hook_counts(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&hooks, &zero);
-}
-
 /* Read before the return probe of the same function puts its own address there. */
 static __always_inline __u64 return_address(struct pt_regs *ctx)
 {
@@ -242,44 +235,14 @@ int bpf_enter(struct sys_enter *ctx)
 	return 0;
 }
 
-/* A function of its own, so that the verifier walks it once, not per key of a batch. */
-__noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)
-{
-	struct watched *w = find(id);
-	struct caller by = {.is_syscall = true};
-	struct entry entry = {};
-	struct hook_counters *c;
-	long failed;
-
-	if (!w)
-		return 0;
-	if (w->family == 6)
-		failed = bpf_probe_read_user(entry.key, KEY6_SIZE, (void *)user_key);
-	else
-		failed = bpf_probe_read_user(entry.key, KEY4_SIZE, (void *)user_key);
-	if (failed) {
-		c = hook_counts();
-		if (c)
-			count(c->batch_cut);
-		return 0;
-	}
-	on_delete(id, w, &entry, false, error, by);
-	return 0;
-}
-
-#define BATCH_MAX 4096
-
 SEC("tracepoint/syscalls/sys_exit_bpf")
 int bpf_exit(struct sys_exit *ctx)
 {
 	__u64 self = bpf_get_current_pid_tgid();
 	struct command *stored = bpf_map_lookup_elem(&commands, &self);
-	struct hook_counters *c = hook_counts();
 	struct attr_batch batch = {};
 	struct command command;
-	struct watched *w;
 	__u64 key = 0;
-	__u32 step;
 
 	if (!stored)
 		return 0;
@@ -290,15 +253,15 @@ int bpf_exit(struct sys_exit *ctx)
 		deleted_by_syscall(command.id, key, -(int)ctx->ret);
 		return 0;
 	}
-	/* count is now how many were deleted, whatever was returned. */
-	w = find(command.id);
-	if (!w || bpf_probe_read_user(&batch, sizeof(batch), (void *)command.attr))
-		return 0;
-	step = w->family == 6 ? KEY6_SIZE : KEY4_SIZE;
-	for (__u32 i = 0; i < BATCH_MAX && i < batch.count; i++)
-		deleted_by_syscall(command.id, batch.keys + i * step, 0);
-	if (batch.count > BATCH_MAX && c)
-		__sync_fetch_and_add(&c->batch_cut, batch.count - BATCH_MAX);
+	if (!bpf_probe_read_user(&batch, sizeof(batch), (void *)command.attr))
+		deleted_batch(command.id, batch.keys, batch.count);
+	return 0;
+}
+
+SEC("kretprobe/bpf_ksym_add")
+int named_return(struct pt_regs *ctx __attribute__((unused)))
+{
+	count(programs_named);
 	return 0;
 }
 

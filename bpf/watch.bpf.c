@@ -8,6 +8,7 @@
 #include "filter.h"
 #include "entry.h"
 #include "body.h"
+#include "batch.h"
 #include "fentry.h"
 #include "kprobe.h"
 

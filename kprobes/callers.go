@@ -8,36 +8,35 @@ import (
 	"github.com/renat-project/renat/correlator"
 )
 
-// Programs come and go as the agent reloads them, and addresses are used again:
-// what was read of the symbols holds for symbolsMaxAge. An unknown address has
-// them read at once, but not more often than symbolsMinAge.
-const (
-	symbolsMaxAge = 30 * time.Second
-	symbolsMinAge = time.Second
-)
+// symbolsAge is how often the symbols are read while programs come and go and
+// all callers have names.
+const symbolsAge = time.Second
 
 // callers names who called, by return address. It is Run's alone.
+//
+// Addresses are used again as the agent reloads programs, so the kernel side
+// counts the programs that got a name: once that moved, the symbols are read
+// again, at the latest for the next address without a name.
 type callers struct {
+	named    func() (uint64, error) // the kernel side's count
 	programs []program
+	at       uint64 // count when they were read
 	read     time.Time
 	known    map[correlator.Caller]*correlator.Caller
 	err      error // of the last reading
 }
 
 // of returns the caller of an event, nil if it cannot be known.
-func (c *callers) of(e *watchEvent, now time.Time) *correlator.Caller {
+func (c *callers) of(e *watchEvent) *correlator.Caller {
 	if e.Flags&uint8(watchEventFlagEVENT_SYSCALL) != 0 {
 		return c.intern(correlator.Caller{Program: correlator.ProgramSyscall, Comm: cString(e.Comm[:])})
 	}
 	if e.Caller == 0 {
 		return nil
 	}
-	if now.Sub(c.read) > symbolsMaxAge {
-		c.refresh(now)
-	}
 	name := programAt(c.programs, e.Caller)
-	if name == "" && now.Sub(c.read) > symbolsMinAge {
-		c.refresh(now)
+	if name == "" || time.Since(c.read) > symbolsAge {
+		c.refresh()
 		name = programAt(c.programs, e.Caller)
 	}
 	if name == "" {
@@ -46,8 +45,13 @@ func (c *callers) of(e *watchEvent, now time.Time) *correlator.Caller {
 	return c.intern(correlator.Caller{Program: name})
 }
 
-func (c *callers) refresh(now time.Time) {
-	c.read = now
+// refresh reads the symbols if programs were named since.
+func (c *callers) refresh() {
+	var count uint64
+	if count, c.err = c.named(); c.err != nil || (count == c.at && !c.read.IsZero()) {
+		return
+	}
+	c.read, c.at = time.Now(), count
 	c.programs, c.err = readPrograms(kallsymsFile)
 }
 

@@ -46,13 +46,14 @@ func explain(err error) error {
 	return fmt.Errorf("%w (%w)", ErrPrivilege, err)
 }
 
-// arguments are how many arguments each hooked function takes, unchanged since
-// Linux 4.19.
+// arguments are how many arguments each hooked function takes: unchanged since
+// Linux 4.19, and since 5.8 where bpf_ksym_add came.
 var arguments = map[string]int{
 	"htab_lru_map_update_elem": 4,
 	"htab_lru_map_delete_elem": 2,
 	"htab_lru_map_delete_node": 2,
 	"bpf_lru_push_free":        2,
+	"bpf_ksym_add":             1,
 }
 
 // checkKernel compares what the programs rely on with the kernel's types.

@@ -176,7 +176,7 @@ type recorder struct {
 	*Tracer
 	mu     sync.Mutex
 	events []correlator.Event
-	keep   func(correlator.Event) bool
+	hear   func(correlator.Event) // also told, if set
 }
 
 // record starts a tracer and waits until it watches n maps.
@@ -207,18 +207,17 @@ func (r *recorder) emit(e correlator.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
+	if r.hear != nil {
+		r.hear(e)
+	}
 }
 
 // take returns what came and forgets it, once everything sent was received.
 func (r *recorder) take(t *testing.T) []correlator.Event {
 	t.Helper()
 	eventually(t, "all events arrive", func() bool {
-		s := r.stats(t)
-		var sent uint64
-		for _, m := range s.Maps {
-			sent += m.Sent
-		}
-		return s.Received >= sent
+		sent := r.stats(t).Total.Sent
+		return r.stats(t).Received >= sent
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,8 +35,12 @@ func tracepoint(name string) func(*ebpf.Program) (link.Link, error) {
 	return func(p *ebpf.Program) (link.Link, error) { return link.Tracepoint("syscalls", name, p, nil) }
 }
 
-// takeFunction is missing before Linux 5.14, and then there is nothing to hook.
-const takeFunction = "htab_lru_map_lookup_and_delete_elem"
+// takers are what a kernel may lack (lookup-and-delete of one element came with
+// Linux 5.14), and then there is nothing to hook.
+var takers = map[string]hook{
+	"htab_lru_map_lookup_and_delete_elem":  {watchProgTakeExit, tracing},
+	"htab_lru_map_lookup_and_delete_batch": {watchProgTakeBatchExit, tracing},
+}
 
 func fentryHooks() []hook {
 	hooks := []hook{
@@ -44,9 +48,12 @@ func fentryHooks() []hook {
 		{watchProgDeleteExit, tracing},
 		{watchProgEvictExit, tracing},
 		{watchProgUpdateExit, tracing},
+		{watchProgNamedExit, tracing},
 	}
-	if hasFunction(takeFunction) {
-		hooks = append(hooks, hook{watchProgTakeExit, tracing})
+	for function, h := range takers {
+		if hasFunction(function) {
+			hooks = append(hooks, h)
+		}
 	}
 	return hooks
 }
@@ -65,6 +72,7 @@ func kprobeHooks() []hook {
 		{watchProgDeleteEnter, kprobe("htab_lru_map_delete_elem")},
 		{watchProgEvictEnter, kprobe("htab_lru_map_delete_node")},
 		{watchProgUpdateEnter, kprobe("htab_lru_map_update_elem")},
+		{watchProgNamedReturn, kretprobe("bpf_ksym_add")},
 	}
 }
 

@@ -87,8 +87,24 @@ func (t *Tracer) Count(ctx context.Context, id uint32) (uint64, error) {
 		return 0, fmt.Errorf("counting map %s: %w", m.Name, err)
 	}
 	defer fd.Close()
-	keys := make([]byte, countBatch*int(fd.KeySize()))
-	values := make([]byte, countBatch*int(fd.ValueSize()))
+	var total uint64
+	switch {
+	case m.v6:
+		total, err = countEntries[[key6Size]byte, [value6Size]byte](ctx, fd)
+	case m.CT:
+		total, err = countEntries[[key4Size]byte, [valueCTSize]byte](ctx, fd)
+	default:
+		total, err = countEntries[[key4Size]byte, [value4Size]byte](ctx, fd)
+	}
+	if err != nil {
+		return total, fmt.Errorf("counting map %s: %w", m.Name, err)
+	}
+	return total, nil
+}
+
+// countEntries reads a map with keys K and values V; both v6 values are of one size.
+func countEntries[K, V any](ctx context.Context, fd *ebpf.Map) (uint64, error) {
+	keys, values := make([]K, countBatch), make([]V, countBatch)
 	var cursor ebpf.MapBatchCursor
 	var total uint64
 	for ctx.Err() == nil {
@@ -98,7 +114,7 @@ func (t *Tracer) Count(ctx context.Context, id uint32) (uint64, error) {
 			return total, nil
 		}
 		if err != nil {
-			return total, fmt.Errorf("counting map %s: %w", m.Name, err)
+			return total, err
 		}
 	}
 	return total, ctx.Err()

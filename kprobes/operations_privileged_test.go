@@ -5,6 +5,7 @@
 package kprobes
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -103,6 +104,22 @@ var steps = []step{
 		{op: correlator.Delete, entry: first, value: true, syscall: true},
 		{op: correlator.Delete, entry: second, value: true, syscall: true},
 	}},
+	{name: "refill once more", do: byProgram(doUpdate, 0, first), want: []seen{
+		{op: correlator.Insert, entry: first, value: true},
+	}},
+	{name: "syscall takes a batch", do: func(t *testing.T, m *ebpf.Map, _ *user, l layout) {
+		var cursor ebpf.MapBatchCursor
+		var n int
+		var err error
+		if l.v6 {
+			n, err = m.BatchLookupAndDelete(&cursor, make([][key6Size]byte, 16), make([][value6Size]byte, 16), nil)
+		} else {
+			n, err = m.BatchLookupAndDelete(&cursor, make([][key4Size]byte, 16), make([][value4Size]byte, 16), nil)
+		}
+		if n != 1 || !errors.Is(err, ebpf.ErrKeyNotExist) {
+			t.Error(n, err)
+		}
+	}, want: []seen{{op: correlator.Delete, entry: first, syscall: true}}},
 }
 
 // asKeys splits bytes into keys of a type whose size the library can see.
@@ -125,6 +142,7 @@ func TestPrivilegedOperations(t *testing.T) {
 				maps[name] = newMap(t, bpffs, name, l, 1024)
 			}
 			r := record(t, Config{Backend: b, Everything: true, BPFFS: bpffs}, 2)
+			logLengths(t, r.Tracer)
 			for name, l := range natLayouts {
 				m := maps[name]
 				other := newMap(t, "", "another_lru_map", l, 1024)
@@ -180,7 +198,7 @@ func check(t *testing.T, s step, got []correlator.Event, name string, l layout, 
 func checkCounters(t *testing.T, c Counters) {
 	t.Helper()
 	want := Counters{
-		Inserts: 8, FailedEEXIST: 1, DeletesProgram: 2, DeletesSyscall: 4, DeleteENOENT: 2,
+		Inserts: 9, FailedEEXIST: 1, DeletesProgram: 2, DeletesSyscall: 5, DeleteENOENT: 2,
 		Sent: c.Sent, Withheld: 0,
 	}
 	if c != want {

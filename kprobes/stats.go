@@ -90,7 +90,8 @@ type MapStats struct {
 
 // Stats are a Tracer's counters.
 type Stats struct {
-	Maps []MapStats // watched now, by name
+	Maps  []MapStats // watched now, by name
+	Total Counters   // of all maps, those that were replaced included
 	// Missed is how often an operation escaped: with fentry, because its program
 	// was running on that CPU already (recursion_misses; 0 before Linux 5.15);
 	// with kprobe, because no return followed a call, or a syscall's keys could
@@ -112,7 +113,9 @@ func (t *Tracer) Stats() (Stats, error) {
 			return s, err
 		}
 		s.Maps = append(s.Maps, MapStats{Map: m.Map, Counters: c})
+		s.Total.add(c)
 	}
+	s.Total.add(t.past)
 	var err error
 	s.Missed, err = t.missed()
 	return s, err
@@ -126,23 +129,32 @@ func (t *Tracer) counters(m *cilium) (Counters, error) {
 		return sum, fmt.Errorf("reading the counters of map %s: %w", m.Name, err)
 	}
 	for _, c := range perCPU {
-		sum.Inserts += c.Inserts
-		sum.FailedEEXIST += c.InsertEexist
-		sum.FailedENOMEM += c.InsertEnomem
-		sum.FailedEBUSY += c.InsertEbusy
-		sum.FailedOther += c.InsertOther
-		sum.Evictions += c.Evictions
-		sum.Forced += c.Forced
-		sum.DeletesSyscall += c.DeletesSyscall
-		sum.DeletesProgram += c.DeletesProgram
-		sum.DeletesUnknown += c.DeletesUnknown
-		sum.DeleteENOENT += c.DeleteEnoent
-		sum.DeleteOther += c.DeleteOther
-		sum.Withheld += c.Withheld
-		sum.Sent += c.Sent
-		sum.Dropped += c.Dropped
+		sum.add(Counters{
+			Inserts: c.Inserts, FailedEEXIST: c.InsertEexist, FailedENOMEM: c.InsertEnomem, FailedEBUSY: c.InsertEbusy,
+			FailedOther: c.InsertOther, Evictions: c.Evictions, Forced: c.Forced, DeletesSyscall: c.DeletesSyscall,
+			DeletesProgram: c.DeletesProgram, DeletesUnknown: c.DeletesUnknown, DeleteENOENT: c.DeleteEnoent,
+			DeleteOther: c.DeleteOther, Withheld: c.Withheld, Sent: c.Sent, Dropped: c.Dropped,
+		})
 	}
 	return sum, nil
+}
+
+func (c *Counters) add(o Counters) {
+	c.Inserts += o.Inserts
+	c.FailedEEXIST += o.FailedEEXIST
+	c.FailedENOMEM += o.FailedENOMEM
+	c.FailedEBUSY += o.FailedEBUSY
+	c.FailedOther += o.FailedOther
+	c.Evictions += o.Evictions
+	c.Forced += o.Forced
+	c.DeletesSyscall += o.DeletesSyscall
+	c.DeletesProgram += o.DeletesProgram
+	c.DeletesUnknown += o.DeletesUnknown
+	c.DeleteENOENT += o.DeleteENOENT
+	c.DeleteOther += o.DeleteOther
+	c.Withheld += o.Withheld
+	c.Sent += o.Sent
+	c.Dropped += o.Dropped
 }
 
 // missed sums what the programs did not see. The recursion_misses of kprobes
@@ -171,9 +183,8 @@ func (t *Tracer) missed() (uint64, error) {
 
 // lossTotals is what was reported as lost so far.
 type lossTotals struct {
-	at      int64 // Unix time of the last report
-	missed  uint64
-	dropped map[uint32]uint64 // by map id
+	at              int64 // Unix time of the last report
+	missed, dropped uint64
 }
 
 // reportLoss emits what was lost since the last time.
@@ -182,22 +193,17 @@ func (t *Tracer) reportLoss(now int64, emit func(correlator.Event)) error {
 	if err != nil {
 		return err
 	}
-	first := t.lost.at
-	if first == 0 {
-		first = now
-		t.lost.dropped = map[uint32]uint64{}
+	last := t.lost
+	if last.at == 0 {
+		last.at = now
 	}
-	var dropped uint64
-	for _, m := range stats.Maps {
-		dropped += m.Dropped - t.lost.dropped[m.Map.ID]
-		t.lost.dropped[m.Map.ID] = m.Dropped
-	}
-	missed := stats.Missed - t.lost.missed
-	t.lost.missed, t.lost.at = stats.Missed, now
-	for from, n := range map[correlator.LossSource]uint64{correlator.LossKernelRing: dropped, correlator.LossKernelMissed: missed} {
-		if n > 0 {
-			emit(correlator.Event{Time: now, Kind: correlator.KindLoss,
-				Loss: correlator.Loss{From: from, Count: n, First: first, Last: now}})
+	t.lost = lossTotals{at: now, missed: stats.Missed, dropped: stats.Total.Dropped}
+	for _, l := range []correlator.Loss{
+		{From: correlator.LossKernelRing, Count: stats.Total.Dropped - last.dropped, First: last.at, Last: now},
+		{From: correlator.LossKernelMissed, Count: stats.Missed - last.missed, First: last.at, Last: now},
+	} {
+		if l.Count > 0 {
+			emit(correlator.Event{Time: now, Kind: correlator.KindLoss, Loss: l})
 		}
 	}
 	return nil

@@ -45,6 +45,7 @@ type Tracer struct {
 	watching map[uint32]*cilium
 	retired  map[uint32]*cilium // watched before; events of theirs may still come
 	free     []uint32           // slots of the counters
+	past     Counters           // of retired maps
 	findErr  error              // of the last look for maps
 	unnamed  error              // why callers have no names
 }
@@ -71,6 +72,9 @@ func New(c Config) (*Tracer, error) {
 		return nil, errors.Join(fmt.Errorf("opening the ring buffer: %w", err), t.kernel.close())
 	}
 	t.occupancy = newOccupancy()
+	t.callers.named = func() (n uint64, err error) {
+		return n, t.kernel.collection.Variables[watchVarProgramsNamed].Get(&n)
+	}
 	for slot := range t.kernel.collection.Maps[watchMapCounts].MaxEntries() {
 		t.free = append(t.free, slot)
 	}
@@ -95,17 +99,10 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 	var offset int64
 	var record ringbuf.Record
 	var event watchEvent
-	look := time.Time{}
-	drained := true
+	var look time.Time
+	waited := true
 	for ctx.Err() == nil {
-		now := time.Now()
-		if drained {
-			var err error
-			if offset, err = clockOffset(); err != nil {
-				return err
-			}
-		}
-		if !now.Before(look) {
+		if now := time.Now(); !now.Before(look) {
 			look = now.Add(lookEvery)
 			if err := t.look(now.UnixNano(), emit); err != nil {
 				return err
@@ -114,14 +111,20 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 		}
 		err := t.ring.ReadInto(&record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			drained = true
+			waited = true
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("reading the ring buffer: %w", err)
 		}
-		t.deliver(&record, &event, offset, now, emit)
-		if drained = record.Remaining == 0; drained {
+		if waited {
+			// The clock may have been set while there was nothing to read.
+			if offset, err = clockOffset(); err != nil {
+				return err
+			}
+		}
+		t.deliver(&record, &event, offset, emit)
+		if waited = record.Remaining == 0; waited {
 			t.wakeups.Add(1)
 			time.Sleep(pause)
 		}
@@ -130,8 +133,8 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 }
 
 // deliver decodes one event and emits it.
-func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, now time.Time, emit func(correlator.Event)) {
-	t.received.Add(1)
+func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit func(correlator.Event)) {
+	defer t.received.Add(1)
 	err := parse(r.RawSample, e)
 	var m *cilium
 	if err == nil {
@@ -141,13 +144,13 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, now tim
 	}
 	if err != nil {
 		t.undecodable.Add(1)
-		at := now.UnixNano()
+		at := time.Now().UnixNano()
 		emit(correlator.Event{Time: at, Kind: correlator.KindLoss,
 			Loss: correlator.Loss{From: correlator.LossKernelDecode, Count: 1, First: at, Last: at}})
 		return
 	}
 	ev := change(e, m, offset)
-	ev.NAT.Caller = t.callers.of(e, now)
+	ev.NAT.Caller = t.callers.of(e)
 	emit(ev)
 }
 
@@ -210,6 +213,11 @@ func (t *Tracer) watch(m *cilium) (replaced bool, err error) {
 		if err := t.kernel.collection.Maps[watchMapWatching].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return true, fmt.Errorf("leaving map %s: %w", old.Name, err)
 		}
+		counted, err := t.counters(old)
+		if err != nil {
+			return true, err
+		}
+		t.past.add(counted)
 		delete(t.watching, id)
 		t.retired[id] = old
 		t.free = append(t.free, old.slot)

@@ -137,6 +137,9 @@ const (
 	watchProgEvictReturn   = "evict_return"
 	watchProgFreeEnter     = "free_enter"
 	watchProgFreeProbe     = "free_probe"
+	watchProgNamedExit     = "named_exit"
+	watchProgNamedReturn   = "named_return"
+	watchProgTakeBatchExit = "take_batch_exit"
 	watchProgTakeExit      = "take_exit"
 	watchProgUpdateEnter   = "update_enter"
 	watchProgUpdateExit    = "update_exit"
@@ -147,6 +150,7 @@ const (
 	watchVarEventType      = "event_type"
 	watchVarFilterMask     = "filter_mask"
 	watchVarFilterShift    = "filter_shift"
+	watchVarProgramsNamed  = "programs_named"
 	watchVarSendEverything = "send_everything"
 	watchVarTextEnd        = "text_end"
 	watchVarTextStart      = "text_start"
@@ -195,20 +199,23 @@ type watchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type watchProgramSpecs struct {
-	BpfEnter     *ebpf.ProgramSpec `ebpf:"bpf_enter"`
-	BpfExit      *ebpf.ProgramSpec `ebpf:"bpf_exit"`
-	DeleteEnter  *ebpf.ProgramSpec `ebpf:"delete_enter"`
-	DeleteExit   *ebpf.ProgramSpec `ebpf:"delete_exit"`
-	DeleteReturn *ebpf.ProgramSpec `ebpf:"delete_return"`
-	EvictEnter   *ebpf.ProgramSpec `ebpf:"evict_enter"`
-	EvictExit    *ebpf.ProgramSpec `ebpf:"evict_exit"`
-	EvictReturn  *ebpf.ProgramSpec `ebpf:"evict_return"`
-	FreeEnter    *ebpf.ProgramSpec `ebpf:"free_enter"`
-	FreeProbe    *ebpf.ProgramSpec `ebpf:"free_probe"`
-	TakeExit     *ebpf.ProgramSpec `ebpf:"take_exit"`
-	UpdateEnter  *ebpf.ProgramSpec `ebpf:"update_enter"`
-	UpdateExit   *ebpf.ProgramSpec `ebpf:"update_exit"`
-	UpdateReturn *ebpf.ProgramSpec `ebpf:"update_return"`
+	BpfEnter      *ebpf.ProgramSpec `ebpf:"bpf_enter"`
+	BpfExit       *ebpf.ProgramSpec `ebpf:"bpf_exit"`
+	DeleteEnter   *ebpf.ProgramSpec `ebpf:"delete_enter"`
+	DeleteExit    *ebpf.ProgramSpec `ebpf:"delete_exit"`
+	DeleteReturn  *ebpf.ProgramSpec `ebpf:"delete_return"`
+	EvictEnter    *ebpf.ProgramSpec `ebpf:"evict_enter"`
+	EvictExit     *ebpf.ProgramSpec `ebpf:"evict_exit"`
+	EvictReturn   *ebpf.ProgramSpec `ebpf:"evict_return"`
+	FreeEnter     *ebpf.ProgramSpec `ebpf:"free_enter"`
+	FreeProbe     *ebpf.ProgramSpec `ebpf:"free_probe"`
+	NamedExit     *ebpf.ProgramSpec `ebpf:"named_exit"`
+	NamedReturn   *ebpf.ProgramSpec `ebpf:"named_return"`
+	TakeBatchExit *ebpf.ProgramSpec `ebpf:"take_batch_exit"`
+	TakeExit      *ebpf.ProgramSpec `ebpf:"take_exit"`
+	UpdateEnter   *ebpf.ProgramSpec `ebpf:"update_enter"`
+	UpdateExit    *ebpf.ProgramSpec `ebpf:"update_exit"`
+	UpdateReturn  *ebpf.ProgramSpec `ebpf:"update_return"`
 }
 
 // watchMapSpecs contains maps before they are loaded into the kernel.
@@ -235,6 +242,7 @@ type watchVariableSpecs struct {
 	EventType      *ebpf.VariableSpec `ebpf:"event_type"`
 	FilterMask     *ebpf.VariableSpec `ebpf:"filter_mask"`
 	FilterShift    *ebpf.VariableSpec `ebpf:"filter_shift"`
+	ProgramsNamed  *ebpf.VariableSpec `ebpf:"programs_named"`
 	SendEverything *ebpf.VariableSpec `ebpf:"send_everything"`
 	TextEnd        *ebpf.VariableSpec `ebpf:"text_end"`
 	TextStart      *ebpf.VariableSpec `ebpf:"text_start"`
@@ -294,6 +302,7 @@ type watchVariables struct {
 	EventType      *ebpf.Variable `ebpf:"event_type"`
 	FilterMask     *ebpf.Variable `ebpf:"filter_mask"`
 	FilterShift    *ebpf.Variable `ebpf:"filter_shift"`
+	ProgramsNamed  *ebpf.Variable `ebpf:"programs_named"`
 	SendEverything *ebpf.Variable `ebpf:"send_everything"`
 	TextEnd        *ebpf.Variable `ebpf:"text_end"`
 	TextStart      *ebpf.Variable `ebpf:"text_start"`
@@ -304,20 +313,23 @@ type watchVariables struct {
 //
 // It can be passed to loadWatchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type watchPrograms struct {
-	BpfEnter     *ebpf.Program `ebpf:"bpf_enter"`
-	BpfExit      *ebpf.Program `ebpf:"bpf_exit"`
-	DeleteEnter  *ebpf.Program `ebpf:"delete_enter"`
-	DeleteExit   *ebpf.Program `ebpf:"delete_exit"`
-	DeleteReturn *ebpf.Program `ebpf:"delete_return"`
-	EvictEnter   *ebpf.Program `ebpf:"evict_enter"`
-	EvictExit    *ebpf.Program `ebpf:"evict_exit"`
-	EvictReturn  *ebpf.Program `ebpf:"evict_return"`
-	FreeEnter    *ebpf.Program `ebpf:"free_enter"`
-	FreeProbe    *ebpf.Program `ebpf:"free_probe"`
-	TakeExit     *ebpf.Program `ebpf:"take_exit"`
-	UpdateEnter  *ebpf.Program `ebpf:"update_enter"`
-	UpdateExit   *ebpf.Program `ebpf:"update_exit"`
-	UpdateReturn *ebpf.Program `ebpf:"update_return"`
+	BpfEnter      *ebpf.Program `ebpf:"bpf_enter"`
+	BpfExit       *ebpf.Program `ebpf:"bpf_exit"`
+	DeleteEnter   *ebpf.Program `ebpf:"delete_enter"`
+	DeleteExit    *ebpf.Program `ebpf:"delete_exit"`
+	DeleteReturn  *ebpf.Program `ebpf:"delete_return"`
+	EvictEnter    *ebpf.Program `ebpf:"evict_enter"`
+	EvictExit     *ebpf.Program `ebpf:"evict_exit"`
+	EvictReturn   *ebpf.Program `ebpf:"evict_return"`
+	FreeEnter     *ebpf.Program `ebpf:"free_enter"`
+	FreeProbe     *ebpf.Program `ebpf:"free_probe"`
+	NamedExit     *ebpf.Program `ebpf:"named_exit"`
+	NamedReturn   *ebpf.Program `ebpf:"named_return"`
+	TakeBatchExit *ebpf.Program `ebpf:"take_batch_exit"`
+	TakeExit      *ebpf.Program `ebpf:"take_exit"`
+	UpdateEnter   *ebpf.Program `ebpf:"update_enter"`
+	UpdateExit    *ebpf.Program `ebpf:"update_exit"`
+	UpdateReturn  *ebpf.Program `ebpf:"update_return"`
 }
 
 func (p *watchPrograms) Close() error {
@@ -332,6 +344,9 @@ func (p *watchPrograms) Close() error {
 		p.EvictReturn,
 		p.FreeEnter,
 		p.FreeProbe,
+		p.NamedExit,
+		p.NamedReturn,
+		p.TakeBatchExit,
 		p.TakeExit,
 		p.UpdateEnter,
 		p.UpdateExit,

@@ -83,11 +83,12 @@ func setUp() (*os.File, error) {
 	return out, nil
 }
 
-// enterTracepoints turns the syscall tracepoints on before anything else runs.
-// Later that would rewrite the path of every syscall while the other CPU is on
-// it, and QEMU 7.2's emulation may execute the breakpoint of such a rewrite
-// after its end: the kernel panics. Two users each, as the step from one to
-// two rewrites that path, too.
+// enterTracepoints turns the syscall tracepoints on while the machine still has
+// one CPU (it boots with maxcpus=1), then starts the other. Later it would
+// rewrite the path of every syscall while the other CPU is on it, and QEMU
+// 7.2's emulation may execute the breakpoint of such a rewrite after its end:
+// the kernel panics. Two users each, as the step from one to two rewrites that
+// path, too.
 func enterTracepoints() error {
 	for _, instance := range []string{"renat1", "renat2"} {
 		dir := filepath.Join("/sys/kernel/tracing/instances", instance)
@@ -100,7 +101,7 @@ func enterTracepoints() error {
 			}
 		}
 	}
-	return nil
+	return os.WriteFile("/sys/devices/system/cpu/cpu1/online", []byte("1"), 0)
 }
 
 // makeRaw stops the terminal from rewriting line ends.
