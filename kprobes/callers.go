@@ -18,6 +18,7 @@ const symbolsAge = time.Second
 // counts the programs that got a name: once that moved, the symbols are read
 // again, at the latest for the next address without a name.
 type callers struct {
+	file     string                 // kallsymsFile
 	named    func() (uint64, error) // the kernel side's count
 	programs []program
 	at       uint64 // count when they were read
@@ -52,7 +53,7 @@ func (c *callers) refresh() {
 		return
 	}
 	c.read, c.at = time.Now(), count
-	c.programs, c.err = readPrograms(kallsymsFile)
+	c.programs, c.err = readPrograms(c.file)
 }
 
 // intern returns one pointer for equal callers.

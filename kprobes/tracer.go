@@ -72,6 +72,7 @@ func New(c Config) (*Tracer, error) {
 		return nil, errors.Join(fmt.Errorf("opening the ring buffer: %w", err), t.kernel.close())
 	}
 	t.occupancy = newOccupancy()
+	t.callers.file = kallsymsFile
 	t.callers.named = func() (n uint64, err error) {
 		return n, t.kernel.collection.Variables[watchVarProgramsNamed].Get(&n)
 	}

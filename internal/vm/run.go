@@ -86,7 +86,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 func (c Config) boot(ctx context.Context, initrd, console string) (int, error) {
 	cmd := exec.CommandContext(ctx, qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
 		"-m", strconv.Itoa(c.Memory), "-kernel", c.Kernel.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 "+c.Append,
+		"-append", "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 no_timer_check "+c.Append,
 		"-no-reboot", "-nodefaults", "-display", "none", "-monitor", "none",
 		"-serial", "file:"+console, "-serial", "stdio")
 	cmd.WaitDelay = 5 * time.Second
