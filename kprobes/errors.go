@@ -15,7 +15,7 @@ import (
 
 // Why New cannot watch on this machine; for errors.Is.
 var (
-	ErrPrivilege = errors.New("not allowed to load and attach BPF programs: run as root, or give the process the capabilities BPF and PERFMON (on Linux before 5.11 SYS_RESOURCE, too)")
+	ErrPrivilege = errors.New("not allowed to load and attach BPF programs: run as root, or give the process the capabilities BPF and PERFMON (on Linux before 5.11 SYS_RESOURCE, too; for kprobes on Debian's kernels SYS_ADMIN)")
 	ErrNoBTF     = errors.New("this kernel carries no type information (/sys/kernel/btf/vmlinux): use one built with CONFIG_DEBUG_INFO_BTF, as all current distributions' are")
 	ErrLockdown  = errors.New("kernel lockdown in confidentiality mode forbids BPF programs to read kernel memory: boot with lockdown=integrity or without it")
 	ErrTooOld    = errors.New("this kernel is too old: renat needs Linux 5.10 or newer")
