@@ -7,6 +7,8 @@ TOOLS    = .cache/bin
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
+GENERATED = correlator/incident/*.json '*_bpfel*.go' '*_bpfel*.o'
+
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
 .PHONY: build demo test lint generate bench cpu fuzz clean
@@ -25,21 +27,22 @@ demo: build ## Replay a recording into an embedded NATS server and show what bro
 	@echo '$$ renat observe --state-dir .cache/demo --kind renat --last 1 -o dict'
 	@bin/renat observe --state-dir .cache/demo --kind renat --last 1 -o dict
 
-test: ## Run every test.
+test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) vet -tags vmtest ./...
+	$(GO) test -timeout 20m ./...
 
-lint: $(LINT) ## Check style, import rules and that generated files are fresh.
+lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
 	$(GO) mod tidy -diff
-	$(GO) generate ./...
-	git diff --exit-code -- correlator/incident
+	git diff --exit-code -- $(GENERATED)
 
 $(LINT):
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
-generate: ## Regenerate what is generated.
+generate: ## Regenerate what is generated; needs Debian 12's clang, llvm and libbpf-dev.
 	$(GO) generate ./...
+	$(GO) generate -tags vmtest ./kprobes
 
 bench: ## Run the benchmarks quoted in docs/performance.md.
 	$(GO) test ./... -run '^$$' -bench . -benchmem -count $(or $(COUNT),6)

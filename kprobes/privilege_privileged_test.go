@@ -54,7 +54,7 @@ func child(bpffs string) {
 		r.Status = tracer.Status()
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		os.Exit(1)
+		panic(err) // the parent shows it
 	}
 }
 
