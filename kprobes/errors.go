@@ -35,15 +35,17 @@ func (e *LayoutError) Error() string {
 
 const lockdownFile = "/sys/kernel/security/lockdown"
 
-// explain finds the reason behind a failed load or attach.
+// explain finds the reason behind a failed load or attach. A kernel that is
+// locked down does not refuse permission but pretends not to know the helpers
+// that read its memory (EINVAL).
 func explain(err error) error {
-	if !errors.Is(err, os.ErrPermission) {
-		return err
-	}
 	if mode, readErr := os.ReadFile(lockdownFile); readErr == nil && strings.Contains(string(mode), "[confidentiality]") {
 		return fmt.Errorf("%w (%w)", ErrLockdown, err)
 	}
-	return fmt.Errorf("%w (%w)", ErrPrivilege, err)
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w (%w)", ErrPrivilege, err)
+	}
+	return err
 }
 
 // arguments are how many arguments each hooked function takes: unchanged since

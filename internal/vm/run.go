@@ -19,8 +19,16 @@ import (
 
 const qemu = "qemu-system-x86_64"
 
-// exitMark begins the line by which init/ tells the exit code.
-const exitMark = "renat-vm-exit "
+// The lines by which init/ tells that it begins with the commands, and their
+// exit code.
+const (
+	readyMark = "renat-vm-ready\n"
+	exitMark  = "renat-vm-exit "
+)
+
+// ErrBoot says that the machine did not come as far as the commands: what is
+// tested had no part in it, QEMU's emulation may have.
+var ErrBoot = errors.New("the machine did not boot")
 
 // Config is one boot.
 type Config struct {
@@ -99,19 +107,22 @@ func (c Config) boot(ctx context.Context, initrd, console string) (int, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	code, copyErr := copyOutput(c.Output, out)
+	r := bufio.NewReader(out)
+	first, bootErr := r.ReadString('\n')
+	code, copyErr := copyOutput(c.Output, r)
 	switch err := cmd.Wait(); {
 	case ctx.Err() != nil:
 		return 0, fmt.Errorf("still running after %s: %w", c.Timeout, ctx.Err())
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w: %s", qemu, err, complaints.String())
+	case bootErr != nil || first != readyMark:
+		return 0, fmt.Errorf("%w: %q", ErrBoot, first)
 	}
 	return code, copyErr
 }
 
 // copyOutput passes lines on until the one with the exit code.
-func copyOutput(to io.Writer, from io.Reader) (int, error) {
-	r := bufio.NewReader(from)
+func copyOutput(to io.Writer, r *bufio.Reader) (int, error) {
 	for {
 		line, err := r.ReadString('\n')
 		if told, ok := strings.CutPrefix(line, exitMark); ok {

@@ -3,8 +3,11 @@
 package vm_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -48,7 +51,7 @@ func TestKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 		binaries = append(binaries, binary)
-		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=4m"}})
+		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=7m"}})
 	}
 	if run == "^TestPrivileged" {
 		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
@@ -59,10 +62,17 @@ func TestKernels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := vm.Run(t.Context(), vm.Config{
-				Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"},
-				Commands: commands, Timeout: 5 * time.Minute, Output: t.Output(),
-			})
+			var result vm.Result
+			for boot := 1; ; boot++ {
+				result, err = vm.Run(t.Context(), vm.Config{
+					Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"},
+					Commands: commands, Timeout: 8 * time.Minute, Output: t.Output(),
+				})
+				if boot == 3 || !errors.Is(err, vm.ErrBoot) {
+					break
+				}
+				t.Logf("boot %d: %v", boot, err)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +102,7 @@ func TestPanic(t *testing.T) {
 	}
 	defer out.Close()
 	_, err = vm.Run(t.Context(), vm.Config{Kernel: kernel, Append: "rdinit=/missing", Timeout: time.Minute, Output: out})
-	if err == nil || !strings.Contains(fmt.Sprint(err), "Kernel panic") {
+	if !errors.Is(err, vm.ErrBoot) || !strings.Contains(fmt.Sprint(err), "Kernel panic") {
 		t.Errorf("got %v, want the panic's text", err)
 	}
 }
@@ -111,9 +121,14 @@ func BenchmarkOverhead(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	const bpftrace = "/usr/bin/bpftrace"
+	files, err := withLibraries(b.Context(), bpftrace)
+	if err != nil {
+		b.Fatalf("%v: install Debian's bpftrace to compare with it", err)
+	}
 	for range b.N {
 		result, err := vm.Run(b.Context(), vm.Config{
-			Kernel: kernel, Output: os.Stdout,
+			Kernel: kernel, Output: os.Stdout, Files: files, Memory: 2048,
 			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=TestPrivilegedOverhead"}}},
 		})
 		if err != nil {
@@ -123,4 +138,19 @@ func BenchmarkOverhead(b *testing.B) {
 			b.Errorf("the measurement exited with %d", result.ExitCode)
 		}
 	}
+}
+
+// withLibraries returns a program and what it is linked with, as Config.Files.
+func withLibraries(ctx context.Context, program string) (map[string]string, error) {
+	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the libraries of %s: %w", program, err)
+	}
+	files := map[string]string{program: program}
+	for _, word := range strings.Fields(string(out)) {
+		if strings.HasPrefix(word, "/") {
+			files[word] = word
+		}
+	}
+	return files, nil
 }

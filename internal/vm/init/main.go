@@ -21,6 +21,7 @@ func main() {
 	code := 125
 	out, err := setUp()
 	if err == nil {
+		fmt.Fprintln(out, "renat-vm-ready")
 		code, err = runCommands(out)
 	}
 	if err != nil {
