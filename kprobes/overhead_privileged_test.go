@@ -54,7 +54,7 @@ func TestPrivilegedOverhead(t *testing.T) {
 		{"renat, filter on", func(t *testing.T) func() { return traced(t, Config{BPFFS: bpffs}) }},
 		{"renat, everything", func(t *testing.T) func() { return traced(t, Config{BPFFS: bpffs, Everything: true}) }},
 		{"renat by kprobe, filter on", func(t *testing.T) func() { return traced(t, Config{BPFFS: bpffs, Backend: Kprobe}) }},
-		{"bpftrace", func(t *testing.T) func() { return bpftraced(t) }},
+		{"bpftrace", bpftraced},
 	}
 	measure(t, u.objects.Storm) // fills the map
 	took := map[string][]time.Duration{}

@@ -27,6 +27,7 @@ type natLine struct {
 	To       string `json:"to"`
 	Errno    int16  `json:"errno"`
 	Forced   bool   `json:"forced"`
+	Flags    uint8  `json:"flags"`
 	Program  string `json:"program"`
 	Comm     string `json:"comm"`
 	CPU      uint16 `json:"cpu"`
@@ -101,7 +102,7 @@ func (s *NATSource) decode(line []byte) (correlator.Event, error) {
 	if l.Errno < 0 {
 		errs[6] = fmt.Errorf("errno %d is negative", l.Errno)
 	}
-	ev.NAT.Errno, ev.NAT.Forced, ev.NAT.CPU, ev.NAT.KTime = l.Errno, l.Forced, l.CPU, l.KTime
+	ev.NAT.Errno, ev.NAT.Forced, ev.NAT.Flags, ev.NAT.CPU, ev.NAT.KTime = l.Errno, l.Forced, l.Flags, l.CPU, l.KTime
 	if l.Program != "" || l.Comm != "" {
 		ev.NAT.Caller = s.caller(correlator.Caller{Program: l.Program, Comm: l.Comm})
 	}

@@ -48,7 +48,7 @@ func TestNATSource(t *testing.T) {
 	}
 	first, loss, second, third := &got[0], &got[1], &got[2], &got[3]
 	if n := &first.NAT; first.Time != 1767225601500000000 || n.Op != correlator.Insert || n.Dir != correlator.In || n.Errno != 17 ||
-		n.KTime != 7 || n.CPU != 3 || n.To.String() != "[fd00::1]:4000" || n.Map.MaxEntries != 512 || n.Map.CT || !n.Map.IPv6() ||
+		n.KTime != 7 || n.CPU != 3 || n.Flags != 1 || n.To.String() != "[fd00::1]:4000" || n.Map.MaxEntries != 512 || n.Map.CT || !n.Map.IPv6() ||
 		n.Caller.Program != "tail_handle_snat_fwd_ipv6" || first.Tuple.String() != "UDP [2001:db8::1]:53 -> [2001:db8::2]:4000" {
 		t.Errorf("first: %+v", first)
 	}
