@@ -51,19 +51,23 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
-	root.AddCommand(newReplay(g), newObserve(g), newVersion(g))
+	root.AddCommand(newReplay(g), newObserve(g), newHub(g), newVersion(g))
 	for _, cmd := range root.Commands() {
 		if cmd.Args != nil {
-			check := cmd.Args
-			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usageError{err}
-				}
-				return nil
-			}
+			cmd.Args = usageArgs(cmd.Args)
 		}
 	}
 	return root
+}
+
+// usageArgs makes a wrong number of arguments a wrong command line.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
 }
 
 // prepare takes flags from the environment and checks those of every command.

@@ -7,6 +7,7 @@ package delivery
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -177,6 +178,11 @@ func (q *Queue[T]) Return(j *Job[T], now time.Time) {
 	j.after = now.Add(q.jitter(double(backoff, j.Attempts-1, maxBackoff)))
 	// To the front: what is older goes first when several may.
 	q.jobs = append([]*Job[T]{j}, q.jobs...)
+}
+
+// Remove takes a job out of the queue.
+func (q *Queue[T]) Remove(j *Job[T]) {
+	q.jobs = slices.DeleteFunc(q.jobs, func(k *Job[T]) bool { return k == j })
 }
 
 func (q *Queue[T]) pause(until time.Time) {

@@ -12,6 +12,8 @@ import (
 
 // State is what is stored of a group, so that another process can go on.
 type State struct {
+	// By and Values are the group's labels.
+	By     []Label  `json:"by"`
 	Values []string `json:"values"`
 	// Number of notifications so far, and Total of incidents in them.
 	Number int       `json:"number"`

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func New(r Rule, stream time.Time) *Grouper {
 // was on its way, if one was. Call it before the first Add. A state with other
 // labels than the rule groups by is not the rule's any more: ok is false.
 func (g *Grouper) Restore(s State, revision uint64) (b *Batch, ok bool) {
-	if len(s.Values) != len(g.rule.By) || len(g.groups) > g.rule.MaxGroups {
+	if !slices.Equal(s.By, g.rule.By) || len(s.Values) != len(s.By) {
 		return nil, false
 	}
 	if !s.Stream.Equal(g.stream) {
@@ -136,7 +137,7 @@ func (g *Grouper) find(i *incident.Incident) *group {
 func (g *Grouper) add(values []string) *group {
 	key := join(values)
 	id := sha256.Sum256([]byte(g.rule.Receiver + "\x00" + key))
-	gr := &group{id: hex.EncodeToString(id[:8]), key: key, state: State{Values: values, Stream: g.stream}, index: -1}
+	gr := &group{id: hex.EncodeToString(id[:8]), key: key, state: State{By: g.rule.By, Values: values, Stream: g.stream}, index: -1}
 	g.groups[key] = gr
 	return gr
 }
