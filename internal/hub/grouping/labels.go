@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/sinks/notification"
 )
 
 // Label is a property of an incident that receivers match and group by.
@@ -73,5 +72,5 @@ const maxValue = 256
 
 // Of returns the label's value for i: one line of at most 256 bytes.
 func (l Label) Of(i *incident.Incident) string {
-	return notification.Cut(notification.Line(labels[l](i)), maxValue)
+	return cut(labels[l](i), maxValue)
 }

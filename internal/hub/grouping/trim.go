@@ -48,7 +48,15 @@ func trimEndpoint(e incident.Endpoint) incident.Endpoint {
 	return e
 }
 
-func text(s string) string { return notification.Cut(notification.Line(s), maxString) }
+func text(s string) string { return cut(s, maxString) }
+
+// cut returns the beginning of s on one line, and looks at no more of it than
+// that takes.
+func cut(s string, n int) string {
+	// Line makes of a character at least a third of its bytes (a line
+	// separator has three), so that of 4n more than n are left.
+	return notification.Cut(notification.Line(s[:min(len(s), 4*n)]), n)
+}
 
 func texts(list []string) (out []string) {
 	for _, s := range list[:min(len(list), maxStrings)] {
