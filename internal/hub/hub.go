@@ -27,6 +27,9 @@ type Config struct {
 	Reload <-chan struct{}
 	// Holder names this process among the hubs: unique, and for people.
 	Holder string
+	// Lease is after how long a hub that died is replaced; 0:
+	// jetstream.DefaultLease. The first hub on a NATS decides.
+	Lease time.Duration
 	// Replicas of what the hub creates in NATS; 0: 1.
 	Replicas int
 	Log      zerolog.Logger
@@ -88,11 +91,14 @@ func (h *Hub) turn(ctx context.Context) error {
 	held, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
 	abort := context.AfterFunc(ctx, drop)
-	lease, err := jetstream.AcquireLease(held, h.config.NATS, h.config.Holder, h.config.Replicas, func(holder string) {
-		if holder != said {
-			h.config.Log.Info().Str("active", holder).Msg("another hub is active, standing by")
-			said = holder
-		}
+	lease, err := jetstream.AcquireLease(held, h.config.NATS, jetstream.LeaseConfig{
+		Holder: h.config.Holder, TTL: h.config.Lease, Replicas: h.config.Replicas,
+		Waiting: func(holder string) {
+			if holder != said {
+				h.config.Log.Info().Str("active", holder).Msg("another hub is active, standing by")
+				said = holder
+			}
+		},
 	})
 	if err != nil {
 		return err

@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// ackBatch acknowledgements are sent at once while incidents keep coming.
+	// ackBatch acknowledgements are sent at once, fewer after ackAfter.
 	ackBatch = 500
+	ackAfter = 50 * time.Millisecond
 	// inbox is how many decoded incidents wait for the lane.
 	inbox = 64
 )
@@ -43,7 +44,12 @@ type lane struct {
 	// says that there is one.
 	results chan result
 	busy    bool
-	acks    []string
+	// settled says that what an earlier lane left has come: until then no
+	// notification is made, lest one of later incidents comes before.
+	settled bool
+	// acks are to be sent, the oldest of them since ackSince.
+	acks     []string
+	ackSince time.Time
 }
 
 func newLane(r *config.Receiver, p *post, m laneMetrics, log zerolog.Logger) *lane {
@@ -65,14 +71,23 @@ func (l *lane) run(ctx context.Context, stop <-chan struct{}) error {
 		defer close(intakeEnded)
 		failed <- l.consumer.Run(intake, func(d jetstream.Delivery) error { return pass(intake, messages, d) })
 	}()
-	defer func() { endIntake(); <-intakeEnded }()
+	defer func() {
+		endIntake()
+		<-intakeEnded
+		if l.busy { // when something else failed
+			cancel()
+			<-l.results
+		}
+	}()
 	l.ready.Store(true)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		l.act(ctx, timer)
-		if len(l.acks) >= ackBatch || len(messages) == 0 {
-			l.acknowledge(ctx)
+		if len(l.acks) >= ackBatch || len(l.acks) > 0 && time.Since(l.ackSince) >= ackAfter {
+			if err := l.acknowledge(ctx); err != nil {
+				return err
+			}
 		}
 		select {
 		case m := <-messages:
@@ -91,10 +106,6 @@ func (l *lane) run(ctx context.Context, stop <-chan struct{}) error {
 			l.finish(ctx)
 			return nil
 		case <-ctx.Done():
-			if l.busy {
-				<-l.results // its goroutine ends with ctx
-				l.busy = false
-			}
 			return context.Cause(ctx)
 		}
 	}
@@ -112,7 +123,7 @@ func (l *lane) open(ctx context.Context) error {
 	}
 	l.groups = grouping.New(r.Rule, l.consumer.Created())
 	l.queue = delivery.New[*parcel](r.Policy)
-	l.results, l.busy, l.acks = make(chan result, 1), false, nil
+	l.results, l.busy, l.settled, l.acks = make(chan result, 1), false, false, nil
 	states, err := l.post.states.Load(ctx, r.Name)
 	if err != nil {
 		return err
@@ -146,8 +157,10 @@ type message struct {
 
 func pass(ctx context.Context, to chan<- message, d jetstream.Delivery) error {
 	m := message{Delivery: d}
-	if m.incident, m.err = incident.UnmarshalCloudEvent(d.Data); m.err == nil {
-		m.Data = nil
+	if d.Mark == jetstream.Message {
+		if m.incident, m.err = incident.UnmarshalCloudEvent(d.Data); m.err == nil {
+			m.Data = nil
+		}
 	}
 	select {
 	case to <- m:
@@ -159,13 +172,17 @@ func pass(ctx context.Context, to chan<- message, d jetstream.Delivery) error {
 
 // take groups a message, or buries one that is no incident.
 func (l *lane) take(ctx context.Context, m message) {
+	if m.Mark != jetstream.Message {
+		l.settled = m.Mark == jetstream.Settled
+		return
+	}
 	if m.err == nil {
 		var fate grouping.Fate
 		fate, m.err = l.groups.Add(time.Now(), grouping.Message{Sequence: m.Sequence, Ack: m.Ack, Incident: m.incident})
 		if m.err == nil {
 			l.metrics.incident(fate)
 			if fate != grouping.Held {
-				l.acks = append(l.acks, m.Ack)
+				l.ack(m.Ack)
 			}
 			return
 		}
@@ -177,13 +194,13 @@ func (l *lane) take(ctx context.Context, m message) {
 		return
 	}
 	l.log.Warn().Uint64("sequence", m.Sequence).Err(m.err).Msg("a message that is no incident is put aside in " + jetstream.DeadStream)
-	l.acks = append(l.acks, m.Ack)
+	l.ack(m.Ack)
 }
 
 // act does what is due and sets the timer to when there may be more.
 func (l *lane) act(ctx context.Context, timer *time.Timer) {
 	now := time.Now()
-	for {
+	for l.settled {
 		w, ok := l.groups.Take(now)
 		if !ok {
 			break
@@ -197,7 +214,7 @@ func (l *lane) act(ctx context.Context, timer *time.Timer) {
 			}
 		default:
 			l.metrics.below.Add(float64(len(w.Acks)))
-			l.acks = append(l.acks, w.Acks...)
+			l.ack(w.Acks...)
 		}
 	}
 	wait := time.Duration(-1)
@@ -212,26 +229,33 @@ func (l *lane) act(ctx context.Context, timer *time.Timer) {
 			wait = -1
 		}
 	}
-	if at, ok := l.groups.Next(); ok && (wait < 0 || at.Sub(now) < wait) {
+	if at, ok := l.groups.Next(); ok && l.settled && (wait < 0 || at.Sub(now) < wait) {
 		wait = max(at.Sub(now), 0)
 	}
 	if wait < 0 {
 		wait = time.Hour
 	}
+	if len(l.acks) > 0 {
+		wait = min(wait, ackAfter)
+	}
 	timer.Reset(wait)
 	l.metrics.state(l.groups, l.queue, now)
 }
 
-// acknowledge sends what is to be acknowledged. What fails comes again, and is
-// known then.
-func (l *lane) acknowledge(ctx context.Context) {
+// ack notes what is to be acknowledged.
+func (l *lane) ack(acks ...string) {
 	if len(l.acks) == 0 {
-		return
+		l.ackSince = time.Now()
 	}
-	if err := l.consumer.Ack(ctx, l.acks); err != nil {
-		l.log.Warn().Err(err).Msg("incidents will come again")
-	}
+	l.acks = append(l.acks, acks...)
+}
+
+// acknowledge sends what is to be acknowledged. After an error it is not known
+// what was, and the lane has to begin anew.
+func (l *lane) acknowledge(ctx context.Context) error {
+	err := l.consumer.Ack(ctx, l.acks)
 	l.acks = nil
+	return err
 }
 
 // finish waits for the parcel that is on its way.
@@ -247,7 +271,9 @@ func (l *lane) finish(ctx context.Context) {
 			return
 		}
 	}
-	l.acknowledge(ctx)
+	if err := l.acknowledge(ctx); err != nil {
+		l.log.Warn().Err(err).Msg("incidents will come again, and are known then")
+	}
 }
 
 // Lane is a receiver as the hub sees it.

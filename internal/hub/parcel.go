@@ -111,9 +111,10 @@ func (l *lane) settle(ctx context.Context, r result) error {
 		return errorFor(n, r.failed)
 	}
 	if r.ended {
-		l.acks = append(l.acks, l.groups.Done(p.batch, p.batch.Revision)...)
-		l.acknowledge(ctx) // before the group's next notification
-		return nil
+		l.ack(l.groups.Done(p.batch, p.batch.Revision)...)
+		// Before the group's next notification, which takes the place of this
+		// one in the stored state.
+		return l.acknowledge(ctx)
 	}
 	fate := l.queue.Result(r.job, r.err, r.began, time.Now())
 	if p.refresh() && fate != delivery.Delivered {
@@ -137,6 +138,11 @@ func (l *lane) settle(ctx context.Context, r result) error {
 		r.err = nil
 		l.metrics.delivered.Inc()
 		l.log.Debug().Str("notification", n.ID).Str("reason", string(n.Reason)).Int("incidents", n.Count).Msg("delivered")
+	}
+	// The state to be stored forgets the group's notification before this one:
+	// what of it came again must be acknowledged by then.
+	if err := l.acknowledge(ctx); err != nil {
+		return err
 	}
 	l.busy = true
 	go func() { l.results <- l.end(ctx, r.job, r.err) }()

@@ -44,8 +44,21 @@ type ConsumerConfig struct {
 	MaxPending int
 }
 
+// Mark is what a Delivery without a message says.
+type Mark int
+
+const (
+	// Message: it is one.
+	Message Mark = iota
+	// Claiming: what an earlier reader left is coming, in no order.
+	Claiming
+	// Settled: all that was left has come. What comes now is in order.
+	Settled
+)
+
 // Delivery is a message of the stream that waits for its acknowledgement.
 type Delivery struct {
+	Mark     Mark
 	Sequence uint64
 	Subject  string
 	Data     []byte
@@ -61,13 +74,17 @@ type Delivery struct {
 type Consumer struct {
 	nc       *nats.Conn
 	js       natsjs.JetStream
+	config   ConsumerConfig
 	consumer natsjs.Consumer
 	created  time.Time
 
 	// owed is how many messages of sequences up to owedTo an earlier reader
-	// left; 0: none, or all have come.
-	owed   int
-	owedTo uint64
+	// left; 0: none, or all have come. claimed are those that have, and limit
+	// is how long to wait for them.
+	owed    int
+	owedTo  uint64
+	claimed map[uint64]struct{}
+	limit   time.Time
 }
 
 // OpenConsumer opens the durable consumer of the name, or creates it. The
@@ -82,7 +99,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
 	}
-	o := &Consumer{nc: nc, js: js, created: info.Created}
+	o := &Consumer{nc: nc, js: js, config: c, created: info.Created}
 	o.consumer, err = js.Consumer(ctx, Stream, c.Name)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		o.consumer, err = js.CreateConsumer(ctx, Stream, natsjs.ConsumerConfig{
@@ -97,7 +114,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 			InactiveThreshold: DefaultMaxAge,
 		})
 	} else if err == nil {
-		err = o.claim(ctx, c.MaxPending)
+		err = o.claim(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
@@ -107,18 +124,41 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 
 // claim makes the server deliver again what an earlier reader, which may have
 // been killed, did not acknowledge: a change of the wait takes effect on those
-// too (nats-server, consumer.go, updateConfig and checkPending).
-func (o *Consumer) claim(ctx context.Context, maxPending int) error {
-	info := o.consumer.CachedInfo()
-	o.owed, o.owedTo = info.NumAckPending, info.Delivered.Stream
-	wait := ackWait
-	if o.owed > 0 {
-		wait = claimWait
+// too. Until all have come, no message may be pending but those, so that none
+// overtakes them (nats-server, consumer.go: updateConfig, checkPending and
+// getNextMsg, which looks at the limit only for messages not delivered before).
+func (o *Consumer) claim(ctx context.Context) error {
+	if err := o.update(ctx, claimWait, 1); err != nil {
+		return err
 	}
-	return o.setWait(ctx, wait, maxPending)
+	info := o.consumer.CachedInfo()
+	o.owed, o.owedTo, o.claimed = info.NumAckPending, info.Delivered.Stream, map[uint64]struct{}{}
+	o.limit = time.Now().Add(claimLimit)
+	if o.owed == 0 {
+		return o.update(ctx, ackWait, o.config.MaxPending)
+	}
+	return nil
 }
 
-func (o *Consumer) setWait(ctx context.Context, wait time.Duration, maxPending int) error {
+// endClaim returns to normal when all that was left has come. When that fails,
+// the next call tries again.
+func (o *Consumer) endClaim(ctx context.Context, each func(Delivery) error) error {
+	if o.owed == 0 || len(o.claimed) < o.owed && time.Now().Before(o.limit) || o.update(ctx, ackWait, o.config.MaxPending) != nil {
+		return nil
+	}
+	o.owed, o.claimed = 0, nil
+	return each(Delivery{Mark: Settled})
+}
+
+// mark is the present one.
+func (o *Consumer) mark() Delivery {
+	if o.owed > 0 {
+		return Delivery{Mark: Claiming}
+	}
+	return Delivery{Mark: Settled}
+}
+
+func (o *Consumer) update(ctx context.Context, wait time.Duration, maxPending int) error {
 	config := o.consumer.CachedInfo().Config
 	config.AckWait, config.MaxAckPending = wait, maxPending
 	updated, err := o.js.UpdateConsumer(ctx, Stream, config)
@@ -134,44 +174,37 @@ func (o *Consumer) Created() time.Time { return o.created }
 // Run calls each with every message until ctx ends or each fails, and returns
 // that error, or ErrConsumerGone. A message comes again when it was not
 // acknowledged for long, or when it was and the server restarted just then.
+//
+// Marks come before what they tell of, the first of them first of all.
 func (o *Consumer) Run(ctx context.Context, each func(Delivery) error) error {
-	claimed := map[uint64]struct{}{}
-	limit := time.Now().Add(claimLimit)
 	for {
-		err := o.pass(ctx, func(d Delivery) error {
-			if err := each(d); err != nil {
-				return err
-			}
-			if o.owed == 0 {
-				return nil
-			}
-			if d.Again && d.Sequence <= o.owedTo {
-				claimed[d.Sequence] = struct{}{}
-			}
-			if len(claimed) >= o.owed || time.Now().After(limit) {
-				if o.setWait(ctx, ackWait, o.consumer.CachedInfo().Config.MaxAckPending) == nil {
-					o.owed, claimed = 0, nil
-				} else {
-					limit = time.Now() // the next message tries again
-				}
-			}
-			return nil
-		})
+		if err := each(o.mark()); err != nil {
+			return err
+		}
+		err := o.pass(ctx, each)
 		var failed stop
 		switch {
 		case errors.As(err, &failed):
 			return failed.error
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, natsjs.ErrConsumerDeleted), errors.Is(err, natsjs.ErrConsumerNotFound), errors.Is(err, nats.ErrNoResponders) && o.isGone(ctx):
+		case errors.Is(err, natsjs.ErrConsumerDeleted), errors.Is(err, natsjs.ErrConsumerNotFound):
 			return ErrConsumerGone
 		case errors.Is(err, nats.ErrConnectionClosed):
 			return err
-		case errors.Is(err, natsjs.ErrNoHeartbeat) && o.isGone(ctx):
-			return ErrConsumerGone
 		}
-		if err := sleep(ctx, retryPause); err != nil {
-			return err
+		// What was on its way to us is lost, as if to an earlier reader.
+		for err != nil {
+			if err := sleep(ctx, retryPause); err != nil {
+				return err
+			}
+			err = o.claim(ctx)
+			if errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound) || errors.Is(err, natsjs.ErrConsumerDoesNotExist) {
+				return ErrConsumerGone
+			}
+			if errors.Is(err, nats.ErrConnectionClosed) {
+				return err
+			}
 		}
 	}
 }
@@ -179,11 +212,7 @@ func (o *Consumer) Run(ctx context.Context, each func(Delivery) error) error {
 // stop is an error of the callback, which ends a Run.
 type stop struct{ error }
 
-func (o *Consumer) isGone(ctx context.Context) bool {
-	_, err := o.js.Consumer(ctx, Stream, o.consumer.CachedInfo().Name)
-	return errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound)
-}
-
+// pass reads with one subscription until it fails.
 func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
 	it, err := o.consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
 		natsjs.PullExpiry(pullExpiry), natsjs.PullHeartbeat(heartbeat), natsjs.WithMessagesErrOnMissingHeartbeat(true))
@@ -192,22 +221,43 @@ func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
 	}
 	defer it.Stop()
 	for {
-		m, err := it.Next(natsjs.NextContext(ctx))
+		if err := o.endClaim(ctx, each); err != nil {
+			return stop{err}
+		}
+		m, err := o.next(ctx, it)
 		if err != nil {
 			return err
+		}
+		if m == nil {
+			continue
 		}
 		meta, err := m.Metadata()
 		if err != nil {
 			return err
 		}
-		err = each(Delivery{
-			Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(),
-			Ack: m.Reply(), Again: meta.NumDelivered > 1,
-		})
-		if err != nil {
+		d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
+		if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
+			o.claimed[d.Sequence] = struct{}{}
+		}
+		if err := each(d); err != nil {
 			return stop{err}
 		}
 	}
+}
+
+// next returns the next message; during a claim, which has a limit, nil after
+// a silence.
+func (o *Consumer) next(ctx context.Context, it natsjs.MessagesContext) (natsjs.Msg, error) {
+	if o.owed == 0 {
+		return it.Next(natsjs.NextContext(ctx))
+	}
+	short, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	m, err := it.Next(natsjs.NextContext(short))
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return m, err
 }
 
 // Ack acknowledges messages and returns when the server has taken it to heart.

@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +17,24 @@ const (
 	leaseBucket = "RENAT_HUB_LEASE"
 	leaseKey    = "active"
 
-	// leaseTTL is how long after its last renewal a lease is another's to
-	// take. leaseMargin before that its holder regards it as lost.
-	leaseTTL    = 8 * time.Second
-	leaseMargin = time.Second
-	leaseRenew  = 2 * time.Second
-	// leaseTry is how often those who have it not try.
-	leaseTry = time.Second
+	// DefaultLease is how long after its last renewal a lease is another's to
+	// take.
+	DefaultLease = 8 * time.Second
 )
+
+// LeaseConfig is what AcquireLease needs.
+type LeaseConfig struct {
+	// Holder names the process: unique, and for people.
+	Holder string
+	// TTL is after how long without a renewal the server gives the lease to
+	// another; 0: DefaultLease. Where a lease exists, the TTL is the one it has.
+	TTL time.Duration
+	// Replicas in a NATS cluster; 0: 1.
+	Replicas int
+	// Waiting, if not nil, is called with the present holder's name whenever
+	// another one has the lease.
+	Waiting func(holder string)
+}
 
 // ErrLeaseLost is the cause of a lease's context when it could not be renewed.
 var ErrLeaseLost = errors.New("lost the lease")
@@ -32,45 +43,49 @@ var ErrLeaseLost = errors.New("lost the lease")
 // context ends.
 type Lease struct {
 	kv       natsjs.KeyValue
+	ttl      time.Duration
+	holder   string
 	revision uint64
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	ended    chan struct{}
 }
 
-// AcquireLease waits until the lease is free and takes it for holder, a name
-// for people. waiting, if not nil, is called with the present holder's name
-// whenever another one holds it. The server expires the lease of a process
-// that dies after leaseTTL.
-func AcquireLease(ctx context.Context, nc *nats.Conn, holder string, replicas int, waiting func(holder string)) (*Lease, error) {
+// AcquireLease waits until the lease is free and takes it. The server expires
+// the lease of a process that dies.
+func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, error) {
 	js, err := natsjs.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
 	// On disk: after a restart, a server must know what it leased before.
 	kv, err := bucket(ctx, js, natsjs.KeyValueConfig{
-		Bucket: leaseBucket, Description: "Which renat hub is active", TTL: leaseTTL, Replicas: max(replicas, 1),
+		Bucket: leaseBucket, Description: "Which renat hub is active", TTL: cmp.Or(c.TTL, DefaultLease), Replicas: max(c.Replicas, 1),
 	})
 	if err != nil {
 		return nil, err
 	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the settings of the lease: %w", explain(err))
+	}
+	l := &Lease{kv: kv, ttl: status.TTL(), holder: c.Holder, ended: make(chan struct{})}
 	for {
 		began := time.Now()
-		attempt, cancel := context.WithTimeout(ctx, leaseRenew)
-		revision, err := kv.Create(attempt, leaseKey, []byte(holder))
+		attempt, cancel := context.WithTimeout(ctx, l.ttl/4)
+		l.revision, err = kv.Create(attempt, leaseKey, []byte(c.Holder))
 		cancel()
 		if err == nil {
-			l := &Lease{kv: kv, revision: revision, ended: make(chan struct{})}
 			l.ctx, l.cancel = context.WithCancelCause(ctx)
-			go l.renew(holder, began)
+			go l.renew(began)
 			return l, nil
 		}
-		if errors.Is(err, natsjs.ErrKeyExists) && waiting != nil {
+		if isConflict(err) && c.Waiting != nil {
 			if e, err := kv.Get(ctx, leaseKey); err == nil {
-				waiting(string(e.Value()))
+				c.Waiting(string(e.Value()))
 			}
 		}
-		if err := sleep(ctx, leaseTry); err != nil {
+		if err := sleep(ctx, l.ttl/8); err != nil {
 			return nil, err
 		}
 	}
@@ -80,12 +95,14 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, holder string, replicas in
 // context it was acquired with.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-func (l *Lease) renew(holder string, last time.Time) {
+// renew keeps the lease. An eighth of its time before the server does, counted
+// from before the last renewal was asked for, it regards it as lost.
+func (l *Lease) renew(last time.Time) {
 	defer close(l.ended)
 	defer l.cancel(ErrLeaseLost)
-	lost := time.NewTimer(time.Until(last.Add(leaseTTL - leaseMargin)))
+	lost := time.NewTimer(time.Until(l.until(last)))
 	defer lost.Stop()
-	tick := time.NewTicker(leaseRenew)
+	tick := time.NewTicker(l.ttl / 4)
 	defer tick.Stop()
 	for {
 		select {
@@ -96,23 +113,25 @@ func (l *Lease) renew(holder string, last time.Time) {
 		case <-tick.C:
 		}
 		began := time.Now()
-		attempt, cancel := context.WithDeadline(l.ctx, last.Add(leaseTTL-leaseMargin))
-		revision, err := l.kv.Update(attempt, leaseKey, []byte(holder), l.revision)
+		attempt, cancel := context.WithDeadline(l.ctx, l.until(last))
+		revision, err := l.kv.Update(attempt, leaseKey, []byte(l.holder), l.revision)
 		cancel()
 		switch {
 		case err == nil:
 			l.revision, last = revision, began
-			lost.Reset(time.Until(last.Add(leaseTTL - leaseMargin)))
+			lost.Reset(time.Until(l.until(last)))
 		case isConflict(err):
 			// It is another's, or the answer to our last renewal got lost.
 			e, err := l.kv.Get(l.ctx, leaseKey)
-			if err != nil || string(e.Value()) != holder {
+			if err != nil || string(e.Value()) != l.holder {
 				return
 			}
 			l.revision = e.Revision()
 		}
 	}
 }
+
+func (l *Lease) until(last time.Time) time.Time { return last.Add(l.ttl - l.ttl/8) }
 
 // Release gives the lease back, so that another process need not wait for it
 // to expire.

@@ -3,6 +3,7 @@
 package grouping
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -123,7 +124,8 @@ func (g *Grouper) notify(gr *group, now time.Time) *Batch {
 	default:
 		n.Reason = notification.Update
 	}
-	slices.SortFunc(gr.pending, func(a, b held) int { return int(int64(a.seq) - int64(b.seq)) })
+	slices.SortFunc(gr.pending, func(a, b held) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortFunc(gr.listed, func(a, b notification.Item) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	seqs, acks := make(Sequences, len(gr.pending)), make([]string, len(gr.pending))
 	for k, h := range gr.pending {
 		seqs[k], acks[k] = h.seq, h.ack
@@ -191,6 +193,9 @@ func (g *Grouper) base(gr *group, now time.Time) *notification.Notification {
 // It returns what is to be acknowledged.
 func (g *Grouper) Done(b *Batch, revision uint64) (acks []string) {
 	gr := b.group
+	if b.Notification.Reason != notification.Refresh && len(gr.state.Done) > 0 {
+		gr.recent = append(gr.recent[max(0, len(gr.recent)+1-maxRecent):], gr.state.Done)
+	}
 	gr.state, gr.revision, gr.sending = b.After, revision, nil
 	g.held -= len(b.sequences)
 	for _, a := range b.acks {

@@ -70,10 +70,21 @@ type group struct {
 	// was last told that there is nothing new.
 	seen, refreshed time.Time
 	sending         *Batch
+	// recent are the incidents of the notifications before the last: copies
+	// of them may have been on their way here when they were acknowledged.
+	recent []Sequences
 	// due is when something is to be done, zero: nothing is. index is the
 	// place in the heap.
 	due   time.Time
 	index int
+}
+
+// maxRecent notifications of a group are remembered, besides the last.
+const maxRecent = 16
+
+// told reports whether a notification has told of the incident.
+func (g *group) told(seq uint64) bool {
+	return g.state.Done.Has(seq) || slices.ContainsFunc(g.recent, func(s Sequences) bool { return s.Has(seq) })
 }
 
 // hold adds a message to what waits. It reports false if it waits already:

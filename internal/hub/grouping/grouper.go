@@ -88,7 +88,7 @@ func (g *Grouper) Add(now time.Time, m Message) (Fate, error) {
 	}
 	gr := g.find(m.Incident)
 	switch {
-	case gr.state.Done.Has(m.Sequence):
+	case gr.told(m.Sequence):
 		return Known, nil
 	case gr.sending != nil && gr.sending.attach(m):
 		return Held, nil

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hub_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/hub"
+	"github.com/renat-project/renat/internal/hub/config"
+	"github.com/renat-project/renat/sinks/jetstream"
+	"github.com/renat-project/renat/sinks/notification"
+)
+
+// The variables by which the test starts itself as a hub.
+const (
+	childURL    = "RENAT_TEST_HUB_NATS"
+	childConfig = "RENAT_TEST_HUB_CONFIG"
+)
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		child(url, os.Getenv(childConfig))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child is a hub that runs until it is killed. It tells stdout when it gets
+// the lease.
+func child(url, path string) {
+	nc, err := jetstream.Connect(context.Background(), jetstream.Config{URL: url, Wait: 10 * time.Second, Log: zerolog.Nop()})
+	if err != nil {
+		panic(err)
+	}
+	h, err := hub.New(hub.Config{
+		NATS: nc, Holder: fmt.Sprint(os.Getpid()), Lease: 400 * time.Millisecond, Log: zerolog.New(os.Stderr).Level(zerolog.ErrorLevel),
+		Load: func() (*config.Config, error) { return config.Load(path) },
+	})
+	if err != nil {
+		panic(err)
+	}
+	if err := h.Run(context.Background()); err != nil {
+		panic(err)
+	}
+}
+
+// leader returns the process that has the lease, 0: none.
+func leader(t *testing.T, nc *nats.Conn) (pid int) {
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), "RENAT_HUB_LEASE")
+	if err != nil {
+		return 0
+	}
+	e, err := kv.Get(t.Context(), "active")
+	if err != nil {
+		return 0
+	}
+	_, _ = fmt.Sscan(string(e.Value()), &pid) // 0 then
+	return pid
+}
+
+// flapping answers badly in many ways until it is told to be well.
+func flapping(well *atomic.Bool, statuses ...int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if well.Load() || rand.IntN(2) == 0 {
+			return true
+		}
+		switch status := statuses[rand.IntN(len(statuses))]; status {
+		case 0: // hang
+			select {
+			case <-r.Context().Done():
+			case <-time.After(3 * time.Second):
+			}
+		case http.StatusTooManyRequests:
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(status)
+		default:
+			w.WriteHeader(status)
+		}
+		return false
+	}
+}
+
+// The active hub is killed 50 times while incidents keep coming and receivers
+// fail in every way.
+func TestChaos(t *testing.T) {
+	const kills, groups = 50, 7
+	t.Parallel()
+	url := startNATS(t, &natsserver.Options{}).ClientURL()
+	nc := connect(t, url)
+	var well atomic.Bool
+	healthy, some, flaps, gone := newReceiver(t), newReceiver(t), newReceiver(t), newReceiver(t)
+	flaps.answer = flapping(&well, 0, 500, 503, 429)
+	gone.answer = flapping(&well, 410)
+	secret := httptest.NewTLSServer(http.NotFoundHandler()) // of an authority nobody knows
+	t.Cleanup(secret.Close)
+	fast := []string{"max_listed: 100", "group_wait: 100ms", "group_interval: 300ms", "timeout: 500ms"}
+	path := filepath.Join(t.TempDir(), "hub.yaml")
+	text := "receivers:\n" + healthy.yaml("healthy", fast...) + some.yaml("some", append(fast, `match: ['workload=~".*w[0-3]"']`)...) +
+		flaps.yaml("flaps", fast...) + gone.yaml("gone", fast...) +
+		fmt.Sprintf("  - {name: tls, webhook: {url: %q}}\n  - {name: dns, webhook: {url: 'http://nowhere.invalid/'}}\n", secret.URL)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hubs := map[int]*exec.Cmd{}
+	spawn := func() {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childURL+"="+url, childConfig+"="+path)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		hubs[cmd.Process.Pid] = cmd
+	}
+	t.Cleanup(func() {
+		for _, cmd := range hubs {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+	spawn()
+	spawn()
+	load, stopLoad := context.WithCancel(t.Context())
+	published := make(chan []int, 1)
+	go func() { published <- trickle(load, t, nc, groups) }()
+	var slowest time.Duration
+	last := 0
+	for killed := range kills {
+		began := time.Now()
+		pid := 0
+		eventually(t, 20*time.Second, fmt.Sprintf("a hub to take over after %d kills", killed), func() bool {
+			pid = leader(t, nc)
+			return pid != 0 && pid != last
+		})
+		slowest = max(slowest, time.Since(began))
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		if err := hubs[pid].Process.Kill(); err != nil { // SIGKILL
+			t.Fatal(err)
+		}
+		_ = hubs[pid].Wait() // killed
+		delete(hubs, pid)
+		last = pid
+		spawn()
+	}
+	stopLoad()
+	well.Store(true)
+	counts := <-published
+	total, totalSome := 0, 0
+	for g, n := range counts {
+		total += n
+		if g <= 3 {
+			totalSome += n
+		}
+	}
+	t.Logf("%d incidents, %d kills, slowest takeover of a 400 ms lease %s", total, kills, slowest.Round(time.Millisecond))
+	defer func() {
+		t.Logf("healthy %d/%d, some %d/%d, flaps %d/%d, gone %d/%d", healthy.count(), total, some.count(), totalSome, flaps.count(), total, lettersOf(t, nc, gone), total)
+	}()
+	eventually(t, 60*time.Second, "everything to be delivered", func() bool {
+		return healthy.count() >= total && some.count() >= totalSome && flaps.count() >= total && lettersOf(t, nc, gone) >= total
+	})
+	eventually(t, 20*time.Second, "everything to be acknowledged", func() bool {
+		return unacknowledged(t, nc, "healthy") == 0 && unacknowledged(t, nc, "some") == 0 && unacknowledged(t, nc, "flaps") == 0
+	})
+	healthy.check(t, "healthy", counts)
+	some.check(t, "some", counts[:4])
+	flaps.check(t, "flaps", counts)
+	if n := lettersOf(t, nc, gone); n != total {
+		t.Errorf("gone: %d received or put aside, want %d", n, total)
+	}
+}
+
+// trickle publishes incidents of each group in order until ctx ends, and
+// returns how many of each.
+func trickle(ctx context.Context, t *testing.T, nc *nats.Conn, groups int) []int {
+	p, err := jetstream.NewPublisher(nc, jetstream.PublisherConfig{})
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer p.Close()
+	counts := make([]int, groups)
+	for n := 0; ctx.Err() == nil; n++ {
+		if _, err := p.Send(context.WithoutCancel(ctx), sample(n%groups, counts[n%groups])); err != nil {
+			t.Error(err)
+		}
+		counts[n%groups]++
+		time.Sleep(5 * time.Millisecond)
+	}
+	return counts
+}
+
+// check verifies that each incident was told of in one notification, those of
+// a group in order, and that what came twice came with the same id and body.
+func (r *receiver) check(t *testing.T, name string, counts []int) {
+	t.Helper()
+	next, total := map[string]int{}, map[string]int{}
+	twice := 0
+	for _, n := range r.notifications() {
+		w := n.Group.Labels["workload"]
+		if r.times[n.ID]--; r.times[n.ID] > 0 {
+			twice++
+		}
+		if r.times["changed "+n.ID] > 0 {
+			t.Errorf("%s: notification %s came again with another body", name, n.ID)
+		}
+		if total[w] += n.Count; n.Group.Total != total[w] {
+			t.Errorf("%s: %s has a total of %d after %d", name, w, n.Group.Total, total[w])
+		}
+		for _, item := range n.Incidents {
+			if int(item.Incident.Source.Port) != next[w] {
+				t.Fatalf("%s: %s tells of incident %d, not %d", name, w, item.Incident.Source.Port, next[w])
+			}
+			next[w]++
+		}
+		next[w] += n.More
+	}
+	for g, want := range counts {
+		if got := next[fmt.Sprintf("shop/Deployment/w%d", g)]; got != want {
+			t.Errorf("%s: %d of %d incidents of group %d", name, got, want, g)
+		}
+	}
+	t.Logf("%s: %d notifications, %d of them more than once", name, len(r.notifications()), twice)
+}
+
+// lettersOf counts the incidents of gone that arrived or were put aside.
+func lettersOf(t *testing.T, nc *nats.Conn, gone *receiver) int {
+	all := map[string]int{}
+	for _, n := range gone.notifications() {
+		all[n.ID] = n.Count
+	}
+	d, err := jetstream.OpenDeadLetters(t.Context(), nc, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Each(t.Context(), func(l jetstream.Letter) error {
+		var letter struct{ Notification notification.Notification }
+		if err := json.Unmarshal(l.Body, &letter); err != nil {
+			return err
+		}
+		if n := letter.Notification; n.Receiver == "gone" {
+			all[n.ID] = n.Count
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, n := range all {
+		sum += n
+	}
+	return sum
+}
