@@ -228,6 +228,7 @@ func (r *receiver) check(t *testing.T, name string, counts []int) {
 		}
 		for _, item := range n.Incidents {
 			if int(item.Incident.Source.Port) != next[w] {
+				r.list(t, w)
 				t.Fatalf("%s: %s tells of incident %d, not %d", name, w, item.Incident.Source.Port, next[w])
 			}
 			next[w]++
@@ -240,6 +241,15 @@ func (r *receiver) check(t *testing.T, name string, counts []int) {
 		}
 	}
 	t.Logf("%s: %d notifications, %d of them more than once", name, len(r.notifications()), twice)
+}
+
+// list logs what was told of a workload.
+func (r *receiver) list(t *testing.T, workload string) {
+	for _, n := range r.notifications() {
+		if n.Group.Labels["workload"] == workload {
+			t.Logf("%s %s %s: %d of %d, sequences %d to %d", n.At.Format("05.000"), n.ID[:6], n.Reason, n.Count, n.Group.Total, n.Fetch.First, n.Fetch.Last)
+		}
+	}
 }
 
 // lettersOf counts the incidents of gone that arrived or were put aside.
