@@ -100,10 +100,14 @@ func (d *DeadLetters) Each(ctx context.Context, f func(Letter) error) error {
 	return nil
 }
 
-// Remove removes a letter.
+// Remove removes a letter. One that is not there is no error.
 func (d *DeadLetters) Remove(ctx context.Context, sequence uint64) error {
-	if err := d.stream.DeleteMsg(ctx, sequence); err != nil && !errors.Is(err, natsjs.ErrMsgNotFound) {
-		return fmt.Errorf("removing dead letter %d: %w", sequence, explain(err))
+	err := d.stream.DeleteMsg(ctx, sequence)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if _, missing := d.stream.GetMsg(ctx, sequence); errors.Is(missing, natsjs.ErrMsgNotFound) {
+		return nil
+	}
+	return fmt.Errorf("removing dead letter %d: %w", sequence, explain(err))
 }
