@@ -109,7 +109,12 @@ func TestCluster(t *testing.T) {
 	servers[gone].Shutdown()
 	servers[gone].WaitForShutdown()
 	began := time.Now()
-	publish(t, nc, all[150:]...)
+	for _, i := range all[150:] {
+		if err := p.Publish(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 30*time.Second, "the second half to be stored", func() bool { return p.Flush(t.Context()) == nil })
 	eventually(t, 60*time.Second, "the second half", func() bool { return r.count() >= 300 })
 	t.Logf("all was notified %s after a server was lost", time.Since(began).Round(time.Millisecond))
 	eventually(t, 30*time.Second, "the acknowledgements", func() bool { return unacknowledged(t, nc, "ops") == 0 })
