@@ -37,8 +37,7 @@ type conn struct {
 	outOp Op // what removed the OUT entry; 0 while it is there or unknown
 	inOp  Op // the same of the IN entry
 
-	older, newer ref // neighbours by last use
-	suspect      ref // 0 if none
+	suspect ref // 0 if none
 
 	src, dst *Peer // nil if Hubble never named them
 
@@ -57,17 +56,19 @@ type connFlags uint16
 const (
 	openedExactly connFlags = 1 << iota // the kernel stamped conn.opened
 	sawOpening                          // Hubble showed the opening packet
+	sawAnswer                           // Hubble showed the SYN-ACK
 	podFIN                              // the pod sent its FIN
 	serverFIN                           // the server sent its FIN
 	closedByPeer                        // conn.closed is the server's RST
 	outForced                           // the OUT entry was evicted although in use
 	inForced                            // the same of the IN entry
 	hostOwned                           // the IN entry is the host's own now
+	used                                // heard of since the table's hand passed
 	broken                              // an incident was published for this epoch
 )
 
 // epochFlags are those that end with an epoch.
-const epochFlags = openedExactly | sawOpening | podFIN | serverFIN | closedByPeer | broken
+const epochFlags = openedExactly | sawOpening | sawAnswer | podFIN | serverFIN | closedByPeer | broken
 
 // replyKey is the key of the IN entry: what the server sends to.
 func (c *conn) replyKey() Tuple {

@@ -23,6 +23,7 @@ type Config struct {
 	// because an incident is late by it. Default Settle.
 	Hold time.Duration
 	// MaxConnections is how many connections are remembered; default 262,144.
+	// Beyond it, those not heard of for longest go, roughly in that order.
 	MaxConnections int
 	// MaxSuspects is how many connections may wait for a verdict at once;
 	// default 65,536.
@@ -180,7 +181,7 @@ func (c *Correlator) Flush() {
 // Stats returns the counters and the tables' sizes.
 func (c *Correlator) Stats() Stats {
 	s := c.stats
-	s.Connections, s.Suspects, s.Held = c.table.live, c.suspects.count, c.reorder.size
+	s.Connections, s.Suspects, s.Held = int(c.table.live), c.suspects.count, c.reorder.size
 	return s
 }
 
@@ -210,14 +211,13 @@ func (c *Correlator) process(ev *Event) {
 	}
 }
 
-// connection returns the connection of a pre-NAT tuple, a new one if need be,
-// as the most recently used.
+// connection returns the connection of a pre-NAT tuple, a new one if need be.
 func (c *Correlator) connection(tuple *Tuple) ref {
 	r := c.table.lookup(tuple)
 	if r == 0 {
 		return c.table.add(tuple, c.forget)
 	}
-	c.table.touch(r)
+	c.table.at(r).flags |= used
 	return r
 }
 

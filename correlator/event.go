@@ -119,6 +119,7 @@ type NATChange struct {
 	// Forced marks an eviction of an entry that was in use lately: the LRU
 	// found no idle one (kernel: active list, or reference bit set).
 	Forced bool
+	Flags  uint8 // of an insert, as in bpf(2): any 0, no-exist 1, exist 2
 	CPU    uint16
 	To     Addr    // the entry's value: where the packet's address is translated to; zero if unknown and for CT
 	KTime  uint64  // nanoseconds of the kernel's monotonic clock; 0 if unknown
@@ -201,6 +202,7 @@ const (
 	LossHubbleDecode                        // a flow that could not be read
 	LossKernelRing                          // renat's own ring buffer was full
 	LossKernelDecode                        // a kernel event that could not be read, or a skipped line of a recording
+	LossKernelMissed                        // the kernel did not run renat's program: it was running already, or out of room
 	lossSources
 )
 
@@ -208,6 +210,7 @@ var lossNames = [lossSources]string{
 	LossHubblePerf: "hubble_perf_ring", LossHubbleQueue: "hubble_events_queue", LossHubbleRing: "hubble_ring",
 	LossHubbleRestart: "hubble_restart", LossHubbleDecode: "hubble_decode",
 	LossKernelRing: "kernel_ring", LossKernelDecode: "kernel_decode",
+	LossKernelMissed: "kernel_missed",
 }
 
 // String returns the source's name as metrics and incidents show it.
@@ -219,7 +222,9 @@ func (s LossSource) String() string {
 }
 
 // Kernel reports whether kernel events, not flows, were lost.
-func (s LossSource) Kernel() bool { return s == LossKernelRing || s == LossKernelDecode }
+func (s LossSource) Kernel() bool {
+	return s == LossKernelRing || s == LossKernelDecode || s == LossKernelMissed
+}
 
 // IPv6 reports whether the map is for IPv6: Cilium's maps say so in their name.
 func (m *Map) IPv6() bool {

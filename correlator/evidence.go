@@ -112,12 +112,12 @@ func deciding(kind incident.Kind, ev *Event) fact {
 	return fact{at: ev.Time, what: factOrphaned, addr: ev.Tuple.Dst, by: ev.NAT.Caller}
 }
 
-// note adds a fact to the connection's suspect, if it is one. The last places
-// are kept free for nothing: what comes when they are full is left out.
+// note adds a fact to the connection's suspect, if it is one. When there are
+// too many, the first ones count; one place stays free for the RST.
 func (c *Correlator) note(r ref, f fact) {
-	if s := c.table.at(r).suspect; s != 0 {
-		if sp := c.suspects.at(s); len(sp.facts) < cap(sp.facts) {
-			sp.facts = append(sp.facts, f)
+	if n := c.table.at(r).suspect; n != 0 {
+		if s := c.suspects.at(n); len(s.facts) < incident.MaxEvidence-1 {
+			s.facts = append(s.facts, f)
 		}
 	}
 }

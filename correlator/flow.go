@@ -71,8 +71,8 @@ func (c *Correlator) fromServer(ev *Event) {
 		}
 		r = c.connection(&tuple)
 	}
-	c.table.touch(r)
 	cn := c.table.at(r)
+	cn.flags |= used
 	cn.name(ev.Flow.Dst, ev.Flow.Src)
 	fct := fact{at: ev.Time, what: factServerPacket, n: uint16(flags)}
 	switch {
@@ -137,24 +137,23 @@ func (c *Correlator) opening(r ref, at int64) {
 func (c *Correlator) answered(r ref, at int64) {
 	cn := c.table.at(r)
 	known := cn.opened != 0 && at-cn.opened < answer && cn.closed == 0
-	if cn.suspect != 0 && c.suspects.at(cn.suspect).at > cn.opened {
-		known = false // it answers what made the connection a suspect
+	if cn.suspect != 0 {
+		// It may answer what made the connection a suspect, unless that was so
+		// soon after the opening that Hubble is only late with the answer to it.
+		age := c.suspects.at(cn.suspect).at - cn.opened
+		known = known && (age <= 0 || age < skewLate && cn.flags&sawAnswer == 0)
 	}
 	if !known {
 		cn.begin(at, sawOpening)
 	}
+	cn.flags |= sawAnswer
 }
 
 // closing takes a FIN of either side or an RST of the pod.
 func (c *Correlator) closing(r ref, at int64, who connFlags) {
 	cn := c.table.at(r)
 	if cn.suspect != 0 {
-		// What closes before the packet that was re-NATted, or is that packet
-		// itself, says that the application was done.
-		s := c.suspects.at(cn.suspect)
-		if !s.triggered && at <= s.at+skewLate {
-			s.harmless = true
-		}
+		c.suspects.at(cn.suspect).closes(cn, at)
 	}
 	cn.close(at, who)
 }

@@ -174,7 +174,7 @@ func (c *Correlator) onReplaced(ev *Event) {
 		return
 	}
 	v6 := ev.NAT.Map.IPv6()
-	for r := c.table.newest; r != 0; r = c.table.at(r).older {
+	for r := ref(1); r <= c.table.live; r++ {
 		cn := c.table.at(r)
 		if cn.snat.IsZero() || cn.snat.AddrPort().Addr().Is6() != v6 {
 			continue

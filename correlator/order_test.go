@@ -42,7 +42,7 @@ func TestOrderOfArrivalDecidesNothing(t *testing.T) {
 // verdicts returns every incident in full.
 func verdicts(t *testing.T, events []correlator.Event) (all []string) {
 	t.Helper()
-	c := newCorrelator(t, correlator.Config{Settle: testSettle}, func(i *incident.Incident) {
+	c := newCorrelator(t, correlator.Config{Settle: testSettle, MaxConnections: 100}, func(i *incident.Incident) {
 		b, err := json.Marshal(i)
 		if err != nil {
 			t.Fatal(err)

@@ -105,7 +105,7 @@ func (s *scenario) run(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	// The hold covers whole scenarios, so that any order of arrival must do.
-	c, err := correlator.New(correlator.Config{Node: "node-a", Hold: 10 * time.Minute}, func(i *incident.Incident) {
+	c, err := correlator.New(correlator.Config{Node: "node-a", Hold: 10 * time.Minute, MaxConnections: 100}, func(i *incident.Incident) {
 		b.WriteString(s.describe(i) + "\n")
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (q *suspects) add() ref {
 	if r != 0 {
 		q.free = q.at(r).newer
 	} else {
-		q.all = append(q.all, &suspect{facts: make([]fact, 0, incident.MaxEvidence)})
+		q.all = append(q.all, &suspect{})
 		r = ref(len(q.all) - 1)
 	}
 	*q.at(r) = suspect{facts: q.at(r).facts[:0], older: q.newest}
@@ -161,6 +161,18 @@ func (s *suspect) blame(cn *conn) {
 	}
 }
 
+// closes takes a FIN, or the pod's RST. What closes before the packet that was
+// re-NATted, or is that packet itself, says that the application was done.
+// Which came first is plain when Hubble showed a packet of the pod between the
+// two, and the connection is older than Hubble may be late. An orphaned reply
+// is not shown: there, what closes at about its time came before it.
+func (s *suspect) closes(cn *conn, at int64) {
+	after := s.kind == incident.Renat && s.triggered && s.at-cn.opened > skewLate
+	if !after && at <= s.at+skewLate {
+		s.harmless = true
+	}
+}
+
 // confirm takes an RST that ends a suspect's connection.
 func (c *Correlator) confirm(r ref, fct fact) {
 	cn := c.table.at(r)
@@ -168,8 +180,9 @@ func (c *Correlator) confirm(r ref, fct fact) {
 	if cn.suspect == 0 {
 		return // it failed before
 	}
-	c.suspects.at(cn.suspect).reset = true
-	c.note(r, fct)
+	s := c.suspects.at(cn.suspect)
+	s.reset = true
+	s.facts = append(s.facts, fct) // note has left room for it
 	c.settle(r)
 }
 

@@ -5,23 +5,21 @@ package correlator
 // chunkSize is how many connections are allocated at once.
 const chunkSize = 1 << 12
 
-// table holds the connections, at most max of them; when it is full the one
-// that was heard of least recently goes.
+// table holds the connections, at most max of them. When it is full, one goes
+// that was not heard of since the hand passed it last: a clock, because to keep
+// a list by use would cost two cache misses an event.
 type table struct {
 	chunks  []*[chunkSize]conn // conn number r is chunks[r/chunkSize][r%chunkSize]
-	used    int                // connections ever handed out, without number 0
-	max     int
-	free    ref // a forgotten connection, chained by conn.newer
-	newest  ref
-	oldest  ref
+	live    ref                // numbers 1 to live are in use
+	max     ref
+	hand    ref
 	byTuple index // by the pre-NAT tuple
 	byReply index // by the IN entry's key: server to SNAT address
-	live    int
 	warmed  int64 // keeps the compiler from dropping warm's reads
 }
 
 func newTable(limit int) *table {
-	t := &table{max: limit, chunks: []*[chunkSize]conn{new([chunkSize]conn)}}
+	t := &table{max: ref(limit), chunks: []*[chunkSize]conn{new([chunkSize]conn)}}
 	t.byTuple = newIndex(limit, func(r ref) Tuple { return t.at(r).tuple })
 	t.byReply = newIndex(limit, func(r ref) Tuple { return t.at(r).replyKey() })
 	return t
@@ -61,39 +59,39 @@ func (t *table) lookupReply(key *Tuple) ref {
 }
 
 // add makes a connection that is not in the table. forget is called with the
-// oldest one when it has to go.
+// one that has to go, if any.
 func (t *table) add(tuple *Tuple, forget func(ref)) ref {
-	if t.live >= t.max {
-		old := t.oldest
-		forget(old)
-		t.remove(old)
-	}
-	r := t.free
-	if r != 0 {
-		t.free = t.at(r).newer
-	} else {
-		t.used++
-		r = ref(t.used)
+	var r ref
+	if t.live < t.max {
+		t.live++
+		r = t.live
 		if int(r/chunkSize) == len(t.chunks) {
 			t.chunks = append(t.chunks, new([chunkSize]conn))
 		}
+	} else {
+		r = t.unused()
+		forget(r)
+		c := t.at(r)
+		t.byTuple.remove(&c.tuple, r)
+		t.setSNAT(r, Addr{})
 	}
-	*t.at(r) = conn{tuple: *tuple}
+	*t.at(r) = conn{tuple: *tuple, flags: used}
 	_, place := t.byTuple.find(tuple)
 	t.byTuple.places[place] = r
-	t.pushNewest(r)
-	t.live++
 	return r
 }
 
-func (t *table) remove(r ref) {
-	c := t.at(r)
-	t.byTuple.remove(&c.tuple, r)
-	t.setSNAT(r, Addr{})
-	t.unlink(r)
-	*c = conn{newer: t.free}
-	t.free = r
-	t.live--
+// unused moves the hand to the next connection that was not heard of since it
+// passed last.
+func (t *table) unused() ref {
+	for {
+		t.hand = t.hand%t.live + 1
+		c := t.at(t.hand)
+		if c.flags&used == 0 {
+			return t.hand
+		}
+		c.flags &^= used
+	}
 }
 
 // setSNAT notes the connection's translated address; the zero Addr forgets it.
@@ -110,38 +108,5 @@ func (t *table) setSNAT(r ref, snat Addr) {
 		key := c.replyKey()
 		_, place := t.byReply.find(&key)
 		t.byReply.places[place] = r
-	}
-}
-
-// touch makes r the newest.
-func (t *table) touch(r ref) {
-	if t.newest != r {
-		t.unlink(r)
-		t.pushNewest(r)
-	}
-}
-
-func (t *table) pushNewest(r ref) {
-	c := t.at(r)
-	c.older, c.newer = t.newest, 0
-	if t.newest != 0 {
-		t.at(t.newest).newer = r
-	} else {
-		t.oldest = r
-	}
-	t.newest = r
-}
-
-func (t *table) unlink(r ref) {
-	c := t.at(r)
-	if c.newer != 0 {
-		t.at(c.newer).older = c.older
-	} else {
-		t.newest = c.older
-	}
-	if c.older != 0 {
-		t.at(c.older).newer = c.newer
-	} else {
-		t.oldest = c.newer
 	}
 }

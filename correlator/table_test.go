@@ -26,10 +26,7 @@ func TestTableAgreesWithMaps(t *testing.T) {
 			r = table.add(&tuple, forget)
 			byTuple[tuple] = r
 		case op == 0:
-			forget(r)
-			table.remove(r)
-		case op == 1:
-			table.touch(r)
+			table.at(r).flags |= used
 		default:
 			c := table.at(r)
 			if old := c.replyKey(); byReply[old] == r {
@@ -42,11 +39,10 @@ func TestTableAgreesWithMaps(t *testing.T) {
 		if got := table.lookupReply(&key); got != byReply[key] {
 			t.Fatalf("step %d: lookupReply = %d, want %d", step, got, byReply[key])
 		}
-		if table.live != len(byTuple) || table.live > limit {
+		if int(table.live) != len(byTuple) || table.live > limit {
 			t.Fatalf("step %d: %d live, want %d", step, table.live, len(byTuple))
 		}
 	}
-	checkList(t, table)
 }
 
 func forgetFrom(t *testing.T, table *table, r ref, byTuple, byReply map[Tuple]ref) {
@@ -58,22 +54,5 @@ func forgetFrom(t *testing.T, table *table, r ref, byTuple, byReply map[Tuple]re
 	delete(byTuple, c.tuple)
 	if byReply[c.replyKey()] == r {
 		delete(byReply, c.replyKey())
-	}
-}
-
-// checkList walks the list of last use both ways.
-func checkList(t *testing.T, table *table) {
-	t.Helper()
-	n := 0
-	for r := table.newest; r != 0; r = table.at(r).older {
-		if older := table.at(r).older; older != 0 && table.at(older).newer != r {
-			t.Fatalf("broken link between %d and %d", r, older)
-		}
-		if n++; table.at(r).older == 0 && table.oldest != r {
-			t.Fatalf("the list ends at %d, oldest is %d", r, table.oldest)
-		}
-	}
-	if n != table.live {
-		t.Errorf("%d in the list, %d live", n, table.live)
 	}
 }

@@ -65,7 +65,7 @@ func AddrOf(a netip.AddrPort) Addr {
 func ParseAddr(s string) (Addr, error) {
 	a, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return Addr{}, err
+		return Addr{}, fmt.Errorf("%q is not ip:port or [ip]:port", s)
 	}
 	return AddrOf(a), nil
 }

@@ -88,18 +88,18 @@ func (h *hubFlags) run(ctx context.Context) error {
 		}
 		defer listener.Close()
 	}
-	nc, closeNATS, err := h.nats.connect(ctx, h.nats.stateDir, h.log())
+	nc, err := h.nats.connect(ctx, h.nats.stateDir, h.log())
 	if err != nil {
 		return err
 	}
-	defer closeNATS()
+	defer nc.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
 	reload := h.reloads(ctx, &background)
-	active, err := hub.New(hub.Config{NATS: nc, Load: h.load, Reload: reload, Holder: holder(), Replicas: h.replicas, Log: h.log()})
+	active, err := hub.New(hub.Config{NATS: nc.Conn, Load: h.load, Reload: reload, Holder: holder(), Replicas: h.replicas, Log: h.log()})
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h *hubFlags) run(ctx context.Context) error {
 		background.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
 		defer server.Close()
 	}
-	return active.Run(ctx)
+	return nc.explain(active.Run(ctx))
 }
 
 // reloads returns a channel that has a value on SIGHUP and when the file changed.
@@ -152,7 +152,7 @@ func newTestNotification(h *hubFlags) *cobra.Command {
 		Use:     "test-notification RECEIVER",
 		Short:   "Send a sample, labelled as one, to a receiver",
 		Example: "  renat hub test-notification ops --config hub.yaml",
-		Args:    usageArgs(cobra.ExactArgs(1)),
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := h.load()
 			if err != nil {
@@ -184,7 +184,7 @@ func newRedeliver(h *hubFlags) *cobra.Command {
 arrive; messages that were no incident for an older version are read again.`,
 		Example: `  renat hub redeliver --config hub.yaml
   renat hub redeliver --config hub.yaml --receiver ops`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := h.load()
 			if err != nil {
@@ -195,12 +195,12 @@ arrive; messages that were no incident for an older version are read again.`,
 					return usageError{err}
 				}
 			}
-			nc, closeNATS, err := natsFlags.connect(cmd.Context(), natsFlags.stateDir, h.log())
+			nc, err := natsFlags.connect(cmd.Context(), natsFlags.stateDir, h.log())
 			if err != nil {
 				return err
 			}
-			defer closeNATS()
-			return h.redeliver(cmd.Context(), nc, c, receiver)
+			defer nc.Close()
+			return nc.explain(h.redeliver(cmd.Context(), nc.Conn, c, receiver))
 		},
 	}
 	natsFlags.register(cmd.Flags(), defaultNATS)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -22,12 +23,15 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A reader that has seen enough ends a command like any other error of its
+	// output, not the process: there may be a store to close.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
 
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, s streams, args []string) int {
-	cmd := newRoot(s)
+	cmd, g := newRoot(s)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	var usage usageError
@@ -39,15 +43,15 @@ func run(ctx context.Context, s streams, args []string) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(s.err, "renat: interrupted")
 		return exitFailed
-	case errors.As(err, &usage):
-		fmt.Fprintf(s.err, "renat: %v\nRun 'renat --help' for the commands and their flags.\n", err)
+	case !g.started || errors.As(err, &usage):
+		fmt.Fprintf(s.err, "renat: %s\nRun 'renat --help' for the commands and their flags.\n", strings.TrimSpace(err.Error()))
 		return exitUsage
 	}
 	fmt.Fprintln(s.err, "renat:", err)
 	return exitFailed
 }
 
-// usageError is a wrong command line.
+// usageError is a wrong command line that a command notices itself.
 type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }

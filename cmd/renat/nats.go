@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,28 +33,54 @@ func (n *natsFlags) register(f *pflag.FlagSet, url string) {
 // natsWait is how long a command that cannot do without NATS waits for it.
 const natsWait = 5 * time.Second
 
+// natsLink is a connection to NATS, and the server at its other end when that
+// is in this process.
+type natsLink struct {
+	*nats.Conn
+	server *embedded.Server // may be nil
+	dir    string           // of the server's store
+}
+
 // connect connects to the server of the flags, or starts one in dir when that
-// is not empty. The caller calls close when done.
-func (n *natsFlags) connect(ctx context.Context, dir string, log zerolog.Logger) (nc *nats.Conn, closeAll func(), err error) {
+// is not empty. The caller closes the link.
+func (n *natsFlags) connect(ctx context.Context, dir string, log zerolog.Logger) (*natsLink, error) {
+	link := &natsLink{dir: dir}
 	cfg := n.Config
 	cfg.Name, cfg.Log, cfg.Wait = "renat "+buildVersion(), log, natsWait
-	if dir == "" {
-		if nc, err = jetstream.Connect(ctx, cfg); err != nil {
-			return nil, nil, err
+	var err error
+	if dir != "" {
+		if link.server, err = embedded.Start(ctx, embedded.Config{Dir: dir, Log: log}); err != nil {
+			return nil, err
 		}
-		return nc, nc.Close, nil
+		cfg.URL, cfg.InProcess = "", link.server
 	}
-	server, err := embedded.Start(ctx, embedded.Config{Dir: dir, Log: log})
-	if err != nil {
-		return nil, nil, err
+	if link.Conn, err = jetstream.Connect(ctx, cfg); err != nil {
+		link.stop()
+		return nil, err
 	}
-	cfg.URL, cfg.InProcess = "", server
-	if nc, err = jetstream.Connect(ctx, cfg); err != nil {
-		server.Shutdown()
-		return nil, nil, err
+	return link, nil
+}
+
+// Close ends the connection, then the server.
+func (l *natsLink) Close() {
+	l.Conn.Close()
+	l.stop()
+}
+
+func (l *natsLink) stop() {
+	if l.server != nil {
+		l.server.Shutdown()
 	}
-	return nc, func() {
-		nc.Close()
-		server.Shutdown()
-	}, nil
+}
+
+// explain adds to an error what is wrong with the store, which the server tells
+// its clients only by silence.
+func (l *natsLink) explain(err error) error {
+	if err == nil || l.server == nil {
+		return err
+	}
+	if sick := l.server.Health(); sick != nil {
+		return fmt.Errorf("%w\nthe store in %s: %w\nmake room or choose another --state-dir, and replay again: nothing is stored twice", err, l.dir, sick)
+	}
+	return err
 }

@@ -75,15 +75,21 @@ func (o *observeFlags) run(ctx context.Context) error {
 	options.OnGarbled = func(sequence uint64, subject string, err error) {
 		log.Warn().Uint64("sequence", sequence).Str("subject", subject).Err(err).Msg("skipping a message that is no incident")
 	}
-	nc, closeNATS, err := o.nats.connect(ctx, o.nats.stateDir, log)
+	nc, err := o.nats.connect(ctx, o.nats.stateDir, log)
+	if errors.Is(err, jetstream.ErrUnreachable) {
+		return fmt.Errorf("%w\nname the server with --nats-url, or the store of a replay with --state-dir", err)
+	}
 	if err != nil {
 		return err
 	}
-	defer closeNATS()
+	defer nc.Close()
 	out := render.New(o.out, format, o.colored(o.out), time.Local)
-	err = jetstream.Read(ctx, nc, options, func(s jetstream.Stored) error { return out.Write(s.Incident) })
-	if o.follow && errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	err = jetstream.Read(ctx, nc.Conn, options, func(s jetstream.Stored) error { return out.Write(s.Incident) })
+	switch {
+	case o.follow && errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return nil // the way to end it
+	case errors.Is(err, jetstream.ErrNoStream):
+		return fmt.Errorf("%w\npublish with renat replay into the same server or store first", err)
 	}
 	return err
 }

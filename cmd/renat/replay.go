@@ -76,12 +76,12 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		return err
 	}
 	defer cleanUp()
-	nc, closeNATS, err := r.nats.connect(ctx, store, r.log())
+	nc, err := r.nats.connect(ctx, store, r.log())
 	if err != nil {
 		return err
 	}
-	defer closeNATS()
-	publisher, err := jetstream.NewPublisher(nc, jetstream.PublisherConfig{SkipStored: true})
+	defer nc.Close()
+	publisher, err := jetstream.NewPublisher(nc.Conn, jetstream.PublisherConfig{SkipStored: true})
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,7 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		}},
 		out:       render.New(r.out, format, r.colored(r.out), time.Local),
 		publisher: publisher,
+		link:      nc,
 	}
 	err = p.replay(ctx)
 	if format == render.Compact {
@@ -114,6 +115,9 @@ func (r *replayFlags) store() (dir string, cleanUp func(), err error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
+// flushWait is how long JetStream may take to confirm the last incidents.
+const flushWait = time.Minute
+
 // replay is one run of the command.
 type replay struct {
 	*replayFlags
@@ -122,6 +126,7 @@ type replay struct {
 	bad       *recording.BadLines
 	out       *render.Writer
 	publisher *jetstream.Publisher
+	link      *natsLink
 	tally     tally
 	stats     correlator.Stats
 }
@@ -151,10 +156,13 @@ func (r *replay) replay(ctx context.Context) error {
 	stopProgress := r.showProgress()
 	err = merge(ctx, c.Observe, r.rec.NAT(r.bad), &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()})
 	stopProgress()
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if ctx.Err() == nil {
+		c.Flush()
+	} else {
+		err = ctx.Err() // what was printed is still stored
 	}
-	c.Flush()
 	r.stats = c.Stats()
-	return errors.Join(err, unpublished, r.publisher.Flush(ctx), unwritten)
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
+	defer cancel()
+	return errors.Join(err, r.link.explain(errors.Join(unpublished, r.publisher.Flush(flushing))), unwritten)
 }

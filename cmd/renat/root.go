@@ -26,9 +26,10 @@ type globals struct {
 	streams
 	logLevel string
 	color    string
+	started  bool // a command runs: what fails before is wrong usage
 }
 
-func newRoot(s streams) *cobra.Command {
+func newRoot(s streams) (*cobra.Command, *globals) {
 	g := &globals{streams: s}
 	root := &cobra.Command{
 		Use:   "renat",
@@ -39,6 +40,9 @@ port, the peer resets, and the application sees an error that nothing explains.
 
 Every flag can also be set by an environment variable: RENAT_ and the flag's
 name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
+		Example: `  renat replay recording/
+  renat observe --follow --namespace shop
+  renat observe --since 1h -o json`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,26 +51,23 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	}
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
 	root.AddCommand(newReplay(g), newObserve(g), newHub(g), newVersion(g))
-	for _, cmd := range root.Commands() {
-		if cmd.Args != nil {
-			cmd.Args = usageArgs(cmd.Args)
-		}
-	}
-	return root
+	g.watchStart(root)
+	return root, g
 }
 
-// usageArgs makes a wrong number of arguments a wrong command line.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+// watchStart makes every command below parent note that it was reached.
+func (g *globals) watchStart(parent *cobra.Command) {
+	for _, cmd := range parent.Commands() {
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			g.started = true
+			return run(cmd, args)
 		}
-		return nil
+		g.watchStart(cmd)
 	}
 }
 
@@ -80,20 +81,20 @@ func (g *globals) prepare(cmd *cobra.Command) error {
 			return
 		}
 		if e := cmd.Flags().Set(f.Name, value); e != nil {
-			err = usageError{fmt.Errorf("environment variable %s: %w", name, e)}
+			err = fmt.Errorf("environment variable %s: %w", name, e)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	if _, err := zerolog.ParseLevel(g.logLevel); err != nil || g.logLevel == "" {
-		return usageError{fmt.Errorf("--log-level %q is not one of debug, info, warn, error", g.logLevel)}
+		return fmt.Errorf("--log-level %q is not one of debug, info, warn, error", g.logLevel)
 	}
 	switch g.color {
 	case "auto", "always", "never":
 		return nil
 	}
-	return usageError{fmt.Errorf("--color %q is not one of auto, always, never", g.color)}
+	return fmt.Errorf("--color %q is not one of auto, always, never", g.color)
 }
 
 // log returns the logger: readable on a terminal, else JSON.

@@ -52,7 +52,7 @@ func load(path string) (flows []*observer.GetFlowsResponse, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	var r io.Reader = f
 	if strings.HasSuffix(path, ".gz") {
 		if r, err = gzip.NewReader(f); err != nil {
@@ -102,7 +102,7 @@ func read(role, addr string, n int) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the process ends
+	defer conn.Close()
 	opts := []grpc.CallOption{}
 	if role == "undecoded" {
 		opts = append(opts, grpc.ForceCodecV2(discard{}))

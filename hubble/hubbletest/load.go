@@ -33,6 +33,10 @@ var (
 // error when bad returns false. Node status, which relays put between flows,
 // is left out. Load does not seal the server.
 func (s *Server) Load(ctx context.Context, r io.Reader, bad func(line int, err error) bool) (int, error) {
+	return load(r, func(resp *observer.GetFlowsResponse) error { return s.Feed(ctx, resp) }, bad)
+}
+
+func load(r io.Reader, feed func(*observer.GetFlowsResponse) error, bad func(int, error) bool) (int, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	var long []byte
 	for line, fed := 1, 0; ; line++ {
@@ -48,7 +52,7 @@ func (s *Server) Load(ctx context.Context, r io.Reader, bad func(line int, err e
 				return fed, fmt.Errorf("line %d: %w: %w", line, errBadLines, perr)
 			case perr != nil || resp == nil:
 			default:
-				if err := s.Feed(ctx, resp); err != nil {
+				if err := feed(resp); err != nil {
 					return fed, err
 				}
 				fed++

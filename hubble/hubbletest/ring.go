@@ -150,7 +150,7 @@ func (rd *reader) read(out []entry) (n int, lost int64, wait <-chan struct{}, en
 	if rd.pos < 0 {
 		// The slot that the position wraps around to must have been written.
 		if r.write <= r.slots+rd.pos {
-			return 0, 0, r.wait(), false
+			return 0, 0, r.wait(), r.sealed || !r.lossless
 		}
 		rd.pos++
 		return 0, 1, nil, false

@@ -174,7 +174,7 @@ func (g *gzipFile) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("%s is cut off: %w", g.file.Name(), err)
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		err = fmt.Errorf("%s is damaged: %w", g.file.Name(), err)
 	}
 	return n, err

@@ -101,7 +101,7 @@ func (w *Writer) compact(i *incident.Incident) string {
 	}
 	return fmt.Sprintf("%s: %s -> %s %s %s, %s, %s\n",
 		w.faint("%s", i.Time.In(w.zone).Format(timeFormat)),
-		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), i.Protocol,
+		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), clean(i.Protocol),
 		w.yellow("%s", clean(what)), clean(cause), w.outcome(i.Outcome))
 }
 

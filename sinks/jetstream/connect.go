@@ -71,7 +71,7 @@ func Connect(ctx context.Context, c Config) (*nats.Conn, error) {
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			c.Log.Debug().Err(err).Str("url", shown).Msg("connecting to NATS")
 			select {
-			case <-failed: // only the latest is of interest
+			case <-failed: //nolint:errcheck // only the latest is of interest
 			default:
 			}
 			failed <- err

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS  = -X main.version=$(VERSION)
+TOOLS    = .cache/bin
+LINT     = $(TOOLS)/golangci-lint
+LINT_VERSION = v2.15.0
+
+RECORDING = internal/recording/testdata/cilium-1.20.2
+
+.PHONY: build demo test lint generate bench cpu fuzz clean
+
+build: ## Build bin/renat.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## Replay a recording into an embedded NATS server and show what broke.
+	@rm -rf .cache/demo
+	@echo '$$ renat replay $(RECORDING) --state-dir .cache/demo > /dev/null'
+	@bin/renat replay $(RECORDING) --state-dir .cache/demo > /dev/null
+	@echo
+	@echo '$$ renat observe --state-dir .cache/demo --last 8'
+	@bin/renat observe --state-dir .cache/demo --last 8
+	@echo
+	@echo '$$ renat observe --state-dir .cache/demo --kind renat --last 1 -o dict'
+	@bin/renat observe --state-dir .cache/demo --kind renat --last 1 -o dict
+
+test: ## Run every test.
+	$(GO) vet ./...
+	$(GO) test ./...
+
+lint: $(LINT) ## Check style, import rules and that generated files are fresh.
+	$(LINT) run
+	$(GO) mod tidy -diff
+	$(GO) generate ./...
+	git diff --exit-code -- correlator/incident
+
+$(LINT):
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+generate: ## Regenerate what is generated.
+	$(GO) generate ./...
+
+bench: ## Run the benchmarks quoted in docs/performance.md.
+	$(GO) test ./... -run '^$$' -bench . -benchmem -count $(or $(COUNT),6)
+
+cpu: ## Compare the CPU cost of reading flows (see docs/performance.md).
+	$(GO) run ./hubble/bench
+
+FUZZTIME ?= 30s
+fuzz: ## Fuzz every fuzz test for FUZZTIME.
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$($(GO) test $$dir -list '^Fuzz' | grep ^Fuzz); do \
+			echo "$$dir $$f"; $(GO) test $$dir -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
+
+clean: ## Remove what was built.
+	rm -rf bin .cache

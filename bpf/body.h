@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef RENAT_BODY_H
+#define RENAT_BODY_H
+
+/*
+ * What is done about an operation, whichever hook saw it. These run inside
+ * the operations of the map they watch, evictions under the LRU's lock with
+ * interrupts off: they touch preallocated maps of their own only, never an
+ * LRU map, and never the watched one.
+ */
+
+const volatile bool send_everything = false;
+/* Where the kernel's text lies; 0 if user space may not know. */
+const volatile __u64 text_start = 0;
+const volatile __u64 text_end = 0;
+
+/* How often a BPF program got a name in kallsyms: user space's copy is stale if it moved. */
+volatile __u64 programs_named;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct watched);
+} watching SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* user space sets the size */
+} events SEC(".maps");
+
+/*
+ * The entry this CPU freed last, with the value that nobody can read any more
+ * once the delete returns. seq is odd while it is being written.
+ */
+struct freed {
+	__u32 seq;
+	__u32 map;
+	struct entry entry;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct freed);
+} freed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hook_counters);
+} hooks SEC(".maps");
+
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
+/* Who called, as far as it is known. */
+struct caller {
+	__u64 address;
+	bool is_syscall;
+	bool is_program;
+};
+
+static __always_inline struct caller caller_at(__u64 address)
+{
+	struct caller c = {.address = address};
+
+	if (address && text_start) {
+		c.is_syscall = address >= text_start && address < text_end;
+		c.is_program = !c.is_syscall;
+	}
+	return c;
+}
+
+static __always_inline struct watched *find(__u32 map)
+{
+	return bpf_map_lookup_elem(&watching, &map);
+}
+
+static __always_inline struct counters *counters_of(const struct watched *w)
+{
+	__u32 slot = w->slot;
+
+	return bpf_map_lookup_elem(&counts, &slot);
+}
+
+/* The fields every event has; NULL and a count if the ring is full. */
+static __always_inline struct event *begin(struct counters *c, __u32 map, const struct entry *entry,
+					   __u64 ktime)
+{
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		count(c->dropped);
+		return 0;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->abi = EVENT_ABI;
+	e->ktime = ktime;
+	e->map = map;
+	e->cpu = bpf_get_smp_processor_id();
+	__builtin_memcpy(e->key, entry->key, KEY_MAX);
+	__builtin_memcpy(e->to, entry->to, TO_MAX);
+	return e;
+}
+
+static __always_inline void name_caller(struct event *e, struct caller by)
+{
+	e->caller = by.address;
+	if (by.is_syscall) {
+		e->flags |= EVENT_SYSCALL;
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
+	}
+}
+
+static __always_inline void send(struct counters *c, struct event *e)
+{
+	count(c->sent);
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline void count_insert(struct counters *c, int error)
+{
+	if (!error)
+		count(c->inserts);
+	else if (error == 17)
+		count(c->insert_eexist);
+	else if (error == 12)
+		count(c->insert_enomem);
+	else if (error == 16)
+		count(c->insert_ebusy);
+	else
+		count(c->insert_other);
+}
+
+/*
+ * An update returned. It is split in two so that finding the caller, by far
+ * the dearest part, is left to the hook and done for inserts that are sent.
+ */
+struct insert {
+	struct counters *c;
+	struct entry entry;
+	__u64 ktime;
+	bool wanted;
+};
+
+static __always_inline bool insert_matters(struct insert *in, const struct watched *w, const void *key,
+					   const void *value, int error)
+{
+	struct filter_keys k;
+	__u16 now;
+
+	in->c = counters_of(w);
+	if (!in->c)
+		return false;
+	count_insert(in->c, error);
+	read_key(&in->entry, w, key);
+	if (!w->ct)
+		read_to(&in->entry, w, value);
+	in->ktime = bpf_ktime_get_ns();
+	now = filter_time(in->ktime);
+	k = hash_entry(&in->entry, w);
+	in->wanted = filter_has(k.before, now) || (!w->ct && filter_has(k.after, now));
+	if (!in->wanted && !send_everything) {
+		count(in->c->withheld);
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void send_insert(struct insert *in, __u32 map, const struct watched *w, int error,
+					__u8 update_flags, struct caller by)
+{
+	struct event *e = begin(in->c, map, &in->entry, in->ktime);
+
+	if (!e)
+		return;
+	e->op = OP_INSERT;
+	e->error = error;
+	e->update_flags = update_flags;
+	if (in->wanted)
+		e->flags |= EVENT_WANTED;
+	if (!w->ct)
+		e->flags |= EVENT_VALUE;
+	name_caller(e, by);
+	send(in->c, e);
+}
+
+static __always_inline void remember(const struct entry *entry, const struct watched *w, bool value, __u64 ktime)
+{
+	struct filter_keys k = hash_entry(entry, w);
+	__u16 now = filter_time(ktime);
+
+	filter_add(k.before, now);
+	if (value)
+		filter_add(k.after, now);
+}
+
+/* The LRU unlinked a node and will reuse it. */
+static __always_inline void on_evict(__u32 map, const struct watched *w, struct bpf_lru_node *node)
+{
+	struct counters *c = counters_of(w);
+	struct entry entry = {};
+	struct event *e;
+	__u64 ktime;
+	bool forced;
+
+	if (!c)
+		return;
+	forced = BPF_CORE_READ(node, type) == LRU_LIST_ACTIVE || BPF_CORE_READ(node, ref);
+	count(c->evictions);
+	if (forced)
+		count(c->forced);
+	if (w->ct && !send_everything)
+		return;
+	ktime = bpf_ktime_get_ns();
+	read_node(&entry, w, node);
+	if (!w->ct)
+		remember(&entry, w, true, ktime);
+	e = begin(c, map, &entry, ktime);
+	if (!e)
+		return;
+	e->op = OP_EVICT;
+	e->flags = (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE);
+	send(c, e);
+}
+
+static __always_inline void count_delete(struct counters *c, int error, struct caller by)
+{
+	if (error == 2)
+		count(c->delete_enoent);
+	else if (error)
+		count(c->delete_other);
+	else if (by.is_syscall)
+		count(c->deletes_syscall);
+	else if (by.is_program)
+		count(c->deletes_program);
+	else
+		count(c->deletes_unknown);
+}
+
+/* A delete returned; entry has the key, and the value if the caller had it. */
+static __always_inline void on_delete(__u32 map, const struct watched *w, struct entry *entry, bool value, int error,
+				      struct caller by)
+{
+	struct counters *c = counters_of(w);
+	struct event *e;
+	__u64 ktime;
+
+	if (!c)
+		return;
+	count_delete(c, error, by);
+	if ((w->ct || error) && !send_everything)
+		return;
+	ktime = bpf_ktime_get_ns();
+	if (!w->ct && !error)
+		remember(entry, w, value, ktime);
+	e = begin(c, map, entry, ktime);
+	if (!e)
+		return;
+	e->op = OP_DELETE;
+	e->error = error;
+	e->flags = (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0);
+	name_caller(e, by);
+	send(c, e);
+}
+
+static __always_inline struct freed *freed_here(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&freed, &zero);
+}
+
+/* A node goes back to the free list, its entry still in it. */
+static __always_inline void on_free(__u32 map, const struct watched *w, struct bpf_lru_node *node)
+{
+	struct freed *f;
+
+	if (w->ct)
+		return;
+	f = freed_here();
+	if (!f)
+		return;
+	*(volatile __u32 *)&f->seq += 1;
+	f->map = map;
+	__builtin_memset(&f->entry, 0, sizeof(f->entry));
+	read_node(&f->entry, w, node);
+	*(volatile __u32 *)&f->seq += 1;
+}
+
+/*
+ * Adds the value to a deleted entry, if this CPU freed that entry last. Maps
+ * are changed with migration disabled, so it is the same CPU; an interrupt in
+ * between may have freed another entry, which seq and the key tell.
+ */
+static __always_inline bool take_freed(struct entry *entry, __u32 map)
+{
+	struct freed *f = freed_here();
+	struct entry copy;
+	__u32 seq;
+
+	if (!f)
+		return false;
+	seq = *(volatile __u32 *)&f->seq;
+	if (f->map != map)
+		return false;
+	copy = *(volatile struct entry *)&f->entry;
+	if (seq & 1 || *(volatile __u32 *)&f->seq != seq || !same_key(&copy, entry))
+		return false;
+	__builtin_memcpy(entry->to, copy.to, sizeof(entry->to));
+	return true;
+}
+
+#endif

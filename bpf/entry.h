@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef RENAT_ENTRY_H
+#define RENAT_ENTRY_H
+
+/* Cilium's keys and values, as far as they are read (facts: 1.12 to 1.20). */
+struct key4 {
+	__be32 daddr;
+	__be32 saddr;
+	__be16 dport;
+	__be16 sport;
+	__u8 nexthdr;
+	__u8 flags;
+} __attribute__((packed));
+
+/* The tail of a v6 key; its addresses are the words before. */
+struct key6_tail {
+	__be16 dport;
+	__be16 sport;
+	__u8 nexthdr;
+	__u8 flags;
+};
+
+#define KEY4_SIZE 14
+#define KEY6_SIZE 38
+#define KEY_FLAG_IN 1
+#define VALUE_TO 32 /* where a NAT value's address and port begin */
+#define TO4_SIZE 6
+#define TO6_SIZE 18
+
+/* A key and a NAT value's address and port, zero-filled to whole words. */
+struct entry {
+	__u64 key[5];
+	__u64 to[3];
+};
+
+static __always_inline void read_key(struct entry *e, const struct watched *w, const void *key)
+{
+	if (w->family == 6)
+		bpf_probe_read_kernel(e->key, KEY6_SIZE, key);
+	else
+		bpf_probe_read_kernel(e->key, KEY4_SIZE, key);
+}
+
+static __always_inline void read_to(struct entry *e, const struct watched *w, const void *value)
+{
+	if (w->family == 6)
+		bpf_probe_read_kernel(e->to, TO6_SIZE, value + VALUE_TO);
+	else
+		bpf_probe_read_kernel(e->to, TO4_SIZE, value + VALUE_TO);
+}
+
+/* Of a node of the LRU: the key follows the element, the value the key. */
+static __always_inline void read_node(struct entry *e, const struct watched *w, struct bpf_lru_node *node)
+{
+	const void *elem = (void *)node - bpf_core_field_offset(struct htab_elem, lru_node);
+	const void *key = elem + bpf_core_field_offset(struct htab_elem, key);
+
+	read_key(e, w, key);
+	if (!w->ct)
+		read_to(e, w, key + (w->family == 6 ? 40 : 16));
+}
+
+static __always_inline bool same_key(const struct entry *a, const struct entry *b)
+{
+	return a->key[0] == b->key[0] && a->key[1] == b->key[1] && a->key[2] == b->key[2] &&
+	       a->key[3] == b->key[3] && a->key[4] == b->key[4];
+}
+
+static __always_inline __u64 hash4(__u64 h, __be32 addr, __be16 port)
+{
+	return mix(h, (__u64)addr << 16 | port);
+}
+
+static __always_inline __u64 hash6(__u64 h, const __u64 *addr, __be16 port)
+{
+	return mix(mix(mix(h, addr[0]), addr[1]), port);
+}
+
+/*
+ * Both of a connection's entries, and its CT entry, name the same two pairs:
+ * (pod, server) and (SNAT address, server). So whichever entry is removed,
+ * whichever is inserted, one of the hashes meets.
+ *
+ * The local end is the source of OUT and the destination of IN. In CT keys
+ * the two addresses, not the ports, are exchanged.
+ */
+static __always_inline struct filter_keys hash_entry(const struct entry *e, const struct watched *w)
+{
+	struct filter_keys k = {};
+	__be16 local_port, port;
+	bool in, first;
+	__u64 h;
+
+	if (w->family == 6) {
+		const struct key6_tail *t = (const void *)&e->key[4];
+		const __u64 *daddr = &e->key[0], *saddr = &e->key[2];
+
+		in = t->flags & KEY_FLAG_IN;
+		first = in != w->ct;
+		local_port = in ? t->dport : t->sport;
+		port = in ? t->sport : t->dport;
+		h = hash6(t->nexthdr, first ? saddr : daddr, port);
+		k.before = hash6(h, first ? daddr : saddr, local_port);
+		k.after = hash6(h, e->to, e->to[2]);
+	} else {
+		const struct key4 *t = (const void *)e->key;
+
+		in = t->flags & KEY_FLAG_IN;
+		first = in != w->ct;
+		local_port = in ? t->dport : t->sport;
+		port = in ? t->sport : t->dport;
+		h = hash4(t->nexthdr, first ? t->saddr : t->daddr, port);
+		k.before = hash4(h, first ? t->daddr : t->saddr, local_port);
+		k.after = hash4(h, e->to[0], e->to[0] >> 32);
+	}
+	return k;
+}
+
+#endif

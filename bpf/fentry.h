@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef RENAT_FENTRY_H
+#define RENAT_FENTRY_H
+
+/*
+ * The hooks of choice: a return hook with all arguments at hand, which syscalls
+ * cannot hide from.
+ */
+
+/* Addresses of the hooked functions; 0 if user space may not know. */
+const volatile __u64 update_address = 0;
+const volatile __u64 delete_address = 0;
+
+#define FRAMES 8
+/* A hooked function's frame returns into its first instructions, where it calls the hook. */
+#define HOOK_CALL_MAX 32
+
+/* The frame above the hooked function is its caller's. */
+static __always_inline struct caller caller_of(void *ctx, __u64 function)
+{
+	__u64 frames[FRAMES] = {};
+	__u64 address = 0;
+
+	if (!function || bpf_get_stack(ctx, frames, sizeof(frames), 0) < 0)
+		return caller_at(0);
+#pragma unroll
+	for (int i = 0; i < FRAMES - 1; i++) {
+		if (!address && frames[i] - function <= HOOK_CALL_MAX)
+			address = frames[i + 1];
+	}
+	return caller_at(address);
+}
+
+SEC("fexit/htab_lru_map_update_elem")
+int update_exit(__u64 *ctx) /* map, key, value, flags; int */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct watched *w = find(id);
+	struct insert in = {};
+	int error = -(int)ctx[4];
+
+	if (w && insert_matters(&in, w, (void *)ctx[1], (void *)ctx[2], error))
+		send_insert(&in, id, w, error, ctx[3], caller_of(ctx, update_address));
+	return 0;
+}
+
+/* What returns is a bool: of the register only the lowest byte is defined. */
+SEC("fexit/htab_lru_map_delete_node")
+int evict_exit(__u64 *ctx) /* htab, node; bool */
+{
+	__u32 id = BPF_CORE_READ((struct bpf_map *)ctx[0], id);
+	struct watched *w = find(id);
+
+	if (w && (__u8)ctx[2])
+		on_evict(id, w, (void *)ctx[1]);
+	return 0;
+}
+
+SEC("fexit/htab_lru_map_delete_elem")
+int delete_exit(__u64 *ctx) /* map, key; int */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct watched *w = find(id);
+	struct entry entry = {};
+	int error = -(int)ctx[2];
+	bool value = false;
+
+	if (!w)
+		return 0;
+	read_key(&entry, w, (void *)ctx[1]);
+	if (!error && !w->ct)
+		value = take_freed(&entry, id);
+	on_delete(id, w, &entry, value, error, caller_of(ctx, delete_address));
+	return 0;
+}
+
+/* Only bpf(2) comes here; value is the kernel's copy of what was taken. */
+SEC("fexit/htab_lru_map_lookup_and_delete_elem")
+int take_exit(__u64 *ctx) /* map, key, value, flags; int */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct watched *w = find(id);
+	struct caller by = {.is_syscall = true};
+	struct entry entry = {};
+	int error = -(int)ctx[4];
+
+	if (!w)
+		return 0;
+	read_key(&entry, w, (void *)ctx[1]);
+	if (!error && !w->ct)
+		read_to(&entry, w, (void *)ctx[2]);
+	on_delete(id, w, &entry, !error && !w->ct, error, by);
+	return 0;
+}
+
+/* It frees whole buckets by itself; the keys are where user space asked for them. */
+SEC("fexit/htab_lru_map_lookup_and_delete_batch")
+int take_batch_exit(__u64 *ctx) /* map, attr, uattr; int */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct attr_batch attr = {};
+	__u32 n = 0;
+
+	if (!find(id) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
+		return 0;
+	if (!bpf_probe_read_user(&n, sizeof(n), &((struct attr_batch *)ctx[2])->count))
+		deleted_batch(id, attr.keys, n);
+	return 0;
+}
+
+/* Every removal that is no eviction passes here: the last sight of its value. */
+SEC("fentry/bpf_lru_push_free")
+int free_enter(__u64 *ctx) /* lru, node */
+{
+	__u32 id = BPF_CORE_READ((struct bpf_map *)((struct bpf_lru *)ctx[0])->del_arg, id);
+	struct watched *w = find(id);
+
+	if (w)
+		on_free(id, w, (void *)ctx[1]);
+	return 0;
+}
+
+SEC("fexit/bpf_ksym_add")
+int named_exit(__u64 *ctx __attribute__((unused)))
+{
+	count(programs_named);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef RENAT_FILTER_H
+#define RENAT_FILTER_H
+
+/*
+ * Remembers which connections lost an entry lately, so that of all inserts
+ * only those that may matter are sent.
+ *
+ * A Bloom filter whose cells hold times instead of bits: a removal stores the
+ * time in two cells, an insert matters if both its cells are younger than
+ * FILTER_WINDOW. Cells are only ever overwritten by younger times, by plain
+ * stores, so nothing needs clearing, rotating or atomics, and nothing inside
+ * the window can be forgotten. What fills up is only its precision.
+ *
+ * The unit of time is 2^filter_shift ns. With the default of 30 the window is
+ * 8192 * 1.07 s = 2 h 26 min: longer than Cilium keeps an idle established
+ * TCP connection (8000 s, bpf-ct-timeout-regular-tcp), hence longer than
+ * any connection can sleep and still be translated. A cell's 16 bits wrap after
+ * 19.5 h; an old cell may then look young, which sends a needless insert.
+ */
+#define FILTER_WINDOW 8192
+#define FILTER_LINE 32 /* cells of one cache line */
+
+struct filter_line {
+	__u16 cell[FILTER_LINE];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* user space sets filter_mask + 1 */
+	__type(key, __u32);
+	__type(value, struct filter_line);
+} filter SEC(".maps");
+
+const volatile __u32 filter_mask = 0;
+const volatile __u8 filter_shift = 30;
+
+/* The two hashes an entry is remembered by. */
+struct filter_keys {
+	__u64 before; /* of the key's local end and the server */
+	__u64 after;  /* of the address it is translated to and the server */
+};
+
+static __always_inline __u64 mix(__u64 h, __u64 v)
+{
+	h = (h ^ v) * 0x9e3779b97f4a7c15ULL;
+	return h ^ (h >> 32);
+}
+
+/* 0 is the cell nobody wrote, so time skips it. */
+static __always_inline __u16 filter_time(__u64 ktime)
+{
+	__u16 t = ktime >> filter_shift;
+
+	return t ? t : 1;
+}
+
+static __always_inline struct filter_line *filter_find(__u64 h)
+{
+	__u32 line = h & filter_mask;
+
+	return bpf_map_lookup_elem(&filter, &line);
+}
+
+static __always_inline __u32 first_cell(__u64 h)
+{
+	return (h >> 32) % FILTER_LINE;
+}
+
+static __always_inline __u32 second_cell(__u64 h)
+{
+	return (first_cell(h) + 1 + (h >> 40) % (FILTER_LINE - 1)) % FILTER_LINE;
+}
+
+static __always_inline void filter_add(__u64 h, __u16 now)
+{
+	struct filter_line *line = filter_find(h);
+
+	if (!line)
+		return;
+	line->cell[first_cell(h)] = now;
+	line->cell[second_cell(h)] = now;
+}
+
+/* One unit of slack: another CPU's clock may have passed into the next one. */
+static __always_inline bool young(__u16 cell, __u16 now)
+{
+	return cell && (__u16)(now - cell + 1) <= FILTER_WINDOW + 1;
+}
+
+static __always_inline bool filter_has(__u64 h, __u16 now)
+{
+	struct filter_line *line = filter_find(h);
+
+	return line && young(line->cell[first_cell(h)], now) && young(line->cell[second_cell(h)], now);
+}
+
+#endif

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/sinks/jetstream/embedded"
+)
+
+// startNATS runs a server on loopback and returns its URL.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s.ClientURL()
+}
+
+func TestObserveFilters(t *testing.T) {
+	url := startNATS(t)
+	renat(t, "replay", recordings[0], "--nats-url", url).must(t)
+	for args, want := range map[string]int{
+		"":                            30,
+		"--last 7":                    7,
+		"--kind renat":                2,
+		"--kind orphaned_reply":       28,
+		"--kind renat,orphaned_reply": 30,
+		"--kind renat --last 1":       1,
+		"--namespace shop":            30,
+		"--namespace other":           0,
+		"--pod client-7":              30,
+		"--pod shop/client-7":         30,
+		"--pod other/client-7":        0,
+		"--pod other/client-7 --pod client-7d4b9": 30,
+		"--ip 10.0.1.10":                   30,
+		"--ip 192.168.50.1":                30,
+		"--ip 10.0.0.0/8":                  30,
+		"--ip [fd00::1]":                   0,
+		"--ip fd00::/8":                    0,
+		"--since 2026-11-22T22:52:14.390Z": 2,
+		"--since 2030-01-01T00:00:00Z":     0,
+		"--since 99999h":                   30,
+		"--since 1ms":                      0,
+	} {
+		args := append(strings.Fields(args), "--nats-url", url, "-o", "json")
+		if got := renat(t, append([]string{"observe"}, args...)...).must(t).incidents(t); len(got) != want {
+			t.Errorf("observe %s: %d incidents, want %d", args, len(got), want)
+		}
+	}
+	dict := renat(t, "observe", "--nats-url", url, "--last", "1", "-o", "dict").must(t).out
+	for _, want := range []string{"NAT BEFORE: ", "EVIDENCE: ", "kernel OUT entry deleted by process \"init\"", "hubble packet from the server to the pod (RST)"} {
+		if !strings.Contains(dict, want) {
+			t.Errorf("dict does not show %q:\n%s", want, dict)
+		}
+	}
+}
+
+func TestObserveFollows(t *testing.T) {
+	url := startNATS(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, w := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, streams{out: w, err: io.Discard}, []string{"observe", "--follow", "--nats-url", url, "-o", "json"})
+		w.Close()
+	}()
+	// The follower may still be on its way, and shows only what comes after it:
+	// publish again and again under other names until it has seen one.
+	seen := make(chan struct{})
+	go func() {
+		buf := make([]byte, 1<<16)
+		if n, _ := out.Read(buf); n > 0 {
+			close(seen)
+		}
+		io.Copy(io.Discard, out) //nolint:errcheck // until the writer closes
+	}()
+	for attempt := 0; ; attempt++ {
+		renat(t, "replay", recordings[0], "--nats-url", url, "--cluster-name", strings.Repeat("x", attempt+1)).must(t)
+		select {
+		case <-seen:
+		case <-time.After(200 * time.Millisecond):
+			continue
+		case <-ctx.Done():
+			t.Fatal("nothing seen")
+		}
+		break
+	}
+	cancel()
+	if got := <-code; got != exitDone {
+		t.Errorf("exit code %d after Ctrl-C, want %d", got, exitDone)
+	}
+}
+
+func TestObserveUsage(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"no server":      {[]string{"--nats-url", "nats://me:secret@127.0.0.1:1"}, exitFailed, "127.0.0.1:1"},
+		"nothing stored": {[]string{"--state-dir", t.TempDir()}, exitFailed, "nothing has been published here yet"},
+		"wrong since":    {[]string{"--since", "yesterday"}, exitUsage, "--since \"yesterday\""},
+		"wrong ip":       {[]string{"--ip", "10.0.0"}, exitUsage, "--ip \"10.0.0\""},
+		"wrong kind":     {[]string{"--kind", "reset"}, exitUsage, "--kind \"reset\""},
+		"wrong last":     {[]string{"--last", "-1"}, exitUsage, "--last"},
+		"wrong output":   {[]string{"-o", "table"}, exitUsage, "compact, dict, json"},
+		"argument":       {[]string{"everything"}, exitUsage, "everything"},
+		"creds missing":  {[]string{"--nats-creds", "/does/not/exist"}, exitFailed, "/does/not/exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := renat(t, append([]string{"observe"}, c.args...)...)
+			if got.code != c.code || !strings.Contains(got.err, c.says) || strings.Contains(got.err, "secret") {
+				t.Errorf("exit code %d, want %d and %q:\n%s", got.code, c.code, c.says, got.err)
+			}
+		})
+	}
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	for _, cmd := range []string{"replay", "observe", "version"} {
+		if got := renat(t, cmd, "--help").must(t); !strings.Contains(got.out, "Examples:\n  renat "+cmd) {
+			t.Errorf("%s --help has no example:\n%s", cmd, got.out)
+		}
+	}
+	if got := renat(t, "version").must(t); !strings.HasPrefix(got.out, "renat ") {
+		t.Errorf("version printed %q", got.out)
+	}
+}

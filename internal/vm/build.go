@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+)
+
+// Build compiles the privileged tests of a package of this module, tag vmtest
+// set, to a static binary in dir and returns its path.
+func Build(ctx context.Context, dir, pkg string) (string, error) {
+	out := filepath.Join(dir, path.Base(pkg)+".test")
+	return out, goBuild(ctx, "test", "-c", "-tags", "vmtest", "-o", out, "github.com/renat-project/renat/"+pkg)
+}
+
+// goBuild runs the go command, without cgo so that nothing is needed at run time.
+func goBuild(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w: %s", args[0], err, lastLines(out, 20))
+	}
+	return nil
+}

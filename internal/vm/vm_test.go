@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/internal/vm"
+)
+
+// cache is where kernels are kept, relative to this folder.
+const cache = "../../.cache/vm"
+
+var kernels = []string{vm.Linux6_1, vm.Linux6_12}
+
+// privileged are the packages with tests for the machines.
+var privileged = []string{"kprobes", "bpf/lab"}
+
+// trouble is what a kernel prints when a test made it misbehave.
+var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive locking|hung_task|blocked for more than`)
+
+// apart are the tests that the others do not run with: one needs a quiet
+// machine, BenchmarkOverhead runs it; the other leaves a machine where
+// no BPF program can be loaded any more, and so runs last.
+const apart = "Overhead|Lockdown"
+
+// TestKernels runs the TestPrivileged… tests on each kernel. To run some of
+// them, give their names: RENAT_VM_RUN=TestPrivilegedStorm go test ./internal/vm
+func TestKernels(t *testing.T) {
+	if err := vm.RequireQEMU(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run := "^TestPrivileged"
+	if s := os.Getenv("RENAT_VM_RUN"); s != "" {
+		run = s
+	}
+	var commands []vm.Command
+	var binaries []string
+	for _, pkg := range privileged {
+		binary, err := vm.Build(t.Context(), t.TempDir(), pkg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		binaries = append(binaries, binary)
+		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=4m"}})
+	}
+	if run == "^TestPrivileged" {
+		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
+	}
+	for _, name := range kernels {
+		t.Run(name, func(t *testing.T) {
+			kernel, err := vm.Fetch(t.Context(), cache, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := vm.Run(t.Context(), vm.Config{
+				Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"},
+				Commands: commands, Timeout: 5 * time.Minute, Output: t.Output(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.ExitCode != 0 {
+				t.Errorf("the tests exited with %d", result.ExitCode)
+			}
+			if s := trouble.FindString(result.Console); s != "" {
+				t.Errorf("the kernel complained (%s):\n%s", s, result.Console)
+			}
+		})
+	}
+}
+
+// TestPanic has a machine's kernel panic (its first process ends) and wants
+// the console's last lines in the error.
+func TestPanic(t *testing.T) {
+	if err := vm.RequireQEMU(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := vm.Fetch(t.Context(), cache, vm.Linux6_1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	_, err = vm.Run(t.Context(), vm.Config{Kernel: kernel, Append: "rdinit=/missing", Timeout: time.Minute, Output: out})
+	if err == nil || !strings.Contains(fmt.Sprint(err), "Kernel panic") {
+		t.Errorf("got %v, want the panic's text", err)
+	}
+}
+
+// BenchmarkOverhead measures on the newer kernel what renat adds to an update:
+// go test ./internal/vm -run '^$' -bench Overhead -benchtime 1x -v
+func BenchmarkOverhead(b *testing.B) {
+	if err := vm.RequireQEMU(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	binary, err := vm.Build(b.Context(), b.TempDir(), "kprobes")
+	if err != nil {
+		b.Fatal(err)
+	}
+	kernel, err := vm.Fetch(b.Context(), cache, vm.Linux6_12)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range b.N {
+		result, err := vm.Run(b.Context(), vm.Config{
+			Kernel: kernel, Output: os.Stdout,
+			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=TestPrivilegedOverhead"}}},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if result.ExitCode != 0 {
+			b.Errorf("the measurement exited with %d", result.ExitCode)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"time"
+
+	"github.com/renat-project/renat/correlator"
+)
+
+// symbolsAge is how often the symbols are read while programs come and go and
+// all callers have names.
+const symbolsAge = time.Second
+
+// callers names who called, by return address. It is Run's alone.
+//
+// Addresses are used again as the agent reloads programs, so the kernel side
+// counts the programs that got a name: once that moved, the symbols are read
+// again, at the latest for the next address without a name.
+type callers struct {
+	file     string                 // kallsymsFile
+	named    func() (uint64, error) // the kernel side's count
+	programs []program
+	at       uint64 // count when they were read
+	read     time.Time
+	known    map[correlator.Caller]*correlator.Caller
+	err      error // of the last reading
+}
+
+// of returns the caller of an event, nil if it cannot be known.
+func (c *callers) of(e *watchEvent) *correlator.Caller {
+	if e.Flags&uint8(watchEventFlagEVENT_SYSCALL) != 0 {
+		return c.intern(correlator.Caller{Program: correlator.ProgramSyscall, Comm: cString(e.Comm[:])})
+	}
+	if e.Caller == 0 {
+		return nil
+	}
+	name := programAt(c.programs, e.Caller)
+	if name == "" || time.Since(c.read) > symbolsAge {
+		c.refresh()
+		name = programAt(c.programs, e.Caller)
+	}
+	if name == "" {
+		return nil
+	}
+	return c.intern(correlator.Caller{Program: name})
+}
+
+// refresh reads the symbols if programs were named since.
+func (c *callers) refresh() {
+	var count uint64
+	if count, c.err = c.named(); c.err != nil || (count == c.at && !c.read.IsZero()) {
+		return
+	}
+	c.read, c.at = time.Now(), count
+	c.programs, c.err = readPrograms(c.file)
+}
+
+// intern returns one pointer for equal callers.
+func (c *callers) intern(caller correlator.Caller) *correlator.Caller {
+	if p := c.known[caller]; p != nil {
+		return p
+	}
+	if c.known == nil {
+		c.known = map[correlator.Caller]*correlator.Caller{}
+	}
+	c.known[caller] = &caller
+	return &caller
+}
+
+// cString cuts at the first zero byte.
+func cString(b []byte) string {
+	for i, v := range b {
+		if v == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

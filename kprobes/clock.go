@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// clockOffset returns wall time minus the kernel's monotonic time, in
+// nanoseconds. Run asks anew for every batch of events, so a clock that is set
+// shows in the next batch. Of three tries the one counts whose readings lie
+// closest together.
+func clockOffset() (int64, error) {
+	var offset int64
+	best := int64(1) << 62
+	for range 3 {
+		before, wall, after, err := readClocks()
+		if err != nil {
+			return 0, err
+		}
+		if after-before < best {
+			best = after - before
+			offset = wall - before - (after-before)/2
+		}
+	}
+	return offset, nil
+}
+
+func readClocks() (before, wall, after int64, err error) {
+	var a, w, b unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &a); err != nil {
+		return 0, 0, 0, fmt.Errorf("reading the monotonic clock: %w", err)
+	}
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &w); err != nil {
+		return 0, 0, 0, fmt.Errorf("reading the wall clock: %w", err)
+	}
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &b); err != nil {
+		return 0, 0, 0, fmt.Errorf("reading the monotonic clock: %w", err)
+	}
+	return a.Nano(), w.Nano(), b.Nano(), nil
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"testing"
+
+	"github.com/renat-project/renat/correlator"
+)
+
+func mustAddr(t *testing.T, s string) correlator.Addr {
+	t.Helper()
+	a, err := correlator.ParseAddr(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestKeys reads keys as Cilium writes them and writes them again.
+func TestKeys(t *testing.T) {
+	nat := []byte{192, 0, 2, 1, 10, 0, 1, 10, 0x01, 0xbb, 0x9c, 0x40, 6, 0}
+	ct := []byte{10, 0, 1, 10, 192, 0, 2, 1, 0x01, 0xbb, 0x9c, 0x40, 6, 0}
+	want := correlator.Tuple{Src: mustAddr(t, "10.0.1.10:40000"), Dst: mustAddr(t, "192.0.2.1:443"), Protocol: correlator.TCP}
+	v6 := make([]byte, key6Size)
+	v6[0], v6[15], v6[16], v6[31], v6[33], v6[35], v6[36], v6[37] = 0xfd, 2, 0xfd, 1, 53, 99, 17, 1
+	want6 := correlator.Tuple{Src: mustAddr(t, "[fd00::1]:99"), Dst: mustAddr(t, "[fd00::2]:53"), Protocol: correlator.UDP}
+	for _, c := range []struct {
+		name string
+		m    cilium
+		key  []byte
+		want correlator.Tuple
+		dir  correlator.Dir
+	}{
+		{"NAT", cilium{Map: &correlator.Map{}}, nat, want, correlator.Out},
+		{"CT", cilium{Map: &correlator.Map{CT: true}}, ct, want, correlator.Out},
+		{"NAT v6", cilium{Map: &correlator.Map{}, v6: true}, v6, want6, correlator.In},
+	} {
+		tuple, dir := c.m.tuple(c.key)
+		if tuple != c.want || dir != c.dir {
+			t.Errorf("%s: %v %v, want %v %v", c.name, tuple, dir, c.want, c.dir)
+		}
+		if key := c.m.key(tuple, dir); string(key) != string(c.key) {
+			t.Errorf("%s: key % x, want % x", c.name, key, c.key)
+		}
+	}
+}
+
+// TestChange converts a whole event.
+func TestChange(t *testing.T) {
+	m := &cilium{Map: &correlator.Map{Name: "cilium_snat_v4_external"}}
+	e := watchEvent{Ktime: 5, Error: 17, Op: 1, Cpu: 3, UpdateFlags: 1, Flags: 1 | 8}
+	copy(e.To[:], []byte{10, 0, 1, 10, 0x9c, 0x40})
+	got := change(&e, m, 1000)
+	if got.Time != 1005 || got.NAT.KTime != 5 || got.NAT.Errno != 17 || got.NAT.CPU != 3 || got.NAT.Flags != 1 ||
+		!got.NAT.Forced || got.NAT.Op != correlator.Insert || got.NAT.To != mustAddr(t, "10.0.1.10:40000") || got.NAT.Map != m.Map {
+		t.Errorf("got %+v", got)
+	}
+	e.Flags = 0
+	if got := change(&e, m, 0); !got.NAT.To.IsZero() || got.NAT.Forced {
+		t.Errorf("without a value: %+v", got.NAT)
+	}
+}
+
+// TestParse refuses what is no event of this version.
+func TestParse(t *testing.T) {
+	var e watchEvent
+	raw := make([]byte, eventSize)
+	if err := parse(raw, &e); err == nil {
+		t.Error("version 0 was taken")
+	}
+	raw[24] = eventABI // after ktime, caller, map, cpu and error
+	if err := parse(raw, &e); err != nil {
+		t.Error(err)
+	}
+	if err := parse(raw[:eventSize-1], &e); err == nil {
+		t.Error("a short event was taken")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	if _, err := (Config{}).withDefaults(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []Config{{Backend: "uprobe"}, {RingBytes: 5000}, {RingBytes: 64}, {FilterBytes: 96}} {
+		if _, err := c.withDefaults(); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// Why New cannot watch on this machine; for errors.Is.
+var (
+	ErrPrivilege = errors.New("not allowed to load and attach BPF programs: run as root, or give the process the capabilities BPF and PERFMON (on Linux before 5.11 SYS_RESOURCE, too; for kprobes on Debian's kernels SYS_ADMIN)")
+	ErrNoBTF     = errors.New("this kernel carries no type information (/sys/kernel/btf/vmlinux): use one built with CONFIG_DEBUG_INFO_BTF, as all current distributions' are")
+	ErrLockdown  = errors.New("kernel lockdown in confidentiality mode forbids BPF programs to read kernel memory: boot with lockdown=integrity or without it")
+	ErrTooOld    = errors.New("this kernel is too old: renat needs Linux 5.10 or newer")
+)
+
+// LayoutError says that a structure is not laid out as renat knows it. The
+// kernel's or Cilium's version is unknown to renat: update renat.
+type LayoutError struct {
+	What string // the function or map
+	Has  string
+	Want string
+}
+
+func (e *LayoutError) Error() string {
+	return fmt.Sprintf("%s has %s, renat knows it with %s: update renat, or report this version", e.What, e.Has, e.Want)
+}
+
+const lockdownFile = "/sys/kernel/security/lockdown"
+
+// explain finds the reason behind a failed load or attach.
+func explain(err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	if mode, readErr := os.ReadFile(lockdownFile); readErr == nil && strings.Contains(string(mode), "[confidentiality]") {
+		return fmt.Errorf("%w (%w)", ErrLockdown, err)
+	}
+	return fmt.Errorf("%w (%w)", ErrPrivilege, err)
+}
+
+// arguments are how many arguments each hooked function takes: unchanged since
+// Linux 4.19, and since 5.8 where bpf_ksym_add came.
+var arguments = map[string]int{
+	"htab_lru_map_update_elem": 4,
+	"htab_lru_map_delete_elem": 2,
+	"htab_lru_map_delete_node": 2,
+	"bpf_lru_push_free":        2,
+	"bpf_ksym_add":             1,
+}
+
+// checkKernel compares what the programs rely on with the kernel's types.
+// Moved fields are no difference: they are relocated when loading.
+func checkKernel() error {
+	kernel, err := btf.LoadKernelSpec()
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return explain(err)
+	case errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w (%w)", ErrNoBTF, err)
+	case err != nil:
+		return fmt.Errorf("reading the kernel's types: %w", err)
+	}
+	for name, want := range arguments {
+		var fn *btf.Func
+		if err := kernel.TypeByName(name, &fn); err != nil {
+			return &LayoutError{What: "linux " + release(), Has: "no function " + name, Want: "one"}
+		}
+		if proto, ok := fn.Type.(*btf.FuncProto); !ok || len(proto.Params) != want {
+			return &LayoutError{What: "the kernel's " + name, Has: fmt.Sprint(fn.Type), Want: fmt.Sprintf("%d arguments", want)}
+		}
+	}
+	return nil
+}
+
+// hasFunction reports whether the kernel's types name a function.
+func hasFunction(name string) bool {
+	kernel, err := btf.LoadKernelSpec()
+	var fn *btf.Func
+	return err == nil && kernel.TypeByName(name, &fn) == nil
+}
+
+// release returns uname -r.
+func release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "(unknown release)"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

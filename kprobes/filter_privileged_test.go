@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build vmtest
+
+package kprobes
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/renat-project/renat/correlator"
+)
+
+const (
+	filterOps = 1_000_000
+	// filterShift makes the filter's unit 0.26 ms, its window 2.1 s: in the
+	// tens of seconds that the test takes it expires many times over.
+	filterShift  = 18
+	filterWindow = 8191 << filterShift
+	// filterConnections and filterEntries make about every second insert new
+	// and keep a map that always overflows.
+	filterConnections = 60_000
+	filterEntries     = 8192
+)
+
+// TestPrivilegedFilter does a million random operations with everything sent.
+// Each insert says whether the filter would have sent it; a model that
+// remembers every removal says whether it had to.
+func TestPrivilegedFilter(t *testing.T) {
+	bpffs := newBPFFS(t)
+	name, l := "cilium_snat_v4_external", nat4
+	m := newMap(t, bpffs, name, l, filterEntries)
+	// Cells for a tenth of the needed precision, so that needless inserts show.
+	tracer, err := New(Config{Everything: true, BPFFS: bpffs, RingBytes: 1 << 20, FilterBytes: 1 << 20, filterShift: filterShift})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.Close()
+	if err := tracer.look(0, func(correlator.Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	u := newUser(t, m, l)
+	random := rand.New(rand.NewPCG(1, 2))
+	model := filterModel{t: t, removed: map[pair]uint64{}, codec: l.codec()}
+	ops := make([]opsOp, 512)
+	for done := 0; done < filterOps; done += len(ops) {
+		for i := range ops {
+			ops[i] = randomOp(random, l)
+		}
+		u.do(t, ops...)
+		model.read(tracer.ring)
+	}
+	stats, err := tracer.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stats.Maps[0].Counters
+	if c.Dropped != 0 || stats.Missed != 0 || model.events != c.Sent {
+		t.Errorf("dropped %d, missed %d, sent %d, received %d", c.Dropped, stats.Missed, c.Sent, model.events)
+	}
+	if model.needed == 0 || model.needed == model.inserts || model.expired == 0 {
+		t.Errorf("the test tests nothing: %+v", model)
+	}
+	t.Logf("%d operations, %d evictions: of %d inserts %d follow a removal inside %s, %d do not; lost 0, needless %d (%.2f %%)",
+		filterOps, c.Evictions, model.inserts, model.needed, time.Duration(filterWindow), model.inserts-model.needed,
+		model.needless, 100*float64(model.needless)/float64(model.inserts-model.needed))
+}
+
+// randomOp inserts either entry of a random connection, seldom in another SNAT
+// port than last time, or deletes it.
+func randomOp(r *rand.Rand, l layout) opsOp {
+	n := r.IntN(filterConnections)
+	e := l.out(uint16(n), uint16(n/2+r.IntN(2)))
+	e.tuple.Dst = l.addr(byte(100+n%7), 443)
+	if r.IntN(2) == 0 {
+		out := e
+		e = entry{correlator.Tuple{Src: out.tuple.Dst, Dst: out.to, Protocol: correlator.TCP}, correlator.In, out.tuple.Src}
+	}
+	if r.IntN(4) == 0 {
+		return l.op(doDelete, e, 0)
+	}
+	return l.op(doUpdate, e, uint32(r.IntN(2)))
+}
+
+// pair is what the filter remembers: a local address and a server.
+type pair struct{ local, server correlator.Addr }
+
+type filterModel struct {
+	t        *testing.T
+	codec    *cilium
+	removed  map[pair]uint64 // when
+	events   uint64
+	inserts  int
+	needed   int
+	needless int
+	expired  int // inserts whose removal was too long ago
+}
+
+// read takes what is in the ring buffer.
+func (f *filterModel) read(ring *ringbuf.Reader) {
+	f.t.Helper()
+	ring.SetDeadline(time.Now())
+	var record ringbuf.Record
+	for {
+		err := ring.ReadInto(&record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		var e watchEvent
+		if err := parse(record.RawSample, &e); err != nil {
+			f.t.Fatal(err)
+		}
+		f.see(&e)
+	}
+}
+
+func (f *filterModel) see(e *watchEvent) {
+	f.events++
+	tuple, dir := f.codec.tuple(e.Key[:])
+	local, server := tuple.Src, tuple.Dst
+	if dir == correlator.In {
+		local, server = server, local
+	}
+	pairs := [2]pair{{local, server}, {f.codec.addr(e.To[:]), server}}
+	if e.Op != uint8(watchEventOpOP_INSERT) {
+		if e.Error == 0 {
+			f.removed[pairs[0]], f.removed[pairs[1]] = e.Ktime, e.Ktime
+		}
+		return
+	}
+	f.inserts++
+	needed, late := false, false
+	for _, p := range pairs {
+		if at, ok := f.removed[p]; ok {
+			needed = needed || e.Ktime-at <= filterWindow
+			late = late || e.Ktime-at > filterWindow+2<<filterShift
+		}
+	}
+	wanted := e.Flags&uint8(watchEventFlagEVENT_WANTED) != 0
+	switch {
+	case needed && !wanted:
+		f.t.Fatalf("the filter lost %v %v -> %v", tuple, dir, f.codec.addr(e.To[:]))
+	case needed:
+		f.needed++
+	case wanted:
+		f.needless++
+	case late:
+		f.expired++
+	}
+}

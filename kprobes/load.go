@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// hook is a program and where it goes.
+type hook struct {
+	program string
+	attach  func(*ebpf.Program) (link.Link, error)
+}
+
+func tracing(p *ebpf.Program) (link.Link, error) {
+	return link.AttachTracing(link.TracingOptions{Program: p})
+}
+
+func kprobe(symbol string) func(*ebpf.Program) (link.Link, error) {
+	return func(p *ebpf.Program) (link.Link, error) { return link.Kprobe(symbol, p, nil) }
+}
+
+func kretprobe(symbol string) func(*ebpf.Program) (link.Link, error) {
+	return func(p *ebpf.Program) (link.Link, error) { return link.Kretprobe(symbol, p, nil) }
+}
+
+func tracepoint(name string) func(*ebpf.Program) (link.Link, error) {
+	return func(p *ebpf.Program) (link.Link, error) { return link.Tracepoint("syscalls", name, p, nil) }
+}
+
+// takers are what a kernel may lack (lookup-and-delete of one element came with
+// Linux 5.14), and then there is nothing to hook.
+var takers = map[string]hook{
+	"htab_lru_map_lookup_and_delete_elem":  {watchProgTakeExit, tracing},
+	"htab_lru_map_lookup_and_delete_batch": {watchProgTakeBatchExit, tracing},
+}
+
+func fentryHooks() []hook {
+	hooks := []hook{
+		{watchProgFreeEnter, tracing},
+		{watchProgDeleteExit, tracing},
+		{watchProgEvictExit, tracing},
+		{watchProgUpdateExit, tracing},
+		{watchProgNamedExit, tracing},
+	}
+	for function, h := range takers {
+		if hasFunction(function) {
+			hooks = append(hooks, h)
+		}
+	}
+	return hooks
+}
+
+// kprobeHooks has the return probes first: the kernel runs the probe that was
+// placed last first, and the entry probes must see the return address before
+// the return probes replace it.
+func kprobeHooks() []hook {
+	return []hook{
+		{watchProgDeleteReturn, kretprobe("htab_lru_map_delete_elem")},
+		{watchProgEvictReturn, kretprobe("htab_lru_map_delete_node")},
+		{watchProgUpdateReturn, kretprobe("htab_lru_map_update_elem")},
+		{watchProgFreeProbe, kprobe("bpf_lru_push_free")},
+		{watchProgBpfExit, tracepoint("sys_exit_bpf")},
+		{watchProgBpfEnter, tracepoint("sys_enter_bpf")},
+		{watchProgDeleteEnter, kprobe("htab_lru_map_delete_elem")},
+		{watchProgEvictEnter, kprobe("htab_lru_map_delete_node")},
+		{watchProgUpdateEnter, kprobe("htab_lru_map_update_elem")},
+		{watchProgNamedReturn, kretprobe("bpf_ksym_add")},
+	}
+}
+
+// kernelSide is what is loaded into the kernel. The collection and the links
+// are kept, not only what is used of them: what Go collects, it detaches.
+type kernelSide struct {
+	backend    Backend
+	why        string // the backend
+	collection *ebpf.Collection
+	links      []link.Link
+}
+
+// load checks the kernel, loads the programs and attaches them.
+func load(c Config, addresses kernelAddresses) (*kernelSide, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("lifting the limit of locked memory: %w", explain(err))
+	}
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
+	if err := features.HaveMapType(ebpf.RingBuf); err != nil {
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return nil, fmt.Errorf("linux %s has no BPF ring buffer: %w", release(), ErrTooOld)
+		}
+		return nil, fmt.Errorf("asking for the BPF ring buffer: %w", explain(err))
+	}
+	if c.Backend == Kprobe {
+		return loadHooks(c, addresses, Kprobe, kprobeHooks(), "as configured")
+	}
+	k, err := loadHooks(c, addresses, Fentry, fentryHooks(), "the kernel supports it")
+	if err == nil || c.Backend == Fentry || !errors.Is(err, ebpf.ErrNotSupported) {
+		return k, err
+	}
+	return loadHooks(c, addresses, Kprobe, kprobeHooks(), "no fentry here: "+err.Error())
+}
+
+// loadHooks loads the hooks' programs only and attaches them all, or none.
+func loadHooks(c Config, a kernelAddresses, b Backend, hooks []hook, why string) (*kernelSide, error) {
+	spec, err := loadWatch()
+	if err != nil {
+		return nil, fmt.Errorf("reading the programs: %w", err)
+	}
+	for name := range spec.Programs {
+		if !slices.ContainsFunc(hooks, func(h hook) bool { return h.program == name }) {
+			delete(spec.Programs, name)
+		}
+	}
+	lines := uint32(c.FilterBytes / cellLine)
+	spec.Maps[watchMapFilter].MaxEntries = lines
+	spec.Maps[watchMapEvents].MaxEntries = uint32(c.RingBytes)
+	constants := map[string]any{
+		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterShift: c.filterShift,
+		watchVarTextStart: a.textStart, watchVarTextEnd: a.textEnd,
+		watchVarUpdateAddress: a.update, watchVarDeleteAddress: a.remove,
+	}
+	for name, value := range constants {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	k := &kernelSide{backend: b, why: why}
+	if k.collection, err = ebpf.NewCollection(spec); err != nil {
+		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
+	}
+	for _, h := range hooks {
+		l, err := h.attach(k.collection.Programs[h.program])
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("attaching %s on linux %s: %w", h.program, release(), explain(err)), k.close())
+		}
+		k.links = append(k.links, l)
+	}
+	return k, nil
+}
+
+// close detaches in reverse order and frees everything.
+func (k *kernelSide) close() error {
+	var errs []error
+	for _, l := range slices.Backward(k.links) {
+		errs = append(errs, l.Close())
+	}
+	k.collection.Close()
+	return errors.Join(errs...)
+}

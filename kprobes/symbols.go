@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+)
+
+const kallsymsFile = "/proc/kallsyms"
+
+// readSymbols calls visit for every symbol of a file in kallsyms' format;
+// module is "bpf" for compiled BPF programs.
+func readSymbols(r io.Reader, visit func(address uint64, name, module []byte)) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		hex, rest, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+		address, err := strconv.ParseUint(string(hex), 16, 64)
+		if err != nil || len(rest) < 3 {
+			return fmt.Errorf("reading kernel symbols: line %q is none", lines.Bytes())
+		}
+		name, module, _ := bytes.Cut(rest[2:], []byte("\t"))
+		visit(address, name, bytes.Trim(module, "[]"))
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading kernel symbols: %w", err)
+	}
+	return nil
+}
+
+// kernelAddresses are the fixed addresses that the programs need to tell who
+// called; all are 0 if the kernel hides them.
+type kernelAddresses struct {
+	textStart, textEnd uint64
+	update, remove     uint64
+}
+
+func readKernelAddresses(file string) (kernelAddresses, error) {
+	var a kernelAddresses
+	f, err := os.Open(file)
+	if err != nil {
+		return a, fmt.Errorf("reading kernel symbols: %w", err)
+	}
+	defer f.Close()
+	err = readSymbols(f, func(address uint64, name, module []byte) {
+		if len(module) > 0 {
+			return
+		}
+		switch string(name) {
+		case "_stext":
+			a.textStart = address
+		case "_etext":
+			a.textEnd = address
+		case "htab_lru_map_update_elem":
+			a.update = address
+		case "htab_lru_map_delete_elem":
+			a.remove = address
+		}
+	})
+	return a, err
+}
+
+// program is a compiled BPF program, or a trampoline (no name).
+type program struct {
+	address uint64
+	name    string
+}
+
+// programTagLen is the length of "bpf_prog_" and a tag of 8 bytes in hex.
+const programTagLen = len("bpf_prog_") + 16
+
+// readPrograms returns the compiled BPF programs, sorted by address. Their
+// names are whole here, not cut to 15 characters as in bpf_prog_info.
+func readPrograms(file string) ([]program, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading kernel symbols: %w", err)
+	}
+	defer f.Close()
+	var all []program
+	err = readSymbols(f, func(address uint64, name, module []byte) {
+		if string(module) != "bpf" || address == 0 {
+			return
+		}
+		p := program{address: address}
+		if bytes.HasPrefix(name, []byte("bpf_prog_")) && len(name) > programTagLen+1 {
+			p.name = string(name[programTagLen+1:])
+		}
+		all = append(all, p)
+	})
+	slices.SortFunc(all, func(a, b program) int { return cmp.Compare(a.address, b.address) })
+	return all, err
+}
+
+// programMax is larger than any compiled program: a million instructions
+// are the verifier's limit, but no image comes near this.
+const programMax = 4 << 20
+
+// programAt names the program that an address lies in, "" if none.
+func programAt(all []program, address uint64) string {
+	i, found := slices.BinarySearchFunc(all, address, func(p program, a uint64) int { return cmp.Compare(p.address, a) })
+	if !found {
+		i--
+	}
+	if i < 0 || address-all[i].address > programMax {
+		return ""
+	}
+	return all[i].name
+}
