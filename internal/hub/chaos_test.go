@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -33,6 +32,7 @@ import (
 const (
 	childURL    = "RENAT_TEST_HUB_NATS"
 	childConfig = "RENAT_TEST_HUB_CONFIG"
+	childLease  = "RENAT_TEST_HUB_LEASE"
 )
 
 func TestMain(m *testing.M) {
@@ -50,8 +50,12 @@ func child(url, path string) {
 	if err != nil {
 		panic(err)
 	}
+	lease, err := time.ParseDuration(os.Getenv(childLease))
+	if err != nil {
+		panic(err)
+	}
 	h, err := hub.New(hub.Config{
-		NATS: nc, Holder: fmt.Sprint(os.Getpid()), Lease: 400 * time.Millisecond, Log: zerolog.New(os.Stderr).Level(zerolog.FatalLevel),
+		NATS: nc, Holder: fmt.Sprint(os.Getpid()), Lease: lease, Log: zerolog.New(os.Stderr).Level(zerolog.FatalLevel),
 		Load: func() (*config.Config, error) { return config.Load(path) },
 	})
 	if err != nil {
@@ -125,24 +129,9 @@ func TestChaos(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hubs := map[int]*exec.Cmd{}
-	spawn := func() {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childURL+"="+url, childConfig+"="+path)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		hubs[cmd.Process.Pid] = cmd
-	}
-	t.Cleanup(func() {
-		for _, cmd := range hubs {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	})
-	spawn()
-	spawn()
+	hubs := newProcesses(t, url, path, "400ms")
+	hubs.spawn(t)
+	hubs.spawn(t)
 	load, stopLoad := context.WithCancel(t.Context())
 	published := make(chan []int, 1)
 	go func() { published <- trickle(load, t, nc, groups) }()
@@ -157,13 +146,9 @@ func TestChaos(t *testing.T) {
 		})
 		slowest = max(slowest, time.Since(began))
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
-		if err := hubs[pid].Process.Kill(); err != nil { // SIGKILL
-			t.Fatal(err)
-		}
-		_ = hubs[pid].Wait() // killed
-		delete(hubs, pid)
+		hubs.kill(t, pid)
 		last = pid
-		spawn()
+		hubs.spawn(t)
 	}
 	stopLoad()
 	well.Store(true)

@@ -89,7 +89,9 @@ func TestCluster(t *testing.T) {
 	go func() { ended <- h.Run(ctx) }()
 	defer func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}()
 	var all []*incident.Incident
 	for n := range 300 {

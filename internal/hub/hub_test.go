@@ -71,7 +71,9 @@ func TestDeadLettersAndRedeliver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	publish(t, nc, sample(3, 3))
+	large := sample(3, 3) // as large as NATS lets it be, and hostile
+	large.Source.Labels = []string{strings.Repeat("<!channel>{{.}}\r\n", 34_000)}
+	publish(t, nc, large)
 	eventually(t, 15*time.Second, "all to be settled", func() bool {
 		return good.count() == 3 && dead(t, nc) == 7 &&
 			unacknowledged(t, nc, "good") == 0 && unacknowledged(t, nc, "refuses") == 0 && unacknowledged(t, nc, "fails") == 0
@@ -139,12 +141,10 @@ func TestEndpoints(t *testing.T) {
 	if got := get(t, h, "/healthz"); got != "ok\n" {
 		t.Errorf("/healthz: %q", got)
 	}
-	m := get(t, h, "/metrics")
 	for _, want := range []string{"renat_hub_active 1", `renat_hub_notifications_total{receiver="ops",result="delivered"} 1`, `renat_hub_incidents_total{fate="held",receiver="ops"} 1`} {
-		if !strings.Contains(m, want) {
-			t.Errorf("/metrics has no %s", want)
-		}
+		eventually(t, 5*time.Second, want, func() bool { return strings.Contains(get(t, h, "/metrics"), want) })
 	}
+	eventually(t, 5*time.Second, "the group", func() bool { return strings.Contains(get(t, h, "/v1/groups"), `"notifications":1`) })
 	var groups struct {
 		Active    bool
 		Receivers []hub.Lane

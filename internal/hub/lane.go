@@ -239,7 +239,7 @@ func (l *lane) act(ctx context.Context, timer *time.Timer) {
 		wait = min(wait, ackAfter)
 	}
 	timer.Reset(wait)
-	l.metrics.state(l.groups, l.queue, now)
+	l.metrics.state(l.groups, l.queue)
 }
 
 // ack notes what is to be acknowledged.
@@ -287,7 +287,7 @@ type Lane struct {
 
 func (l *lane) describe() Lane {
 	return Lane{
-		Receiver: l.receiver.Name, Circuit: l.queue.Circuit(time.Now()), Queued: l.queue.Len(),
+		Receiver: l.receiver.Name, Circuit: l.queue.Circuit(), Queued: l.queue.Len(),
 		Pending: l.groups.Held(), Groups: l.groups.Infos(),
 	}
 }

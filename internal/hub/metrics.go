@@ -3,8 +3,6 @@
 package hub
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/renat-project/renat/internal/hub/delivery"
@@ -96,11 +94,11 @@ func (m *laneMetrics) incident(f grouping.Fate) {
 	}
 }
 
-func (m *laneMetrics) state(g *grouping.Grouper, q *delivery.Queue[*parcel], now time.Time) {
+func (m *laneMetrics) state(g *grouping.Grouper, q *delivery.Queue[*parcel]) {
 	m.groups.Set(float64(g.Len()))
 	m.pending.Set(float64(g.Held()))
 	m.queue.Set(float64(q.Len()))
-	switch q.Circuit(now) {
+	switch q.Circuit() {
 	case delivery.Open:
 		m.open.Set(1)
 	case delivery.Ended:

@@ -38,8 +38,10 @@ func Watch(ctx context.Context, path string, changed chan<- struct{}) error {
 			return nil
 		case <-w.Events:
 			quiet.Reset(settle)
-		case <-w.Errors: // some were lost: look
-			quiet.Reset(settle)
+		case err := <-w.Errors: // some may have been lost: look
+			if err != nil {
+				quiet.Reset(settle)
+			}
 		case <-quiet.C:
 			now, err := os.ReadFile(path)
 			if err != nil || bytes.Equal(now, last) {

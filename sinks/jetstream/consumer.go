@@ -48,11 +48,11 @@ type ConsumerConfig struct {
 type Mark int
 
 const (
-	// Message: it is one.
+	// Message says nothing: there is one.
 	Message Mark = iota
-	// Claiming: what an earlier reader left is coming, in no order.
+	// Claiming says that what an earlier reader left is coming, in no order.
 	Claiming
-	// Settled: all that was left has come. What comes now is in order.
+	// Settled says that all that was left has come. What comes now is in order.
 	Settled
 )
 
@@ -85,6 +85,8 @@ type Consumer struct {
 	owedTo  uint64
 	claimed map[uint64]struct{}
 	limit   time.Time
+	// reclaim is when to claim once more, zero: never.
+	reclaim time.Time
 }
 
 // OpenConsumer opens the durable consumer of the name, or creates it. The
@@ -114,7 +116,11 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 			InactiveThreshold: DefaultMaxAge,
 		})
 	} else if err == nil {
-		err = o.claim(ctx)
+		if err = o.claim(ctx); o.owed > 0 {
+			// While the server has not noticed that the earlier reader's machine
+			// is gone, it answers its last request for messages.
+			o.reclaim = time.Now().Add(pullExpiry + heartbeat)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
@@ -221,34 +227,48 @@ func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
 	}
 	defer it.Stop()
 	for {
-		if err := o.endClaim(ctx, each); err != nil {
-			return stop{err}
-		}
-		m, err := o.next(ctx, it)
-		if err != nil {
+		if err := o.turn(ctx, it, each); err != nil {
 			return err
-		}
-		if m == nil {
-			continue
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
-		if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
-			o.claimed[d.Sequence] = struct{}{}
-		}
-		if err := each(d); err != nil {
-			return stop{err}
 		}
 	}
 }
 
-// next returns the next message; during a claim, which has a limit, nil after
-// a silence.
+// turn ends or begins a claim, if it is time, and passes on a message.
+func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each func(Delivery) error) error {
+	if err := o.endClaim(ctx, each); err != nil {
+		return stop{err}
+	}
+	if !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim) {
+		if err := o.claim(ctx); err != nil {
+			return err
+		}
+		o.reclaim = time.Time{}
+		if err := each(o.mark()); err != nil {
+			return stop{err}
+		}
+	}
+	m, err := o.next(ctx, it)
+	if err != nil || m == nil {
+		return err
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
+	if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
+		o.claimed[d.Sequence] = struct{}{}
+	}
+	if err := each(d); err != nil {
+		return stop{err}
+	}
+	return nil
+}
+
+// next returns the next message; while there is a time to look at, nil after a
+// silence.
 func (o *Consumer) next(ctx context.Context, it natsjs.MessagesContext) (natsjs.Msg, error) {
-	if o.owed == 0 {
+	if o.owed == 0 && o.reclaim.IsZero() {
 		return it.Next(natsjs.NextContext(ctx))
 	}
 	short, cancel := context.WithTimeout(ctx, claimWait)

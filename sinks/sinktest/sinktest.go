@@ -50,7 +50,7 @@ func Run(t *testing.T, newDestination New, ok http.HandlerFunc) {
 	}
 	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "999999999": time.Hour} {
 		t.Run("429 with Retry-After "+header, func(t *testing.T) {
-			err := against(t, newDestination, func(w http.ResponseWriter, r *http.Request) {
+			err := against(t, newDestination, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Retry-After", header)
 				w.WriteHeader(http.StatusTooManyRequests)
 			})

@@ -96,8 +96,8 @@ func New[T any](p Policy) *Queue[T] {
 // Len is how many jobs wait.
 func (q *Queue[T]) Len() int { return len(q.jobs) }
 
-// Circuit is the destination's state at now.
-func (q *Queue[T]) Circuit(now time.Time) Circuit {
+// Circuit is the destination's state.
+func (q *Queue[T]) Circuit() Circuit {
 	switch {
 	case q.gone != nil:
 		return Ended

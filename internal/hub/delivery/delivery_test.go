@@ -97,7 +97,7 @@ func TestCircuitOpensAndProbesWithOne(t *testing.T) {
 		now = at
 		q.Result(j, errFails, now, now)
 	}
-	if c := q.Circuit(now); c != delivery.Open {
+	if c := q.Circuit(); c != delivery.Open {
 		t.Fatalf("circuit %s", c)
 	}
 	if j, wait := q.Next(now); j != nil || wait < 4*time.Second {
@@ -110,7 +110,7 @@ func TestCircuitOpensAndProbesWithOne(t *testing.T) {
 	}
 	j, now = next(t, q, now)
 	q.Result(j, nil, now, now)
-	if c := q.Circuit(now); c != delivery.Closed {
+	if c := q.Circuit(); c != delivery.Closed {
 		t.Fatalf("circuit %s", c)
 	}
 }
@@ -128,7 +128,7 @@ func TestGoneEndsAll(t *testing.T) {
 	q := queue(delivery.Policy{}, "a", "b")
 	j, now := next(t, q, start)
 	gone := &notification.Error{Refused: true, Gone: true, Err: errFails}
-	if q.Result(j, gone, now, now) != delivery.Dead || q.Circuit(now) != delivery.Ended {
+	if q.Result(j, gone, now, now) != delivery.Dead || q.Circuit() != delivery.Ended {
 		t.Fatal("not gone")
 	}
 	if _, at := next(t, q, now); !at.Equal(now) || !errors.Is(q.Refusal(), errFails) {

@@ -346,7 +346,7 @@ func TestHostileIncidentIsSmallAndPlain(t *testing.T) {
 func TestMatchers(t *testing.T) {
 	i := sample("Deployment/cart", start)
 	for s, want := range map[string]bool{
-		`cluster="c"`: true, `cluster=c`: true, `cluster="d"`: false, `cluster!="d"`: true, ` node =~ "n|m" `: true, `node=~"nn"`: false,
+		`cluster="c"`: true, `cluster=c`: true, `cluster="d"`: false, `cluster!="d"`: true, `node  =~  "n|m"`: true, `node=~"nn"`: false,
 		`workload!~"shop/.*"`: false, `destination="a.example:443"`: true, `protocol=~"(?i)tcp"`: true, `pod=""`: true, `kind=renat`: true,
 	} {
 		m, err := grouping.ParseMatcher(s)
