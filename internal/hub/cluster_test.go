@@ -111,10 +111,8 @@ func TestCluster(t *testing.T) {
 	servers[gone].Shutdown()
 	servers[gone].WaitForShutdown()
 	began := time.Now()
-	for _, i := range all[150:] {
-		if err := p.Publish(t.Context(), i); err != nil {
-			t.Fatal(err)
-		}
+	for _, i := range all[150:] { // the connection breaks in between
+		eventually(t, 10*time.Second, "a server", func() bool { return p.Publish(t.Context(), i) == nil })
 	}
 	eventually(t, 30*time.Second, "the second half to be stored", func() bool { return p.Flush(t.Context()) == nil })
 	eventually(t, 60*time.Second, "the second half", func() bool { return r.count() >= 300 })

@@ -13,15 +13,14 @@ import (
 	"github.com/renat-project/renat/sinks/notification"
 )
 
-// Slack's limits in characters (docs.slack.dev/reference/block-kit/blocks),
-// which are kept as bytes: escaping a text can only make it longer before it
-// is cut, never after.
+// Slack's limits in characters (docs.slack.dev/reference/block-kit/blocks).
+// They are kept in bytes, of which there are never fewer.
 const (
 	maxHeader  = 150
 	maxSection = 3000
 	maxField   = 2000
 	maxFields  = 10
-	// maxText is where Slack cuts a message's own text.
+	// maxText is what Slack recommends for a message's own text.
 	maxText = 4000
 	// shown incidents are a line each.
 	shown = 5
@@ -49,7 +48,7 @@ func blocks(n *notification.Notification) []slackapi.Block {
 		b = append(b, section(lines))
 	}
 	if n.Link != "" {
-		// Parts of the link are escaped for mrkdwn: <, > and & would end it.
+		// The only markup: what would end the link is escaped, or it is left out.
 		if link := escape(notification.Line(n.Link)); len(link) <= maxURL && !strings.ContainsAny(link, "| ") {
 			b = append(b, slackapi.NewSectionBlock(slackapi.NewTextBlockObject(slackapi.MarkdownType, "<"+link+"|Show the incidents>", false, false), nil, nil))
 		}
