@@ -54,15 +54,21 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
-	root.AddCommand(newReplay(g), newObserve(g), newVersion(g))
-	for _, cmd := range root.Commands() {
+	root.AddCommand(newReplay(g), newObserve(g), newHub(g), newVersion(g))
+	g.watchStart(root)
+	return root, g
+}
+
+// watchStart makes every command below parent note that it was reached.
+func (g *globals) watchStart(parent *cobra.Command) {
+	for _, cmd := range parent.Commands() {
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			g.started = true
 			return run(cmd, args)
 		}
+		g.watchStart(cmd)
 	}
-	return root, g
 }
 
 // prepare takes flags from the environment and checks those of every command.

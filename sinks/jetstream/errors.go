@@ -71,3 +71,11 @@ func sendError(id string, err error) error {
 	}
 	return fmt.Errorf("storing incident %s: %w", id, explain(err))
 }
+
+// isConflict reports whether a write was refused because the key has another
+// revision than the writer thought.
+func isConflict(err error) bool {
+	var api *natsjs.APIError
+	return errors.Is(err, natsjs.ErrKeyExists) || errors.As(err, &api) &&
+		(api.ErrorCode == natsjs.JSErrCodeStreamWrongLastSequence || api.ErrorCode == natsjs.JSErrCodeStreamWrongLastSequenceConstant)
+}

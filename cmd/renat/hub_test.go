@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/sinks/slack/slacktest"
+)
+
+// notificationsDoc returns the blocks of docs/notifications.md of a language.
+func notificationsDoc(t *testing.T, language string) (blocks []string) {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/notifications.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
+		blocks = append(blocks, m[1])
+	}
+	return blocks
+}
+
+// The document's commands are run as they are written, against a stand-in for Slack.
+func TestNotificationsDoc(t *testing.T) {
+	yaml, commands := notificationsDoc(t, "yaml"), notificationsDoc(t, "sh")
+	repo, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.Symlink(filepath.Join(repo, "internal"), "internal"); err != nil {
+		t.Fatal(err)
+	}
+	slack := slacktest.New()
+	defer slack.Close()
+	write(t, "hub.yaml", yaml[0])
+	write(t, "slack-url", slack.URL+slacktest.WebhookPath+"\n")
+	t.Setenv("RENAT_LISTEN", "127.0.0.1:0")
+	for _, block := range commands {
+		for command := range strings.Lines(block) {
+			args := strings.Fields(command)[1:]
+			if strings.Join(args[:2], " ") != "hub --config" {
+				renat(t, args...).must(t)
+				continue
+			}
+			before, _ := slack.Messages()
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			go func() {
+				for ctx.Err() == nil {
+					if now, _ := slack.Messages(); len(now) > len(before)+1 {
+						stop() // as Ctrl-C does
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}()
+			if r := renatUntil(ctx, args...); r.code != exitDone {
+				t.Fatalf("%s: %d: %s", command, r.code, r.err)
+			}
+			stop()
+		}
+	}
+	all, _ := slack.Messages()
+	if len(all) < 3 || !strings.HasPrefix(all[0].Text, "TEST: ") || !strings.Contains(all[1].Blocks[1].Text.Text, "evicted their entries") {
+		t.Errorf("%d messages: %+v", len(all), all)
+	}
+	t.Setenv("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	t.Setenv("WEBHOOK_SECRET_BEFORE", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+	t.Setenv("SLACK_TOKEN", slacktest.Token)
+	for _, text := range yaml[1:] {
+		write(t, "example.yaml", text)
+		renat(t, "hub", "--check-config", "--config", "example.yaml").must(t)
+	}
+}
+
+func TestHubUsage(t *testing.T) {
+	dir := t.TempDir()
+	bad, good := filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "good.yaml")
+	write(t, bad, "receivers:\n  - name: x\n    colour: red\n")
+	write(t, good, "receivers:\n  - name: x\n    webhook: {url: 'http://127.0.0.1:1/VerySecret'}\n")
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{[]string{"hub"}, exitUsage, "--config"},
+		{[]string{"hub", "--check-config", "--config", bad}, exitFailed, `line 3: there is no key "colour"`},
+		{[]string{"hub", "--check-config", "--config", filepath.Join(dir, "none")}, exitFailed, "no such file"},
+		{[]string{"hub", "--config", bad}, exitFailed, "line 3"},
+		{[]string{"hub", "--config", good, "--listen", "nonsense"}, exitFailed, "--listen"},
+		{[]string{"hub", "extra", "--config", good}, exitUsage, "extra"},
+		{[]string{"hub", "test-notification", "--config", good}, exitUsage, "accepts 1 arg"},
+		{[]string{"hub", "test-notification", "y", "--config", good}, exitUsage, `no receiver "y"`},
+		{[]string{"hub", "test-notification", "x", "--config", good}, exitFailed, "did not take the sample: posting to http://127.0.0.1:1:"},
+		{[]string{"hub", "redeliver", "--receiver", "y", "--config", good}, exitUsage, `no receiver "y"`},
+	} {
+		r := renat(t, c.args...)
+		if r.code != c.code || !strings.Contains(r.err, c.say) || strings.Contains(r.err, "VerySecret") {
+			t.Errorf("renat %s: exit code %d, %s", strings.Join(c.args, " "), r.code, r.err)
+		}
+	}
+}
+
+// A changed file is read again by a running hub.
+func TestHubReloadsChangedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hub.yaml")
+	write(t, path, "receivers:\n  - {name: one, webhook: {url: 'http://127.0.0.1:1'}}\n")
+	address := freeAddress(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan result, 1)
+	go func() {
+		ended <- renatUntil(ctx, "hub", "--config", path, "--state-dir", t.TempDir(), "--listen", address)
+	}()
+	has := func(want string) func() bool {
+		return func() bool {
+			b, err := get("http://" + address + "/metrics")
+			return err == nil && strings.Contains(b, want)
+		}
+	}
+	until(t, has(`renat_hub_groups{receiver="one"}`))
+	write(t, path, "receivers:\n  - {name: two, webhook: {url: 'http://127.0.0.1:1'}}\n")
+	until(t, has(`renat_hub_groups{receiver="two"}`))
+	write(t, path, "receivers: nonsense\n")
+	until(t, has("renat_hub_config_last_reload_successful 0"))
+	if !has(`renat_hub_groups{receiver="two"}`)() {
+		t.Error("the old configuration is not kept")
+	}
+	stop()
+	if r := <-ended; r.code != exitDone || !strings.Contains(r.err, "keeping the old one") {
+		t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+}
+
+func get(url string) (string, error) {
+	resp, err := http.Get(url) //nolint:gosec // the test's own
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return string(b), err
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+	}
+}

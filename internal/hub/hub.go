@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/hub/config"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// Config is what a Hub needs.
+type Config struct {
+	// NATS is the connection; it stays the caller's.
+	NATS *nats.Conn
+	// Load reads the configuration: once in New, and whenever Reload has a value.
+	Load   func() (*config.Config, error)
+	Reload <-chan struct{}
+	// Holder names this process among the hubs: unique, and for people.
+	Holder string
+	// Lease is after how long a hub that died is replaced; 0:
+	// jetstream.DefaultLease. The first hub on a NATS decides.
+	Lease time.Duration
+	// Replicas of what the hub creates in NATS; 0: 1.
+	Replicas int
+	Log      zerolog.Logger
+}
+
+// Hub consumes incidents and notifies.
+type Hub struct {
+	config   Config
+	current  atomic.Pointer[config.Config]
+	changed  chan struct{}
+	active   atomic.Bool
+	registry *prometheus.Registry
+	metrics  *metrics
+
+	// mu guards lanes, which the HTTP handlers read.
+	mu    sync.Mutex
+	lanes map[string]*running
+}
+
+// New reads the configuration.
+func New(c Config) (*Hub, error) {
+	first, err := c.Load()
+	if err != nil {
+		return nil, err
+	}
+	h := &Hub{config: c, changed: make(chan struct{}, 1), lanes: map[string]*running{}, registry: prometheus.NewRegistry()}
+	h.current.Store(first)
+	h.metrics = newMetrics(h.registry)
+	h.metrics.reloaded(nil)
+	return h, nil
+}
+
+// retryAfter is how long the hub, or a lane, waits before it tries again what
+// NATS did not let it do.
+const retryAfter = 2 * time.Second
+
+// Run is active whenever no other hub is, until ctx ends; then it finishes the
+// notifications on their way and returns nil.
+func (h *Hub) Run(ctx context.Context) error {
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { h.reload(ctx) })
+	for ctx.Err() == nil {
+		if err := h.turn(ctx); err != nil && ctx.Err() == nil {
+			if errors.Is(err, nats.ErrConnectionClosed) {
+				return err
+			}
+			h.config.Log.Warn().Err(err).Msg("not active any more, trying again")
+			pause(ctx, retryAfter)
+		}
+	}
+	return nil
+}
+
+// turn waits for the lease and is active while it lasts.
+func (h *Hub) turn(ctx context.Context) error {
+	said := ""
+	// The lease outlives ctx, for what is on its way then.
+	held, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	abort := context.AfterFunc(ctx, drop)
+	lease, err := jetstream.AcquireLease(held, h.config.NATS, jetstream.LeaseConfig{
+		Holder: h.config.Holder, TTL: h.config.Lease, Replicas: h.config.Replicas,
+		Waiting: func(holder string) {
+			if holder != said {
+				h.config.Log.Info().Str("active", holder).Msg("another hub is active, standing by")
+				said = holder
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if !abort() {
+		return errors.Join(ctx.Err(), lease.Release(context.WithoutCancel(ctx)))
+	}
+	h.config.Log.Info().Msg("active")
+	err = h.work(ctx, lease.Context())
+	if lease.Context().Err() != nil {
+		return errors.Join(err, context.Cause(lease.Context()))
+	}
+	release, cancel := context.WithTimeout(held, retryAfter)
+	defer cancel()
+	return errors.Join(err, lease.Release(release))
+}
+
+// work runs the lanes until ctx or the lease ends.
+func (h *Hub) work(ctx, lease context.Context) error {
+	post, err := openPost(lease, h.config)
+	if err != nil {
+		return err
+	}
+	h.active.Store(true)
+	h.metrics.active.Set(1)
+	defer h.metrics.active.Set(0)
+	defer h.active.Store(false)
+	defer h.apply(lease, post, &config.Config{})
+	for {
+		h.apply(lease, post, h.current.Load())
+		select {
+		case <-h.changed:
+		case <-ctx.Done():
+			return nil
+		case <-lease.Done():
+			return nil
+		}
+	}
+}
+
+// apply makes the lanes be those of c: a receiver that is configured as before
+// keeps its lane.
+func (h *Hub) apply(ctx context.Context, post *post, c *config.Config) {
+	want := map[string]*config.Receiver{}
+	for _, r := range c.Receivers {
+		want[r.Name] = r
+	}
+	var ending []*running
+	h.mu.Lock()
+	for name, l := range h.lanes {
+		if r := want[name]; r == nil || r.Fingerprint != l.lane.receiver.Fingerprint {
+			l.stop()
+			ending = append(ending, l)
+			delete(h.lanes, name)
+		}
+	}
+	h.mu.Unlock()
+	for _, l := range ending {
+		<-l.ended
+		h.metrics.forget(l.lane.receiver.Name)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, r := range want {
+		if h.lanes[name] == nil {
+			h.lanes[name] = start(ctx, newLane(r, post, h.metrics.of(name), h.config.Log.With().Str("receiver", name).Logger()))
+		}
+	}
+}
+
+// running is a lane with its goroutine.
+type running struct {
+	lane  *lane
+	stop  func()
+	ended chan struct{}
+}
+
+// start runs a lane, again and again, until ctx ends or stop is called.
+func start(ctx context.Context, l *lane) *running {
+	stopping := make(chan struct{})
+	r := &running{lane: l, stop: sync.OnceFunc(func() { close(stopping) }), ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		for {
+			err := l.run(ctx, stopping)
+			l.ready.Store(false)
+			select {
+			case <-stopping:
+				return
+			case <-ctx.Done():
+				return
+			default:
+			}
+			l.log.Warn().Err(err).Msg("receiver stopped, starting it again")
+			select {
+			case <-stopping:
+				return
+			case <-ctx.Done():
+				return
+			case <-time.After(retryAfter):
+			}
+		}
+	}()
+	return r
+}
+
+// reload reads the configuration whenever it is asked to.
+func (h *Hub) reload(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.config.Reload:
+		}
+		c, err := h.config.Load()
+		h.metrics.reloaded(err)
+		if err != nil {
+			h.config.Log.Error().Err(err).Msg("the new configuration is wrong: keeping the old one")
+			continue
+		}
+		h.current.Store(c)
+		select {
+		case h.changed <- struct{}{}:
+		default:
+		}
+		h.config.Log.Info().Int("receivers", len(c.Receivers)).Msg("configuration read")
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// openPost opens what the lanes share in NATS.
+func openPost(ctx context.Context, c Config) (*post, error) {
+	p := &post{nc: c.NATS}
+	var err error
+	stream, err := jetstream.NewPublisher(c.NATS, jetstream.PublisherConfig{Stream: jetstream.StreamConfig{Replicas: c.Replicas}})
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	if err := stream.Ensure(ctx); err != nil {
+		return nil, fmt.Errorf("preparing to read incidents: %w", err)
+	}
+	if p.states, err = jetstream.OpenStates(ctx, c.NATS, c.Replicas); err != nil {
+		return nil, err
+	}
+	p.dead, err = jetstream.OpenDeadLetters(ctx, c.NATS, c.Replicas)
+	return p, err
+}
+
+// post is what the lanes share.
+type post struct {
+	nc     *nats.Conn
+	states *jetstream.States
+	dead   *jetstream.DeadLetters
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/renat-project/renat/correlator/incident"
+)
+
+const (
+	// ackWait is after how long the server delivers again what is not
+	// acknowledged. It is long, as incidents wait for their group; a reader
+	// that takes over has its own way (Consumer.claim).
+	ackWait = 15 * time.Minute
+	// claimWait is ackWait while a reader claims what another one left.
+	claimWait = time.Second
+	// claimLimit bounds a claim: messages the stream dropped never come.
+	claimLimit = 20 * time.Second
+	// ackPatience is how long the server may take to confirm acknowledgements.
+	ackPatience = 5 * time.Second
+	// pullMessages and pullBytes bound what is on its way to the reader.
+	pullMessages = 500
+	pullBytes    = 16 << 20
+)
+
+// ErrConsumerGone says that the consumer or its stream was removed.
+var ErrConsumerGone = errors.New("consumer does not exist any more")
+
+// ConsumerConfig is what a Consumer needs.
+type ConsumerConfig struct {
+	// Name of the durable consumer: letters, digits, "-" and "_".
+	Name string
+	// Since is where a consumer begins that does not exist yet: with what was
+	// stored at this time or later.
+	Since time.Time
+	// MaxPending is how many incidents may be unacknowledged.
+	MaxPending int
+}
+
+// Mark is what a Delivery without a message says.
+type Mark int
+
+const (
+	// Message says nothing: there is one.
+	Message Mark = iota
+	// Claiming says that what an earlier reader left is coming, in no order.
+	Claiming
+	// Settled says that all that was left has come. What comes now is in order.
+	Settled
+)
+
+// Delivery is a message of the stream that waits for its acknowledgement.
+type Delivery struct {
+	Mark     Mark
+	Sequence uint64
+	Subject  string
+	Data     []byte
+	// Ack is what Consumer.Ack wants to have for it.
+	Ack string
+	// Again says that the server delivered it before.
+	Again bool
+}
+
+// Consumer reads the stream from where all of its readers got to, one reader
+// at a time. Run belongs to one goroutine, everything else is safe for
+// concurrent use.
+type Consumer struct {
+	nc       *nats.Conn
+	js       natsjs.JetStream
+	config   ConsumerConfig
+	consumer natsjs.Consumer
+	created  time.Time
+
+	// owed is how many messages of sequences up to owedTo an earlier reader
+	// left; 0: none, or all have come. claimed are those that have, and limit
+	// is how long to wait for them.
+	owed    int
+	owedTo  uint64
+	claimed map[uint64]struct{}
+	limit   time.Time
+	// reclaim is when to claim once more, zero: never.
+	reclaim time.Time
+}
+
+// OpenConsumer opens the durable consumer of the name, or creates it. The
+// stream must exist. What an earlier reader left unacknowledged comes first,
+// within about two seconds.
+func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consumer, error) {
+	js, err := natsjs.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("opening JetStream: %w", err)
+	}
+	info, err := streamInfo(ctx, js)
+	if err != nil {
+		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
+	}
+	o := &Consumer{nc: nc, js: js, config: c, created: info.Created}
+	o.consumer, err = js.Consumer(ctx, Stream, c.Name)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
+		o.consumer, err = js.CreateConsumer(ctx, Stream, natsjs.ConsumerConfig{
+			Durable:           c.Name,
+			Description:       "renat hub",
+			DeliverPolicy:     natsjs.DeliverByStartTimePolicy,
+			OptStartTime:      &c.Since,
+			AckPolicy:         natsjs.AckExplicitPolicy,
+			AckWait:           ackWait,
+			MaxAckPending:     c.MaxPending,
+			FilterSubject:     incident.AllSubjects,
+			InactiveThreshold: DefaultMaxAge,
+		})
+	} else if err == nil {
+		if err = o.claim(ctx); o.owed > 0 {
+			// While the server has not noticed that the earlier reader's machine
+			// is gone, it answers its last request for messages.
+			o.reclaim = time.Now().Add(pullExpiry + heartbeat)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
+	}
+	return o, nil
+}
+
+// claim makes the server deliver again what an earlier reader, which may have
+// been killed, did not acknowledge: a change of the wait takes effect on those
+// too. Until all have come, no message may be pending but those, so that none
+// overtakes them (nats-server, consumer.go: updateConfig, checkPending and
+// getNextMsg, which looks at the limit only for messages not delivered before).
+func (o *Consumer) claim(ctx context.Context) error {
+	if err := o.update(ctx, claimWait, 1); err != nil {
+		return err
+	}
+	info := o.consumer.CachedInfo()
+	o.owed, o.owedTo, o.claimed = info.NumAckPending, info.Delivered.Stream, map[uint64]struct{}{}
+	o.limit = time.Now().Add(claimLimit)
+	if o.owed == 0 {
+		return o.update(ctx, ackWait, o.config.MaxPending)
+	}
+	return nil
+}
+
+// endClaim returns to normal when all that was left has come. When that fails,
+// the next call tries again.
+func (o *Consumer) endClaim(ctx context.Context, each func(Delivery) error) error {
+	if o.owed == 0 || len(o.claimed) < o.owed && time.Now().Before(o.limit) || o.update(ctx, ackWait, o.config.MaxPending) != nil {
+		return nil
+	}
+	o.owed, o.claimed = 0, nil
+	return each(Delivery{Mark: Settled})
+}
+
+// mark is the present one.
+func (o *Consumer) mark() Delivery {
+	if o.owed > 0 {
+		return Delivery{Mark: Claiming}
+	}
+	return Delivery{Mark: Settled}
+}
+
+func (o *Consumer) update(ctx context.Context, wait time.Duration, maxPending int) error {
+	config := o.consumer.CachedInfo().Config
+	config.AckWait, config.MaxAckPending = wait, maxPending
+	updated, err := o.js.UpdateConsumer(ctx, Stream, config)
+	if err == nil {
+		o.consumer = updated
+	}
+	return err
+}
+
+// Created is when the stream was made: a sequence means something only together with it.
+func (o *Consumer) Created() time.Time { return o.created }
+
+// Run calls each with every message until ctx ends or each fails, and returns
+// that error, or ErrConsumerGone. A message comes again when it was not
+// acknowledged for long, or when it was and the server restarted just then.
+//
+// Marks come before what they tell of, the first of them first of all.
+func (o *Consumer) Run(ctx context.Context, each func(Delivery) error) error {
+	for {
+		if err := each(o.mark()); err != nil {
+			return err
+		}
+		err := o.pass(ctx, each)
+		var failed stop
+		switch {
+		case errors.As(err, &failed):
+			return failed.error
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, natsjs.ErrConsumerDeleted), errors.Is(err, natsjs.ErrConsumerNotFound):
+			return ErrConsumerGone
+		case errors.Is(err, nats.ErrConnectionClosed):
+			return err
+		}
+		// What was on its way to us is lost, as if to an earlier reader.
+		for err != nil {
+			if err := sleep(ctx, retryPause); err != nil {
+				return err
+			}
+			err = o.claim(ctx)
+			if errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound) || errors.Is(err, natsjs.ErrConsumerDoesNotExist) {
+				return ErrConsumerGone
+			}
+			if errors.Is(err, nats.ErrConnectionClosed) {
+				return err
+			}
+		}
+	}
+}
+
+// stop is an error of the callback, which ends a Run.
+type stop struct{ error }
+
+// pass reads with one subscription until it fails.
+func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
+	it, err := o.consumer.Messages(natsjs.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
+		natsjs.PullExpiry(pullExpiry), natsjs.PullHeartbeat(heartbeat), natsjs.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for {
+		if err := o.turn(ctx, it, each); err != nil {
+			return err
+		}
+	}
+}
+
+// turn ends or begins a claim, if it is time, and passes on a message.
+func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each func(Delivery) error) error {
+	if err := o.endClaim(ctx, each); err != nil {
+		return stop{err}
+	}
+	if !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim) {
+		if err := o.claim(ctx); err != nil {
+			return err
+		}
+		o.reclaim = time.Time{}
+		if err := each(o.mark()); err != nil {
+			return stop{err}
+		}
+	}
+	m, err := o.next(ctx, it)
+	if err != nil || m == nil {
+		return err
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
+	if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
+		o.claimed[d.Sequence] = struct{}{}
+	}
+	if err := each(d); err != nil {
+		return stop{err}
+	}
+	return nil
+}
+
+// next returns the next message; while there is a time to look at, nil after a
+// silence.
+func (o *Consumer) next(ctx context.Context, it natsjs.MessagesContext) (natsjs.Msg, error) {
+	if o.owed == 0 && o.reclaim.IsZero() {
+		return it.Next(natsjs.NextContext(ctx))
+	}
+	short, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	m, err := it.Next(natsjs.NextContext(short))
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return nil, nil
+	}
+	return m, err
+}
+
+// Ack acknowledges messages and returns when the server has taken it to heart.
+// After an error some may be acknowledged; doing it again does no harm.
+func (o *Consumer) Ack(ctx context.Context, acks []string) error {
+	if len(acks) == 0 {
+		return nil
+	}
+	for _, a := range acks[:len(acks)-1] {
+		if err := o.nc.Publish(a, ackBody); err != nil {
+			return fmt.Errorf("acknowledging %d incidents: %w", len(acks), err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackPatience)
+	defer cancel()
+	// The server takes them in order, and answers for the last.
+	if _, err := o.nc.RequestWithContext(ctx, acks[len(acks)-1], ackBody); err != nil {
+		return fmt.Errorf("acknowledging %d incidents: %w", len(acks), explain(err))
+	}
+	return nil
+}
+
+var ackBody = []byte("+ACK")

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/renat-project/renat/sinks/jetstream"
+	"github.com/renat-project/renat/sinks/jetstream/embedded"
+)
+
+// consume reads with a consumer until n messages have come and returns them,
+// and where among them the mark Settled came.
+func consume(t *testing.T, nc *nats.Conn, n int) (c *jetstream.Consumer, got []jetstream.Delivery, settled int) {
+	t.Helper()
+	c, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "test", MaxPending: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	settled = -1
+	err = c.Run(ctx, func(d jetstream.Delivery) error {
+		switch d.Mark {
+		case jetstream.Settled:
+			settled = len(got)
+		case jetstream.Message:
+			if got = append(got, d); len(got) == n {
+				return enough
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Fatalf("Run = %v after %d messages", err, len(got))
+	}
+	return c, got, settled
+}
+
+func sequences(all []jetstream.Delivery) (s []uint64) {
+	for _, d := range all {
+		s = append(s, d.Sequence)
+	}
+	slices.Sort(s)
+	return s
+}
+
+// The second reader gets what the first did not acknowledge, soon, and before
+// anything that is new.
+func TestConsumerTakesOver(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	p := newPublisher(t, nc, jetstream.PublisherConfig{})
+	send(t, p, 0, 10)
+	first, got, settled := consume(t, nc, 10)
+	if settled != 0 || !slices.Equal(sequences(got), []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}) {
+		t.Fatalf("first: settled after %d, %v", settled, sequences(got))
+	}
+	if err := first.Ack(t.Context(), []string{got[1].Ack, got[9].Ack}); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p, 10, 15)
+	began := time.Now()
+	second, got, settled := consume(t, nc, 13)
+	if settled != 8 || !slices.Equal(sequences(got[:8]), []uint64{1, 3, 4, 5, 6, 7, 8, 9}) || !slices.Equal(sequences(got[8:]), []uint64{11, 12, 13, 14, 15}) {
+		t.Errorf("second: settled after %d, %v", settled, sequences(got))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	var acks []string
+	for _, d := range got {
+		acks = append(acks, d.Ack)
+	}
+	if err := second.Ack(t.Context(), acks); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p, 15, 16)
+	_, got, settled = consume(t, nc, 1)
+	if got[0].Sequence != 16 || settled != 0 {
+		t.Errorf("third: settled after %d, %v", settled, sequences(got))
+	}
+}
+
+func TestConsumerNeedsAStream(t *testing.T) {
+	if _, err := jetstream.OpenConsumer(t.Context(), embed(t), jetstream.ConsumerConfig{Name: "x"}); !errors.Is(err, jetstream.ErrNoStream) {
+		t.Errorf("OpenConsumer = %v", err)
+	}
+}
+
+func TestLease(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, embedded.Config{Listen: "127.0.0.1:0"})
+	a, b := connect(t, jetstream.Config{URL: server.ClientURL()}), connect(t, jetstream.Config{URL: server.ClientURL()})
+	first, err := jetstream.AcquireLease(t.Context(), a, jetstream.LeaseConfig{Holder: "a", TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := ""
+	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err = jetstream.AcquireLease(short, b, jetstream.LeaseConfig{Holder: "b", Waiting: func(h string) { waiting = h }})
+	if !errors.Is(err, context.DeadlineExceeded) || waiting != "a" {
+		t.Fatalf("a second got the lease: %v, waiting for %q", err, waiting)
+	}
+	// The first loses its connection: it stops before the second begins.
+	a.Close()
+	second, err := jetstream.AcquireLease(t.Context(), b, jetstream.LeaseConfig{Holder: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Context().Err() == nil || !errors.Is(context.Cause(first.Context()), jetstream.ErrLeaseLost) {
+		t.Errorf("both have the lease: %v", context.Cause(first.Context()))
+	}
+	if err := second.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	began := time.Now()
+	c, err := jetstream.AcquireLease(t.Context(), b, jetstream.LeaseConfig{Holder: "c"})
+	if err != nil || time.Since(began) > 500*time.Millisecond {
+		t.Errorf("after a release it took %s: %v", time.Since(began), err)
+	}
+	if err := c.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStates(t *testing.T) {
+	nc := embed(t)
+	s, err := jetstream.OpenStates(t.Context(), nc, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := s.Put(t.Context(), "ops", "k", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "ops", "k", []byte("x"), 0); !errors.Is(err, jetstream.ErrStale) {
+		t.Errorf("a second first Put = %v", err)
+	}
+	two, err := s.Put(t.Context(), "ops", "k", []byte("2"), one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "ops", "k", []byte("x"), one); !errors.Is(err, jetstream.ErrStale) {
+		t.Errorf("Put with an old revision = %v", err)
+	}
+	if _, err := s.Put(t.Context(), "other", "k", []byte("y"), 0); err != nil {
+		t.Error(err)
+	}
+	all, err := s.Load(t.Context(), "ops")
+	if err != nil || len(all) != 1 || string(all["k"].Value) != "2" || all["k"].Revision != two {
+		t.Errorf("Load = %v, %v", all, err)
+	}
+	if err := s.Delete(t.Context(), "ops", "k", one); !errors.Is(err, jetstream.ErrStale) {
+		t.Errorf("Delete with an old revision = %v", err)
+	}
+	if err := s.Delete(t.Context(), "ops", "k", two); err != nil {
+		t.Error(err)
+	}
+	if all, err = s.Load(t.Context(), "ops"); err != nil || len(all) != 0 {
+		t.Errorf("Load = %v, %v", all, err)
+	}
+	if _, err := s.Put(t.Context(), "ops", "k", []byte("3"), 0); err != nil {
+		t.Errorf("Put after Delete = %v", err)
+	}
+}
+
+func TestDeadLetters(t *testing.T) {
+	d, err := jetstream.OpenDeadLetters(t.Context(), embed(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"1", "2", "2", "3"} {
+		if err := d.Put(t.Context(), "ops", id, []byte(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (bodies string) {
+		err := d.Each(t.Context(), func(l jetstream.Letter) error {
+			bodies += string(l.Body)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bodies
+	}
+	if got := read(); got != "123" {
+		t.Errorf("letters %s", got)
+	}
+	for _, seq := range []uint64{2, 2, 99} {
+		if err := d.Remove(t.Context(), seq); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := read(); got != "13" {
+		t.Errorf("letters %s", got)
+	}
+	for _, seq := range []uint64{1, 3} {
+		if err := d.Remove(t.Context(), seq); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := read(); got != "" {
+		t.Errorf("letters %s", got)
+	}
+}
