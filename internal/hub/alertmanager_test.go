@@ -21,7 +21,7 @@ import (
 
 // alertmanagerModule is built in a copy of its own module, so that nothing of
 // it is in ours. The test has a build tag because that takes minutes the first
-// time: go test -tags alertmanager -run RealAlertmanager ./internal/hub
+// time; make test runs it.
 const alertmanagerModule = "github.com/prometheus/alertmanager@v0.34.2"
 
 func buildAlertmanager(t *testing.T) (binary string) {
