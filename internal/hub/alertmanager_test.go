@@ -71,7 +71,7 @@ func TestRealAlertmanager(t *testing.T) {
 	}
 	sent := make(chan []alert, 10)
 	receiver := newReceiver(t)
-	receiver.answer = func(_ http.ResponseWriter, r *http.Request) bool { return true }
+	receiver.answer = func(http.ResponseWriter, *http.Request) bool { return true }
 	hook := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var m struct{ Alerts []alert }
 		body, _ := io.ReadAll(r.Body)
