@@ -84,17 +84,8 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	if cfg.Hold == 0 {
 		cfg.Hold = cfg.Settle
 	}
-	for what, d := range map[string]time.Duration{"settle": cfg.Settle, "hold": cfg.Hold} {
-		if d < 0 || d > 10*time.Minute {
-			return nil, fmt.Errorf("correlator: %s %v is not between 0 and 10m", what, d)
-		}
-	}
-	for what, n := range map[string]*int{
-		"max connections": &cfg.MaxConnections, "max suspects": &cfg.MaxSuspects, "max held": &cfg.MaxHeld,
-	} {
-		if *n < 0 {
-			return nil, fmt.Errorf("correlator: %s %d is negative", what, *n)
-		}
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = defaultMaxConnections
@@ -109,6 +100,27 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	c.reorder = newReorder(cfg.Hold, cfg.MaxHeld, c.table.warm)
 	c.dispatch, c.forget = c.process, c.forgotten
 	return c, nil
+}
+
+// check names the first field that is out of range.
+func (c *Config) check() error {
+	for _, d := range []struct {
+		what string
+		is   time.Duration
+	}{{"settle", c.Settle}, {"hold", c.Hold}} {
+		if d.is < 0 || d.is > 10*time.Minute {
+			return fmt.Errorf("correlator: %s %v is not between 0 and 10m", d.what, d.is)
+		}
+	}
+	for _, n := range []struct {
+		what string
+		is   int
+	}{{"max connections", c.MaxConnections}, {"max suspects", c.MaxSuspects}, {"max held", c.MaxHeld}} {
+		if n.is < 0 {
+			return fmt.Errorf("correlator: %s %d is negative", n.what, n.is)
+		}
+	}
+	return nil
 }
 
 // Observe takes one event; it keeps no pointer to ev. The clock moves to the

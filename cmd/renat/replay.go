@@ -98,7 +98,8 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		link:      nc,
 	}
 	err = p.replay(ctx)
-	if format == render.Compact {
+	var usage usageError
+	if format == render.Compact && !errors.As(err, &usage) {
 		p.summarise()
 	}
 	return err
