@@ -66,7 +66,7 @@ type Outbox struct {
 
 type counts struct {
 	stored, forwarded, overflowed, dropped, refused atomic.Uint64
-	inHand                                          atomic.Bool // one is between queue and disk
+	queued                                          atomic.Int64 // added, and not on disk yet
 }
 
 // Open starts the embedded server on the directory. Errors: embedded.ErrInUse,
@@ -91,10 +91,12 @@ func Open(ctx context.Context, c Config) (*Outbox, error) {
 // Add gives an incident to the outbox. It does not wait: false says that too
 // many wait for the disk already, and that this one was dropped and counted.
 func (o *Outbox) Add(i *incident.Incident) bool {
+	o.counts.queued.Add(1)
 	select {
 	case o.queue <- i:
 		return true
 	default:
+		o.counts.queued.Add(-1)
 		o.counts.overflowed.Add(1)
 		return false
 	}
@@ -195,12 +197,11 @@ func (o *Outbox) write(ctx context.Context) error {
 			case o.hand = <-o.queue:
 			}
 		}
-		o.counts.inHand.Store(true)
 		if err := o.put(ctx, o.hand); err != nil {
 			return err // it may be stored or not; the id keeps it from being there twice
 		}
 		o.hand = nil
-		o.counts.inHand.Store(false)
+		o.counts.queued.Add(-1)
 	}
 }
 
@@ -231,19 +232,19 @@ func (o *Outbox) waiting() uint64 {
 }
 
 // Drain waits until all that was added is on disk and, while hub is connected,
-// in NATS; or until ctx ends, with what is left.
+// in NATS; or until ctx ends. The error says how many are not on disk: what
+// waits there for NATS is not lost.
 func (o *Outbox) Drain(ctx context.Context, hub *nats.Conn) error {
 	for {
-		queued := len(o.queue)
-		if o.counts.inHand.Load() {
-			queued++
-		}
-		waiting := o.waiting()
-		if queued == 0 && (waiting == 0 || !hub.IsConnected()) {
+		s := o.Status()
+		if s.Queued == 0 && (s.Waiting == 0 || !hub.IsConnected()) {
 			return nil
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return fmt.Errorf("%d incidents are not on disk, %d wait there for NATS: %w", queued, waiting, err)
+			if s.Queued == 0 {
+				return nil
+			}
+			return fmt.Errorf("storing the last incidents: %d are not on disk: %w", s.Queued, cmp.Or(s.Problem, err))
 		}
 	}
 }

@@ -24,11 +24,8 @@ func (s Status) Lost() uint64 { return s.Overflowed + s.Dropped + s.Refused }
 // Status returns the state of now.
 func (o *Outbox) Status() Status {
 	s := Status{
-		Stored: o.counts.stored.Load(), Forwarded: o.counts.forwarded.Load(), Waiting: o.waiting(), Queued: len(o.queue),
+		Stored: o.counts.stored.Load(), Forwarded: o.counts.forwarded.Load(), Waiting: o.waiting(), Queued: int(o.counts.queued.Load()),
 		Overflowed: o.counts.overflowed.Load(), Dropped: o.counts.dropped.Load(), Refused: o.counts.refused.Load(),
-	}
-	if o.counts.inHand.Load() {
-		s.Queued++
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
