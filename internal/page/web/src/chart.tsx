@@ -48,13 +48,13 @@ function options(at: HTMLElement, look: "bars" | "area", unit: string, height: n
   return {
     width: at.clientWidth,
     height,
-    padding: [8, 8, 0, 0],
+    padding: [8, 22, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, __, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [
       { ...axis, grid: { show: false }, space: 70, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => tick(t, step)) },
-      { ...axis, size: 44, space: 34, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) || look === "area" ? String(t) : "")) },
+      { ...axis, size: 44, space: height < 100 ? 18 : 34, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) || look === "area" ? String(t) : "")) },
     ],
     series: [
       {},

@@ -38,10 +38,13 @@ export function Filters({ query }: { query: URLSearchParams }) {
     edit(q);
     go("/incidents" + (q.size > 0 ? "?" + q.toString() : ""));
   };
+  const [open, setOpen] = useState(false); // on a narrow screen; else all is shown
+  const used = filtersOf(query).size;
   const set = (name: string, value: string) => change((q) => (value ? q.set(name, value) : q.delete(name)));
   return (
     <div class="filters" role="search" aria-label="Filter incidents">
-      <div class="fields">
+      <button type="button" class="quiet fold" aria-expanded={open} onClick={() => setOpen(!open)}>{open ? "Hide filters" : "Filters"}{used > 0 && ` (${used} in use)`}</button>
+      <div class={open ? "fields" : "fields folded"}>
         {Object.entries(choices).map(([name, { label, words }]) => (
           <label key={name}>{label}
             <select name={name} value={query.get(name) ?? ""} onChange={(e) => set(name, e.currentTarget.value)}>

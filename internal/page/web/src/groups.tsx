@@ -3,7 +3,7 @@
 import { Time } from "./parts";
 import { incidentHref } from "./router";
 import type { Group, Summary } from "./types";
-import { ago, causeWords, count, kindWords } from "./words";
+import { ago, causeWords, count, kindWords, word } from "./words";
 
 // Groups are incidents that have workload, destination, node, kind and cause in
 // common, those with the most first.
@@ -20,8 +20,8 @@ export function Groups({ s, filters }: { s: Summary; filters: string }) {
               <td class="number" data-name="Count"><a href={inside(g, filters)} aria-label={`Show the ${g.count} incidents`}>{count(g.count)}</a></td>
               <td data-name="Who">{g.workload}</td>
               <td data-name="To">{g.destination}</td>
-              <td data-name="What broke">{kindWords[g.kind] ?? g.kind}</td>
-              <td data-name="Cause">{causeWords[g.cause] ?? g.cause}</td>
+              <td data-name="What broke">{word(kindWords, g.kind)}</td>
+              <td data-name="Cause">{word(causeWords, g.cause)}</td>
               <td data-name="Node">{g.node}</td>
               <td class="number" data-name="Reset">{count(g.reset)}</td>
               <td data-name="Last"><a href={incidentHref(g.incident)}><Time at={g.last} text={ago(new Date(g.last))} /></a></td>

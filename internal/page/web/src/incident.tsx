@@ -8,7 +8,7 @@ import { Card, Copy, Failure, Icon, Time, Waiting } from "./parts";
 import { incidentsHref } from "./router";
 import { Timeline } from "./timeline";
 import type { Endpoint, Incident, IncidentDetail, Verdict } from "./types";
-import { cause, count, host, hostPort, kindWords, outcomeWords, podName, rate, span, utc } from "./words";
+import { cause, count, host, hostPort, kindWords, millis, outcomeWords, podName, rate, span, utc, word } from "./words";
 
 export function IncidentView({ id, onLine }: { id: string; onLine: (l: Line) => void }) {
   const asked = useAsk<IncidentDetail>("/v1/incidents/" + encodeURIComponent(id));
@@ -32,8 +32,8 @@ function Detail({ d }: { d: IncidentDetail }) {
         <span>{podName(i.source)}</span> <span class="arrow" aria-label="to">→</span> <span>{hostPort(host(i.destination), i.destination.port)}</span>
       </h1>
       <p class="sub">
-        <span class={"badge " + i.outcome}>{i.outcome === "reset" && <Icon name="breaking" />}{outcomeWords[i.outcome] ?? i.outcome}</span>
-        <span class="badge">{kindWords[i.kind] ?? i.kind}</span>
+        <span class={"badge " + i.outcome}>{i.outcome === "reset" && <Icon name="breaking" />}{word(outcomeWords, i.outcome)}</span>
+        <span class="badge">{word(kindWords, i.kind)}</span>
         <span class="badge">{cause(i)}</span>
         <span><Time at={i.time} /> on {i.node}</span>
       </p>
@@ -72,7 +72,7 @@ function owner(e: Endpoint): string {
 }
 
 function Said({ v }: { v: Verdict }) {
-  return <><p class="verdict">{v.what}</p>{v.restore && <p>{v.restore}</p>}</>;
+  return <><p class="lead">{v.what}</p>{v.restore && <p>{v.restore}</p>}</>;
 }
 
 function Advice({ v }: { v: Verdict }) {
@@ -88,7 +88,6 @@ function Advice({ v }: { v: Verdict }) {
 }
 
 function Facts({ i }: { i: Incident }) {
-  const removed = i.nat.removed_at ? new Date(i.nat.removed_at) : undefined;
   const rows: [string, ComponentChildren][] = [
     ["Time", <><Time at={i.time} /><br /><span class="muted">{utc(new Date(i.time))}</span></>],
     ["Pod", side(i.source)],
@@ -97,7 +96,7 @@ function Facts({ i }: { i: Incident }) {
     ["Node", i.node + (i.cluster ? `, cluster ${i.cluster}` : "")],
     ["NAT before", i.nat.before || "unknown"],
     ["NAT after", i.nat.after || (i.kind === "orphaned_reply" ? "none: the node took the reply for its own" : "unknown")],
-    ["Removed", removed ? <><Time at={i.nat.removed_at ?? ""} />, {span(Date.parse(i.time) - removed.getTime())} before{i.nat.forced && ", while in use"}</> : "not seen"],
+    ["Removed", i.nat.removed_at ? <><Time at={i.nat.removed_at} />, {span(millis(i.time) - millis(i.nat.removed_at))} before{i.nat.forced && ", while in use"}</> : "not seen"],
     ["Program", i.nat.program || "unknown"],
     ["Map", <>{i.nat.map}{i.map.max_entries > 0 && `, ${count(i.map.max_entries)} entries`}, {rate(i.map.evictions_per_second)} evictions/s</>],
     ["Lost events", lost(i)],

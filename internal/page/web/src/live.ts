@@ -21,26 +21,29 @@ export interface Listener {
 // the answer was an error.
 const retryMs = 3000;
 
-// useLive listens to /v1/events with a filter while the component is shown. The
-// browser resumes a stream that broke where it was.
+// useLive listens to /v1/events with a filter while the component is shown and
+// somebody can see it: a browser has few connections to a server, and hidden
+// tabs would take them all. It resumes a stream that broke where it was.
 export function useLive(query: string, listener: Listener): Line {
   const [line, setLine] = useState<Line>({ state: "opening", problem: "" });
   const current = useRef(listener);
   current.current = listener;
   useEffect(() => {
-    let source: EventSource;
+    let source: EventSource | undefined;
     let timer = 0;
     let wasLost = false;
     const connect = () => {
-      source = new EventSource(`/v1/events${query && "?" + query}`);
-      source.addEventListener("open", () => {
+      const opened = (source = new EventSource(`/v1/events${query && "?" + query}`));
+      const on = <T>(name: string, then: (data: T) => void) =>
+        opened.addEventListener(name, (e) => then(JSON.parse((e as MessageEvent<string>).data) as T));
+      opened.addEventListener("open", () => {
         setLine((l) => ({ ...l, state: "open" }));
         if (wasLost) current.current.restart?.(); // a new EventSource resumes nothing
         wasLost = false;
       });
-      source.addEventListener("error", () => {
+      opened.addEventListener("error", () => {
         setLine((l) => ({ ...l, state: "lost" }));
-        if (source.readyState !== EventSource.CLOSED) return;
+        if (opened.readyState !== EventSource.CLOSED) return;
         wasLost = true;
         timer = window.setTimeout(connect, retryMs);
       });
@@ -49,12 +52,25 @@ export function useLive(query: string, listener: Listener): Line {
       on<NodeView>("node", (n) => current.current.node?.(n));
       on("restart", () => current.current.restart?.());
     };
-    const on = <T>(name: string, then: (data: T) => void) =>
-      source.addEventListener(name, (e) => then(JSON.parse((e as MessageEvent<string>).data) as T));
-    connect();
-    return () => {
+    const stop = () => {
       window.clearTimeout(timer);
-      source.close();
+      source?.close();
+      source = undefined;
+      wasLost = true;
+    };
+    const look = () => {
+      if (document.hidden) stop();
+      else if (!source) connect();
+    };
+    look();
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("pagehide", stop);
+    window.addEventListener("pageshow", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      window.removeEventListener("pagehide", stop);
+      window.removeEventListener("pageshow", look);
+      stop();
     };
   }, [query]);
   return line;

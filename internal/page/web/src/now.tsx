@@ -4,12 +4,11 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { Chart, type ChartData } from "./chart";
 import { type Line, useEvery, useLive, useSoon } from "./live";
-import { Failure, Waiting } from "./parts";
-import { Card, Time } from "./parts";
+import { Card, Failure, Share, Time, Waiting } from "./parts";
 import { incidentHref, incidentsHref } from "./router";
 import { Tiles } from "./tiles";
 import type { CloudEvent, Count, IncidentList, NodeView, Summary } from "./types";
-import { ago, clock, count, host, hostPort, kindWords, outcomeWords, plural, podName } from "./words";
+import { ago, clock, count, host, hostPort, kindWords, outcomeWords, plural, podName, word } from "./words";
 
 const newest = 8;
 const refreshMs = 1000;
@@ -128,7 +127,7 @@ function Ranking({ id, title, counts, filter }: { id: string; title: string; cou
           {counts.slice(0, 6).map((c) => (
             <li key={c.name}>
               <a href={incidentsHref({ [filter]: c.name, since: "1h" })} title={c.name}>{c.name}</a>
-              <meter class="share" min={0} max={most} value={c.count} aria-hidden="true" />
+              <Share of={c.count / most} />
               <span class="number">{count(c.count)}</span>
             </li>
           ))}
@@ -147,7 +146,7 @@ function Latest({ latest, held }: { latest: CloudEvent[]; held: number }) {
             <li key={id}>
               <a href={incidentHref(id)}>
                 <span class="who">{podName(i.source)} → {hostPort(host(i.destination), i.destination.port)}</span>
-                <span class="muted">{kindWords[i.kind] ?? i.kind}, {outcomeWords[i.outcome] ?? i.outcome} · {i.node}</span>
+                <span class="muted">{word(kindWords, i.kind)}, {word(outcomeWords, i.outcome)} · {i.node}</span>
               </a>
               <span class="when"><Time at={i.time} text={ago(new Date(i.time))} /></span>
             </li>

@@ -40,6 +40,11 @@ export function Card({ title, id, aside, children, level = 2 }: {
   );
 }
 
+// Share is a bar beside a number that says the same.
+export function Share({ of }: { of: number }) {
+  return <span class="share" aria-hidden="true"><i style={{ width: `${Math.min(100, 100 * of)}%` }} /></span>;
+}
+
 // Copy puts text on the clipboard and says so.
 export function Copy({ text, children }: { text: string; children: ComponentChildren }) {
   const [said, setSaid] = useState("");

@@ -14,9 +14,9 @@ function here(): Place {
 const moved = new EventTarget();
 
 // go shows another place; the back button comes back.
-export function go(href: string, replace = false): void {
-  if (replace) history.replaceState(null, "", href);
-  else history.pushState(null, "", href);
+export function go(href: string): void {
+  if (href === location.pathname + location.search) return;
+  history.pushState(null, "", href);
   moved.dispatchEvent(new Event("moved"));
 }
 

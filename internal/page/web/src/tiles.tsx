@@ -2,10 +2,10 @@
 
 import { useState } from "preact/hooks";
 import { Spark } from "./chart";
-import { Card, Icon } from "./parts";
+import { Card, Icon, Share } from "./parts";
 import { incidentsHref } from "./router";
 import type { Count, NodeMap, NodeState, NodeView } from "./types";
-import { ago, count, plural, rate, stateWords } from "./words";
+import { ago, count, plural, rate, stateWords, word } from "./words";
 
 const order: Record<NodeState, number> = { breaking: 0, evicting: 1, silent: 2, ok: 3 };
 const shown = 24;
@@ -52,7 +52,7 @@ function Tile({ n, hour, cluster }: { n: NodeView; hour: number; cluster: boolea
     <li class={`tile ${n.state}`}>
       <h3><a href={incidentsHref({ node: s.node })} title={s.node}>{s.node}</a></h3>
       {cluster && <p class="muted cut">{s.cluster}</p>}
-      <p class="state"><Icon name={n.state} />{stateWords[n.state]}{n.state === "silent" && `, last heard ${ago(new Date(s.time))}`}</p>
+      <p class="state"><Icon name={n.state} />{word(stateWords, n.state)}{n.state === "silent" && `, last heard ${ago(new Date(s.time))}`}</p>
       <p class="figures"><b>{rate(evicted(n))}</b> evictions/s · <b>{count(Math.max(hour, s.incidents.last_hour))}</b> broken in 1 h</p>
       <Spark values={n.evictions_per_second} />
       {nat(n).filter((m) => m.max_entries > 0).map((m) => <Fill key={m.name} m={m} />)}
@@ -67,9 +67,5 @@ function Fill({ m }: { m: NodeMap }) {
   const name = m.name.includes("v6") ? "NAT v6" : "NAT v4";
   if (m.entries === undefined) return <p class="fill muted">{name}: {count(m.max_entries)} entries at most</p>;
   const percent = Math.round((100 * m.entries) / m.max_entries);
-  return (
-    <p class="fill muted">
-      <label>{name} {percent} % of {count(m.max_entries)}<meter min={0} max={m.max_entries} value={m.entries} /></label>
-    </p>
-  );
+  return <p class="fill muted">{name} {percent} % of {count(m.max_entries)}<Share of={m.entries / m.max_entries} /></p>;
 }

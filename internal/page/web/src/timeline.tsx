@@ -2,7 +2,7 @@
 
 import { Time } from "./parts";
 import type { Evidence, Incident } from "./types";
-import { host, span } from "./words";
+import { host, millis, span } from "./words";
 
 // Where the lanes are, in the coordinates of a row's drawing.
 const lane = { pod: 24, node: 120, server: 216 };
@@ -36,7 +36,7 @@ export function Timeline({ i }: { i: Incident }) {
         </span>
       </div>
       <p class="visually-hidden">Pod {i.source.pod ?? i.source.ip}, node {i.node}, server {host(i.destination)}.</p>
-      <ol class="timeline">
+      <ol class="steps">
         {rows.map((r, n) => <Line key={n} r={r} i={i} />)}
       </ol>
     </>
@@ -59,7 +59,7 @@ function rowsOf(i: Incident): Row[] {
 }
 
 function Line({ r, i }: { r: Row; i: Incident }) {
-  const offset = nanos(r.e.time) - nanos(i.time);
+  const offset = millis(r.e.time) - millis(i.time);
   const isBreak = r.e.step === "renatted" || r.e.step === "orphaned";
   const reset = r.e.flags?.split(",").includes("RST") ?? false;
   return (
@@ -76,27 +76,23 @@ function Line({ r, i }: { r: Row; i: Incident }) {
   );
 }
 
-// nanos is a time as milliseconds with a fraction, which Date cuts off.
-function nanos(t: string): number {
-  const fraction = /\.(\d+)/.exec(t)?.[1] ?? "";
-  return Math.floor(Date.parse(t) / 1000) * 1000 + Number("0." + (fraction || "0")) * 1000;
-}
-
 // ports shows old and new port where the connection breaks.
 function ports(e: Evidence, i: Incident) {
   if (e.step !== "renatted" || !i.nat.before || !i.nat.after) return null;
   return <span class="ports"><s>{i.nat.before}</s> → <b>{i.nat.after}</b></span>;
 }
 
+// ways are from which lane to which a packet goes.
+const ways = new Map<string, [number, number]>([
+  ["opened", [lane.pod, lane.server]],
+  ["pod_packet", [lane.pod, lane.server]],
+  ["server_packet", [lane.server, lane.pod]],
+  ["host_packet", [lane.node, lane.server]],
+  ["packet_dropped", [lane.pod, lane.node]],
+]);
+
 function Drawing({ e, reset }: { e: Evidence; reset: boolean }) {
-  const path: Record<string, [number, number]> = {
-    opened: [lane.pod, lane.server],
-    pod_packet: [lane.pod, lane.server],
-    server_packet: [lane.server, lane.pod],
-    host_packet: [lane.node, lane.server],
-    packet_dropped: [lane.pod, lane.node],
-  };
-  const ends = path[e.step ?? ""];
+  const ends = ways.get(e.step ?? "");
   return (
     <svg viewBox={`0 0 ${width} ${height}`} width={width} height={height} aria-hidden="true" focusable="false">
       {ends ? <Arrow from={ends[0]} to={ends[1]} label={e.step === "opened" ? "opens" : e.flags} reset={reset} stopped={e.step === "packet_dropped"} />

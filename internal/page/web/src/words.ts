@@ -12,9 +12,14 @@ export const causeWords: Record<Cause, string> = {
 export const outcomeWords: Record<Outcome, string> = { reset: "reset", unconfirmed: "unconfirmed" };
 export const stateWords: Record<NodeState, string> = { ok: "ok", evicting: "evicting", breaking: "breaking", silent: "silent" };
 
+// word is what a value is called, and itself if a later renat made it up.
+export function word(words: Record<string, string>, value: string): string {
+  return (Object.hasOwn(words, value) && words[value]) || value;
+}
+
 export function cause(i: Incident): string {
   if (i.cause === "userspace_delete" && i.deleted_by) return "deleted by " + i.deleted_by;
-  return causeWords[i.cause] ?? i.cause;
+  return word(causeWords, i.cause);
 }
 
 export function hostPort(host: string, port: number): string {
@@ -50,6 +55,12 @@ const timeOnly = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "
 export const localTime = (t: Date) => dateTime.format(t);
 export const clock = (t: Date) => timeOnly.format(t);
 export const utc = (t: Date) => t.toISOString().replace("T", " ").replace("Z", " UTC");
+
+// millis is a time as milliseconds with a fraction, which Date cuts off.
+export function millis(t: string): number {
+  const fraction = /\.(\d+)/.exec(t)?.[1] ?? "0";
+  return Math.floor(Date.parse(t) / 1000) * 1000 + Number("0." + fraction) * 1000;
+}
 
 export function ago(t: Date, now = Date.now()): string {
   const s = (now - t.getTime()) / 1000;

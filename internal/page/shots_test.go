@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build chromium
+
+package page_test
+
+import (
+	"bytes"
+	"flag"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/api"
+)
+
+// screenshots is where the pictures of the views go; make screenshots sets it.
+var screenshots = flag.String("screenshots", "", "folder for pictures of the views; empty: they are only looked at")
+
+// maxPicture is how large a picture in the documentation may be, in bytes.
+const maxPicture = 150 << 10
+
+// Every view can be drawn in light and dark, wide and narrow.
+func TestScreenshots(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	b := demoBoard(t, now)
+	all := recorded(t)
+	evicted := slices.IndexFunc(all, func(i *incident.Incident) bool { return i.Cause == incident.LRUEviction })
+	one := moved(all[evicted], now.Add(-5*time.Minute))
+	b.Add(one, 0)
+	s := site(t, b, api.AccessConfig{})
+	for name, view := range map[string]struct{ path, ready string }{
+		"now":       {"/", `document.querySelectorAll(".chart canvas").length == 2`},
+		"incidents": {"/incidents", `document.querySelectorAll(".row a").length > 5 && document.querySelector(".chart canvas")`},
+		"incident":  {"/incidents/" + one.ID, `document.querySelector(".timeline")`},
+	} {
+		for scheme, dark := range map[string]bool{"light": false, "dark": true} {
+			p := open(t, s.URL, "")
+			p.dark(dark)
+			p.visit(view.path)
+			p.until("the view "+name, view.ready)
+			p.shoot(t, name+"-"+scheme+".png", 1280, 860)
+			p.until("no sideways scrolling", `document.documentElement.scrollWidth <= innerWidth`)
+			if !dark {
+				p.shoot(t, name+"-narrow.png", 360, 740)
+				p.until("no sideways scrolling at 360 px", `document.documentElement.scrollWidth <= innerWidth`)
+				p.shoot(t, name+"-wide.png", 2560, 1300)
+				p.until("no sideways scrolling at 2560 px", `document.documentElement.scrollWidth <= innerWidth`)
+			}
+		}
+	}
+}
+
+// shoot takes a picture of so many CSS pixels.
+func (p *tab) shoot(t *testing.T, name string, width, height int64) {
+	t.Helper()
+	p.do(chromedp.EmulateViewport(width, height), chromedp.Sleep(250*time.Millisecond))
+	picture := run(p, chromedp.CaptureScreenshot())
+	img, err := png.Decode(bytes.NewReader(picture))
+	if err != nil || img.Bounds().Dx() != int(width) {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if *screenshots == "" {
+		return
+	}
+	if len(picture) > maxPicture {
+		t.Errorf("%s has %d bytes, more than %d", name, len(picture), maxPicture)
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, name), picture, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
