@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 }
 
 // site serves a board with its page.
-func site(t *testing.T, b *board.Board, access api.AccessConfig) *httptest.Server {
+func site(t testing.TB, b *board.Board, access api.AccessConfig) *httptest.Server {
 	t.Helper()
 	a, err := api.NewAccess(access)
 	if err != nil {

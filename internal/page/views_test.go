@@ -5,7 +5,6 @@
 package page_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -99,11 +98,7 @@ func TestFiltersAreInTheAddress(t *testing.T) {
 
 // dispatch tells the page that the value of an element was changed.
 func dispatch(selector string) chromedp.Action[chromedp.Void] {
-	set := chromedp.Evaluate[bool](fmt.Sprintf(`document.querySelector(%q).dispatchEvent(new Event("change", {bubbles: true}))`, selector))
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := set(ctx, target)
-		return err
-	})
+	return evaluate(fmt.Sprintf(`document.querySelector(%q).dispatchEvent(new Event("change", {bubbles: true}))`, selector))
 }
 
 func TestIncidentView(t *testing.T) {

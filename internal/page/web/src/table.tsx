@@ -53,7 +53,7 @@ export function Table({ rows, onTop }: { rows: Rows; onTop: (top: boolean) => vo
   }, [rows, rows.total, first, last]);
   useEffect(() => onTop(view.top < height), [view.top < height]);
   useEffect(() => {
-    const link = moveFocus.current && box.current?.querySelector<HTMLElement>(`[data-index="${current}"] a`);
+    const link = moveFocus.current && box.current?.querySelector<HTMLElement>(`[data-index="${latest.current}"] a`);
     if (!link) return; // until its row is there
     moveFocus.current = false;
     link.focus({ preventScroll: true });
