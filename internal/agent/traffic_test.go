@@ -38,7 +38,7 @@ type connection struct{ pod, server, before, after netip.AddrPort }
 func connectionOf(n int) connection {
 	port := uint16(1024 + 2*(n%30_000)) //nolint:gosec // below 61,024
 	var pod, server [4]byte
-	binary.BigEndian.PutUint32(pod[:], uint32(10<<24+n%1000+10))          //nolint:gosec // small
+	binary.BigEndian.PutUint32(pod[:], uint32(10<<24+n%1000+10))           //nolint:gosec // small
 	binary.BigEndian.PutUint32(server[:], uint32(203<<24+113<<8+n/30_000)) //nolint:gosec // small
 	return connection{
 		pod: netip.AddrPortFrom(netip.AddrFrom4(pod), port), server: netip.AddrPortFrom(netip.AddrFrom4(server), 443),
