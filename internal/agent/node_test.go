@@ -82,7 +82,7 @@ func startNode(t testing.TB, change func(*agent.Config)) *node {
 	k := newFakeKernel()
 	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
 		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
-		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
+		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
 		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listen: "127.0.0.1:0", Settle: time.Second,
 		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}}
@@ -241,6 +241,10 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)
 		}
+	}
+	var list struct{ Incidents []json.RawMessage }
+	if err := json.Unmarshal([]byte(n.get("/v1/incidents?pod=shop/cart&limit=7")), &list); err != nil || len(list.Incidents) != 7 {
+		t.Errorf("/v1/incidents: %d, %v", len(list.Incidents), err)
 	}
 	nodes, err := jetstream.OpenNodes(t.Context(), connect(t, n.config.NATS.URL), 1)
 	if err != nil {
