@@ -55,6 +55,8 @@ func TestHubbleRestarts(t *testing.T) {
 			n.awaitReady()
 			n.breakAll(t.Context(), 0, 10)
 			n.awaitForwarded(10)
+			// Two lives that begin within two seconds look like one.
+			time.Sleep(2500 * time.Millisecond)
 			n.hubble.Halt()
 			eventually(t, "readyz says that Hubble is away", func() bool {
 				return strings.Contains(n.get("/readyz"), "hubble: not ready")
