@@ -18,7 +18,6 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/agent"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
@@ -74,12 +73,7 @@ type node struct {
 // startNode starts an agent beside a fake Hubble and a fake kernel.
 func startNode(t testing.TB, change func(*agent.Config)) *node {
 	t.Helper()
-	h, err := hubbletest.New(hubbletest.Config{Capacity: 1 << 16})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.Stop)
-	k := newFakeKernel()
+	h, k := newHubble(t), newFakeKernel()
 	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
 		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
 		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
