@@ -144,6 +144,7 @@ func (s *soak) second(ctx context.Context) {
 	}
 	if s.flows > soakConnections {
 		s.sever(ctx, s.broken)
+		s.other(ctx)
 		s.broken++
 	}
 }
