@@ -51,16 +51,12 @@ type agent struct {
 // when the kernel tracer does, when the state directory is another's or cannot
 // be used, and on settings that no waiting mends.
 func Run(ctx context.Context, c Config) error {
+	if c.Listener != nil {
+		defer c.Listener.Close()
+	}
 	c, err := c.withDefaults()
 	if err != nil {
 		return err
-	}
-	listener, err := listen(ctx, c.Listen)
-	if err != nil {
-		return err
-	}
-	if listener != nil {
-		defer listener.Close()
 	}
 	box, err := outbox.Open(ctx, c.outbox())
 	if err != nil {
@@ -90,7 +86,7 @@ func Run(ctx context.Context, c Config) error {
 	var rest sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
-		func(ctx context.Context) error { return serve(ctx, listener, a.handler()) },
+		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
 		a.sample, a.tell,
 	} {
 		rest.Go(func() {
@@ -104,8 +100,8 @@ func Run(ctx context.Context, c Config) error {
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
 	reached := Addresses{NATS: a.natsURL}
-	if listener != nil {
-		reached.HTTP = listener.Addr().String()
+	if c.Listener != nil {
+		reached.HTTP = c.Listener.Addr().String()
 	}
 	if c.Started != nil {
 		c.Started(reached)

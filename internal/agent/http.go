@@ -16,18 +16,6 @@ import (
 	"github.com/renat-project/renat/internal/api"
 )
 
-// listen opens the HTTP server's socket; none, and nil, for the empty address.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
-	}
-	return l, nil
-}
-
 // serve answers on l, if there is one, until ctx ends.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	if l == nil {
