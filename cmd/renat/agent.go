@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,6 +106,8 @@ func (a *agentFlags) check() error {
 	switch {
 	case a.node == "":
 		return errors.New("say with --node-name which node this is")
+	case !slices.Contains([]kprobes.Backend{kprobes.Auto, kprobes.Fentry, kprobes.Kprobe}, kprobes.Backend(a.kernel.backend)):
+		return fmt.Errorf("--backend %q is not one of auto, fentry, kprobe", a.kernel.backend)
 	case a.settle <= 0 || a.settle > 10*time.Minute:
 		return fmt.Errorf("--settle %v is not between 0 and 10m", a.settle)
 	case a.conns <= 0:
