@@ -79,7 +79,8 @@ func Run(ctx context.Context, c Config) error {
 
 	// The sources end first; what they found is decided, stored and sent; then
 	// the rest ends.
-	watching, fail := context.WithCancelCause(ctx)
+	asked := ctx
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -95,28 +96,36 @@ func Run(ctx context.Context, c Config) error {
 			}
 		})
 	}
-	sources, watching := errgroup.WithContext(watching)
+	sources, watching := errgroup.WithContext(ctx)
 	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	reached := Addresses{NATS: a.natsURL}
-	if c.Listener != nil {
-		reached.HTTP = c.Listener.Addr().String()
-	}
-	if c.Started != nil {
-		c.Started(reached)
-	}
-	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	a.sayStarted()
 
-	err = errors.Join(sources.Wait(), context.Cause(watching))
+	failed := sources.Wait()
 	a.tracker.finish()
 	drained := a.drain()
 	stop()
 	rest.Wait()
-	if ctx.Err() != nil {
-		err = nil // somebody asked for the end
+	switch {
+	case asked.Err() != nil:
+		failed = nil
+	case context.Cause(ctx) != nil:
+		failed = context.Cause(ctx) // of one of the rest
 	}
-	return errors.Join(err, drained)
+	return errors.Join(failed, drained)
+}
+
+// sayStarted tells where the agent can be reached.
+func (a *agent) sayStarted() {
+	reached := Addresses{NATS: a.natsURL}
+	if a.config.Listener != nil {
+		reached.HTTP = a.config.Listener.Addr().String()
+	}
+	a.log.Info().Str("node", a.config.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	if a.config.Started != nil {
+		a.config.Started(reached)
+	}
 }
 
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
