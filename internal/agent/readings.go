@@ -70,7 +70,7 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descIgnored, tracked.Ignored)
 	counter(descLate, tracked.Late)
 	counter(descEarly, tracked.Early)
-	counter(descSteps, r.clock.stepCount())
+	counter(descSteps, s.ClockSteps)
 	for place, n := range s.Losses {
 		counter(descLosses, n, place)
 	}

@@ -28,7 +28,7 @@ func (a *agent) status() *nodestatus.Status {
 	counted, countErr := a.config.Kernel.Stats()
 	s := &nodestatus.Status{
 		Version: nodestatus.Version, Time: now.UTC(), Node: a.config.Node, Cluster: a.config.Cluster,
-		Renat: a.config.Version, Started: a.started.UTC(), Machine: machine(),
+		Renat: a.config.Version, Started: a.started.UTC(), ClockSteps: a.clock.stepCount(), Machine: machine(),
 		Kernel: nodestatus.Kernel{
 			Backend: string(kernel.Backend), Why: kernel.Why, Degraded: kernel.Degraded, Received: counted.Received,
 		},
