@@ -71,7 +71,8 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descLate, tracked.Late)
 	counter(descEarly, tracked.Early)
 	counter(descSteps, s.ClockSteps)
-	for place, n := range s.Losses {
+	box := r.outbox.Status()
+	for place, n := range losses(&tracked, &box) { // from 0 on: a rate needs the first one
 		counter(descLosses, n, place)
 	}
 	for _, p := range s.Parts {
