@@ -309,8 +309,8 @@ func TestRecordUsage(t *testing.T) {
 		"negative":       {[]string{"x", "--duration", "-1s"}, exitUsage, "--duration"},
 		"wrong cidr":     {[]string{"x", "--exclude-cidr", "10.0.0.1"}, exitUsage, "--exclude-cidr"},
 		"TLS flags only": {[]string{"x", "--tls-server-name", "y"}, exitUsage, "without --tls"},
-		"no CA":          {[]string{"x", "--tls", "--tls-ca-cert-files", "/does/not/exist"}, exitFailed, "/does/not/exist"},
-		"no address":     {[]string{"x", "--hubble-server", "ftp://x:1"}, exitFailed, "unix://"},
+		"no CA":          {[]string{"x", "--tls", "--tls-ca-cert-files", "/does/not/exist"}, exitUsage, "/does/not/exist"},
+		"no address":     {[]string{"x", "--hubble-server", "ftp://x:1"}, exitUsage, "unix://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := renat(t, append([]string{"record"}, c.args...)...)
