@@ -23,7 +23,7 @@ const cache = "../../.cache/vm"
 var kernels = []string{vm.Linux6_1, vm.Linux6_12}
 
 // privileged are the packages with tests for the machines.
-var privileged = []string{"kprobes", "bpf/lab"}
+var privileged = []string{"kprobes", "bpf/lab", "cmd/renat", "internal/agent"}
 
 // trouble is what a kernel prints when a test made it misbehave.
 var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive locking|hung_task|blocked for more than`)
@@ -53,6 +53,10 @@ func TestKernels(t *testing.T) {
 		binaries = append(binaries, binary)
 		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=7m"}})
 	}
+	renat, err := vm.BuildCommand(t.Context(), t.TempDir(), "cmd/renat")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if run == "^TestPrivileged" {
 		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
 	}
@@ -66,7 +70,8 @@ func TestKernels(t *testing.T) {
 			for boot := 1; ; boot++ {
 				result, err = vm.Run(t.Context(), vm.Config{
 					Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"},
-					Commands: commands, Timeout: 8 * time.Minute, Output: t.Output(),
+					Commands: commands, Files: map[string]string{"/renat": renat},
+					Timeout: 9 * time.Minute, Output: t.Output(),
 				})
 				if boot == 3 || !errors.Is(err, vm.ErrBoot) {
 					break
