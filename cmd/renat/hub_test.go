@@ -92,7 +92,13 @@ func TestHubUsage(t *testing.T) {
 		code int
 		say  string
 	}{
-		{[]string{"hub"}, exitUsage, "--config"},
+		{[]string{"hub", "--listen", ""}, exitUsage, "--config"},
+		{[]string{"hub", "--page-incidents", "0"}, exitUsage, "--page-incidents 0"},
+		{[]string{"hub", "--tls-cert-file", "x"}, exitUsage, "--tls-key-file"},
+		{[]string{"hub", "--tls-cert-file", "x", "--tls-key-file", "y", "--listen", "127.0.0.1:0"}, exitFailed, "no such file"},
+		{[]string{"hub", "--token-file", filepath.Join(dir, "none")}, exitFailed, "--token-file: reading the token"},
+		{[]string{"hub", "--user-header", "X-User"}, exitUsage, "--trusted-proxies"},
+		{[]string{"hub", "--user-header", "X-User", "--trusted-proxies", "10.0.0"}, exitUsage, `"10.0.0" is neither`},
 		{[]string{"hub", "--check-config", "--config", bad}, exitFailed, `line 3: there is no key "colour"`},
 		{[]string{"hub", "--check-config", "--config", filepath.Join(dir, "none")}, exitFailed, "no such file"},
 		{[]string{"hub", "--config", bad}, exitFailed, "line 3"},
@@ -136,6 +142,27 @@ func TestHubReloadsChangedFile(t *testing.T) {
 	}
 	stop()
 	if r := <-ended; r.code != exitDone || !strings.Contains(r.err, "keeping the old one") {
+		t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+}
+
+// Without receivers a hub serves what a replay stored.
+func TestHubServesThePage(t *testing.T) {
+	store, address := t.TempDir(), freeAddress(t)
+	renat(t, "replay", recordings[0], "--state-dir", store).must(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan result, 1)
+	go func() { ended <- renatUntil(ctx, "hub", "--state-dir", store, "--listen", address) }()
+	until(t, func() bool {
+		list, err := get("http://" + address + "/v1/incidents?kind=renat&limit=1")
+		return err == nil && strings.Contains(list, `"total":2,`)
+	})
+	page, err := get("http://" + address + "/incidents?kind=renat")
+	if err != nil || !strings.Contains(page, `src="/assets/app.js"`) {
+		t.Errorf("%v: %s", err, page)
+	}
+	stop()
+	if r := <-ended; r.code != exitDone {
 		t.Errorf("exit code %d: %s", r.code, r.err)
 	}
 }

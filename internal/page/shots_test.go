@@ -7,7 +7,10 @@ package page_test
 import (
 	"bytes"
 	"flag"
+	"image"
+	"image/color"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,12 +48,12 @@ func TestScreenshots(t *testing.T) {
 			p.dark(dark)
 			p.visit(view.path)
 			p.until("the view "+name, view.ready)
-			p.shoot(t, name+"-"+scheme+".png", 1280, 860)
+			p.shoot(t, name+"-"+scheme, 1280, 860)
 			p.until("no sideways scrolling", `document.documentElement.scrollWidth <= innerWidth`)
 			if !dark {
-				p.shoot(t, name+"-narrow.png", 360, 740)
+				p.shoot(t, name+"-narrow", 360, 740)
 				p.until("no sideways scrolling at 360 px", `document.documentElement.scrollWidth <= innerWidth`)
-				p.shoot(t, name+"-wide.png", 2560, 1300)
+				p.shoot(t, name+"-wide", 2560, 1300)
 				p.until("no sideways scrolling at 2560 px", `document.documentElement.scrollWidth <= innerWidth`)
 			}
 		}
@@ -66,13 +69,47 @@ func (p *tab) shoot(t *testing.T, name string, width, height int64) {
 	if err != nil || img.Bounds().Dx() != int(width) {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if *screenshots == "" {
+	if *screenshots == "" || width > 1280 {
 		return
 	}
-	if len(picture) > maxPicture {
-		t.Errorf("%s has %d bytes, more than %d", name, len(picture), maxPicture)
+	small := pack(t, img)
+	if len(small) > maxPicture {
+		t.Errorf("%s has %d bytes, more than %d", name, len(small), maxPicture)
 	}
-	if err := os.WriteFile(filepath.Join(*screenshots, name), picture, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), small, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// pack encodes a picture with its 256 most frequent colours, which is all that
+// a drawn page needs.
+func pack(t *testing.T, img image.Image) []byte {
+	t.Helper()
+	counts := map[color.RGBA]int{}
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(img.At(x, y)).(color.RGBA) }
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			counts[at(x, y)]++
+		}
+	}
+	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int { return counts[b] - counts[a] })
+	palette := color.Palette{}
+	for _, c := range frequent[:min(256, len(frequent))] {
+		palette = append(palette, c)
+	}
+	small, index := image.NewPaletted(img.Bounds(), palette), map[color.RGBA]uint8{}
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			c := at(x, y)
+			if _, ok := index[c]; !ok {
+				index[c] = uint8(palette.Index(c))
+			}
+			small.SetColorIndex(x, y, index[c])
+		}
+	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }

@@ -15,6 +15,7 @@ await build({
   target: ["chrome111", "firefox113", "safari16.4"],
   charset: "utf8",
   legalComments: "none", // licences.txt has them whole
+  banner: { js: "// SPDX-License-Identifier: Apache-2.0 AND MIT", css: "/* SPDX-License-Identifier: Apache-2.0 AND MIT */" },
   logLevel: "warning",
 });
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { Component } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, Time } from "./parts";
 import { go, incidentHref } from "./router";
@@ -109,21 +110,35 @@ export function Table({ rows, onTop }: { rows: Rows; onTop: (top: boolean) => vo
   );
 }
 
-function Cells({ e, tab, onFocus }: { e: CloudEvent; tab: number; onFocus: () => void }) {
-  const i = e.data;
-  const to = hostPort(host(i.destination), i.destination.port);
-  return (
-    <>
-      <div role="cell" class="time"><a href={incidentHref(e.id)} tabIndex={tab} onFocus={onFocus}><Time at={i.time} /></a></div>
-      <div role="cell" class="who" title={podName(i.source)}>
-        <span class="cut">{podName(i.source)}</span>
-        <span class="cut muted">{i.source.workload ?? hostPort(i.source.ip, i.source.port)}</span>
-      </div>
-      <div role="cell" class="to" title={to}><span class="cut">{to}</span>{i.destination.names?.length ? <span class="cut muted">{i.destination.ip}</span> : null}</div>
-      <div role="cell" class="what"><span class="cut">{word(kindWords, i.kind)}</span><span class="cut muted">{portChange(i)}</span></div>
-      <div role="cell" class="cause"><span class="cut">{cause(i)}</span>{i.nat.forced && <span class="cut muted">while in use</span>}</div>
-      <div role="cell" class="outcome"><span class={"badge " + i.outcome}>{i.outcome === "reset" && <Icon name="breaking" />}{word(outcomeWords, i.outcome)}</span></div>
-      <div role="cell" class="node" title={i.node}><span class="cut">{i.node}</span></div>
-    </>
-  );
+interface CellsProps {
+  e: CloudEvent;
+  tab: number;
+  onFocus: () => void; // the same for the row's whole life
+}
+
+// Cells are drawn again only if the row shows something else: scrolling passes
+// many.
+class Cells extends Component<CellsProps> {
+  override shouldComponentUpdate(next: CellsProps) {
+    return next.e !== this.props.e || next.tab !== this.props.tab;
+  }
+
+  override render({ e, tab, onFocus }: CellsProps) {
+    const i = e.data;
+    const to = hostPort(host(i.destination), i.destination.port);
+    return (
+      <>
+        <div role="cell" class="time"><a href={incidentHref(e.id)} tabIndex={tab} onFocus={onFocus}><Time at={i.time} /></a></div>
+        <div role="cell" class="who" title={podName(i.source)}>
+          <span class="cut">{podName(i.source)}</span>
+          <span class="cut muted">{i.source.workload ?? hostPort(i.source.ip, i.source.port)}</span>
+        </div>
+        <div role="cell" class="to" title={to}><span class="cut">{to}</span>{i.destination.names?.length ? <span class="cut muted">{i.destination.ip}</span> : null}</div>
+        <div role="cell" class="what"><span class="cut">{word(kindWords, i.kind)}</span><span class="cut muted">{portChange(i)}</span></div>
+        <div role="cell" class="cause"><span class="cut">{cause(i)}</span>{i.nat.forced && <span class="cut muted">while in use</span>}</div>
+        <div role="cell" class="outcome"><span class={"badge " + i.outcome}>{i.outcome === "reset" && <Icon name="breaking" />}{word(outcomeWords, i.outcome)}</span></div>
+        <div role="cell" class="node" title={i.node}><span class="cut">{i.node}</span></div>
+      </>
+    );
+  }
 }
