@@ -17,10 +17,10 @@ import (
 	"github.com/renat-project/renat/sinks/slack/slacktest"
 )
 
-// notificationsDoc returns the blocks of docs/notifications.md of a language.
-func notificationsDoc(t *testing.T, language string) (blocks []string) {
+// blocks returns the blocks of a document that are in a language.
+func blocks(t *testing.T, file, language string) (blocks []string) {
 	t.Helper()
-	b, err := os.ReadFile("../../docs/notifications.md")
+	b, err := os.ReadFile("../../docs/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func notificationsDoc(t *testing.T, language string) (blocks []string) {
 
 // The document's commands are run as they are written, against a stand-in for Slack.
 func TestNotificationsDoc(t *testing.T) {
-	yaml, commands := notificationsDoc(t, "yaml"), notificationsDoc(t, "sh")
+	yaml, commands := blocks(t, "notifications.md", "yaml"), blocks(t, "notifications.md", "sh")
 	repo, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +144,13 @@ func TestHubReloadsChangedFile(t *testing.T) {
 	if r := <-ended; r.code != exitDone || !strings.Contains(r.err, "keeping the old one") {
 		t.Errorf("exit code %d: %s", r.code, r.err)
 	}
+}
+
+// The link that docs/page.md shows is one that a receiver can have.
+func TestPageDocLink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hub.yaml")
+	write(t, path, "receivers:\n  - name: x\n    webhook: {url: 'http://127.0.0.1:1'}\n    "+blocks(t, "page.md", "yaml")[0])
+	renat(t, "hub", "--check-config", "--config", path).must(t)
 }
 
 // Without receivers a hub serves what a replay stored.
