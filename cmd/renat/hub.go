@@ -127,7 +127,7 @@ func (h *hubFlags) run(ctx context.Context) error {
 	if listener != nil {
 		log := h.log()
 		log.Info().Stringer("http", listener.Addr()).Msg("serving the page")
-		server := &http.Server{Handler: active.Handler(), ReadHeaderTimeout: 5 * time.Second}
+		server := &http.Server{Handler: active.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 		background.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
 		defer server.Close()
 	}

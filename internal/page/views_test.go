@@ -5,16 +5,23 @@
 package page_test
 
 import (
+	"context"
 	"fmt"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/hub"
+	"github.com/renat-project/renat/sinks/jetstream"
+	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
 
 func TestNow(t *testing.T) {
@@ -36,11 +43,11 @@ func TestNow(t *testing.T) {
 	p.says("91 incidents match")
 }
 
-// A publish is on the page within a second; the best of five counts, because
-// the machine may be busy with something else.
+// A publish to NATS is on the hub's page within a second; the best of five
+// counts, because the machine may be busy with something else. And the page says
+// so when NATS is away.
 func TestLive(t *testing.T) {
-	b := recordedBoard(t)
-	s := site(t, b, api.AccessConfig{})
+	server, publisher, s := hubSite(t)
 	for _, view := range []struct{ path, shows string }{
 		{"/", `document.querySelector(".feed .who")?.innerText.includes(%q)`},
 		{"/incidents?namespace=live", `document.querySelector('[data-index="0"] .who')?.innerText.includes(%q)`},
@@ -52,7 +59,9 @@ func TestLive(t *testing.T) {
 			i := moved(recorded(t)[n], time.Now())
 			i.Source.Namespace, i.Source.Pod = "live", fmt.Sprintf("pod-%d-%d", len(view.path), n)
 			began := time.Now()
-			b.Add(i, 0)
+			if _, err := publisher.Send(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
 			p.until("the incident", fmt.Sprintf(view.shows, i.Source.Pod))
 			best = min(best, time.Since(began))
 		}
@@ -61,6 +70,43 @@ func TestLive(t *testing.T) {
 			t.Errorf("%s shows an incident only after %s", view.path, best)
 		}
 	}
+	p := open(t, s.URL, "/incidents", "Failed to load resource")
+	p.says("10 incidents")
+	server.Shutdown()
+	p.says("NATS is away: what happened since is missing here until it is back.")
+	p.says("10 incidents")
+	p.do(chromedp.Click(chromedp.CSS(`[data-index="0"]`)))
+	p.says("NATS, which stores its evidence, is away")
+}
+
+// hubSite is a hub without receivers, on a NATS of its own.
+func hubSite(t *testing.T) (*embedded.Server, *jetstream.Publisher, *httptest.Server) {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	nc, err := jetstream.Connect(t.Context(), jetstream.Config{InProcess: server, Wait: patience, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	publisher, err := jetstream.NewPublisher(nc, jetstream.PublisherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(publisher.Close)
+	h, err := hub.New(hub.Config{NATS: nc, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	running.Go(func() { _ = h.Run(ctx) }) // without receivers it cannot fail
+	s := httptest.NewServer(h.Handler())
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close(); stop(); running.Wait() })
+	return server, publisher, s
 }
 
 func TestFiltersAreInTheAddress(t *testing.T) {

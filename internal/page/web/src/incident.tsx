@@ -12,7 +12,7 @@ import { cause, count, host, hostPort, kindWords, millis, outcomeWords, podName,
 
 export function IncidentView({ id, onLine }: { id: string; onLine: (l: Line) => void }) {
   const asked = useAsk<IncidentDetail>("/v1/incidents/" + encodeURIComponent(id));
-  const line = useLive("since=0s", { restart: asked.again }); // only to know that renat is there
+  const line = useLive("", { restart: asked.again }); // only to know that renat is there
   useEffect(() => onLine(line), [line]);
   useEffect(() => {
     const i = asked.data?.incident.data;

@@ -50,7 +50,7 @@ function Tile({ n, hour, cluster }: { n: NodeView; hour: number; cluster: boolea
   const losses = Object.values(s.losses ?? {}).reduce((a, b) => a + b, 0);
   return (
     <li class={`tile ${n.state}`}>
-      <h3><a href={incidentsHref({ node: s.node })} title={s.node}>{s.node}</a></h3>
+      <h3><a href={incidentsHref({ node: s.node, cluster: (cluster && s.cluster) || "" })} title={s.node}>{s.node}</a></h3>
       {cluster && <p class="muted cut">{s.cluster}</p>}
       <p class="state"><Icon name={n.state} />{word(stateWords, n.state)}{n.state === "silent" && `, last heard ${ago(new Date(s.time))}`}</p>
       <p class="figures"><b>{rate(evicted(n))}</b> evictions/s · <b>{count(Math.max(hour, s.incidents.last_hour))}</b> broken in 1 h</p>

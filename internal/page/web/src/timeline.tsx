@@ -32,7 +32,7 @@ export function Timeline({ i }: { i: Incident }) {
     <>
       <div class="lanes-head" aria-hidden="true">
         <span /><span class="lanes"><b>pod</b><b>node</b><b>server</b></span><span class="legend">
-          <span class="key old" />old mapping <span class="key gone" />no entry {i.kind === "renat" && <><span class="key new" />new mapping</>}
+          <span class="key old" />old mapping <span class="key gone" />entry missing {i.kind === "renat" && <><span class="key new" />new mapping</>}
         </span>
       </div>
       <p class="visually-hidden">Pod {i.source.pod ?? i.source.ip}, node {i.node}, server {host(i.destination)}.</p>
