@@ -113,13 +113,13 @@ const (
 	datapathVarPods4Mask                   = "pods4_mask"
 	datapathVarPods6                       = "pods6"
 	datapathVarProbeByLookup               = "probe_by_lookup"
+	datapathVarReportType                  = "report_type"
 	datapathVarReporting                   = "reporting"
 	datapathVarReportsLost                 = "reports_lost"
 	datapathVarRestoreIn                   = "restore_in"
 	datapathVarRestoreOut                  = "restore_out"
 	datapathVarSnat4                       = "snat4"
 	datapathVarSnat6                       = "snat6"
-	datapathVarUnusedReport                = "unused_report"
 )
 
 // loadDatapath returns the embedded CollectionSpec for datapath.
@@ -194,13 +194,13 @@ type datapathVariableSpecs struct {
 	Pods4Mask     *ebpf.VariableSpec `ebpf:"pods4_mask"`
 	Pods6         *ebpf.VariableSpec `ebpf:"pods6"`
 	ProbeByLookup *ebpf.VariableSpec `ebpf:"probe_by_lookup"`
+	ReportType    *ebpf.VariableSpec `ebpf:"report_type"`
 	Reporting     *ebpf.VariableSpec `ebpf:"reporting"`
 	ReportsLost   *ebpf.VariableSpec `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.VariableSpec `ebpf:"restore_in"`
 	RestoreOut    *ebpf.VariableSpec `ebpf:"restore_out"`
 	Snat4         *ebpf.VariableSpec `ebpf:"snat4"`
 	Snat6         *ebpf.VariableSpec `ebpf:"snat6"`
-	UnusedReport  *ebpf.VariableSpec `ebpf:"unused_report"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -254,13 +254,13 @@ type datapathVariables struct {
 	Pods4Mask     *ebpf.Variable `ebpf:"pods4_mask"`
 	Pods6         *ebpf.Variable `ebpf:"pods6"`
 	ProbeByLookup *ebpf.Variable `ebpf:"probe_by_lookup"`
+	ReportType    *ebpf.Variable `ebpf:"report_type"`
 	Reporting     *ebpf.Variable `ebpf:"reporting"`
 	ReportsLost   *ebpf.Variable `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.Variable `ebpf:"restore_in"`
 	RestoreOut    *ebpf.Variable `ebpf:"restore_out"`
 	Snat4         *ebpf.Variable `ebpf:"snat4"`
 	Snat6         *ebpf.Variable `ebpf:"snat6"`
-	UnusedReport  *ebpf.Variable `ebpf:"unused_report"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.

@@ -35,7 +35,7 @@ struct report {
 };
 
 /* Keeps the type in the object's BTF, from which the Go type is made. */
-const struct report *unused_report __attribute__((unused));
+const struct report *const volatile report_type __attribute__((unused)) = 0;
 
 /* As large as Cilium's; by direction: 0 from the pod, 1 to it. */
 struct ct_entry {
