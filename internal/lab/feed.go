@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+	"github.com/cilium/cilium/api/v1/observer"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	datapath "github.com/renat-project/renat/bpf/lab"
+	"github.com/renat-project/renat/hubble/hubbletest"
+)
+
+// feed brings what the datapath reports to the Observer and the witness.
+type feed struct {
+	reports  *datapath.Reports
+	flows    *flowWriter
+	observer *hubbletest.Server
+	witness  *witness
+	lost     uint64
+}
+
+// readWait is how often the feed looks whether it shall end, and what was lost.
+const readWait = 200 * time.Millisecond
+
+// run feeds until ctx ends and nothing is left to read.
+func (f *feed) run(ctx context.Context) error {
+	for {
+		r, ok, err := f.reports.Read(time.Now().Add(readWait))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := f.tellLoss(); err != nil {
+				return err
+			}
+			continue
+		}
+		now := time.Now()
+		if r.What == datapath.Packet {
+			if err := f.observer.Feed(context.WithoutCancel(ctx), f.flows.response(&r, now)); err != nil {
+				return err
+			}
+		}
+		f.witness.saw(&r, now)
+	}
+}
+
+// tellLoss has Hubble report lost events, as it does when its agent reads too
+// slowly.
+func (f *feed) tellLoss() error {
+	lost, err := f.reports.Lost()
+	if err != nil || lost == f.lost {
+		return err
+	}
+	now := timestamppb.Now()
+	event := &flow.LostEvent{Source: flow.LostEventSource_PERF_EVENT_RING_BUFFER, NumEventsLost: lost - f.lost, First: now, Last: now}
+	f.lost = lost
+	return f.observer.Feed(context.Background(), &observer.GetFlowsResponse{
+		ResponseTypes: &observer.GetFlowsResponse_LostEvents{LostEvents: event}, NodeName: nodeName, Time: now,
+	})
+}
