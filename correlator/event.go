@@ -171,6 +171,8 @@ type Map struct {
 	ID         uint32 // kernel's map id; 0 in recordings
 	MaxEntries uint32 // 0 if unknown
 	CT         bool   // a connection tracking map, else NAT
+	// Distributed: each CPU has a list of its own (BPF_F_NO_COMMON_LRU).
+	Distributed bool
 }
 
 // Caller is who changed a map.

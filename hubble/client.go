@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/cilium/cilium/api/v1/observer"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator"
@@ -104,7 +105,21 @@ func (c *Client) Stats() Stats { return c.state.snapshot() }
 // other one is logged, kept in Stats and tried again. When not following it
 // returns nil at the end of what the server has, or the first error.
 func (c *Client) Run(ctx context.Context, emit func(correlator.Event)) error {
+	return c.run(ctx, newSession(c, func(ev correlator.Event, _ *observer.GetFlowsResponse) { emit(ev) }))
+}
+
+// Tap is Run for those who record: it asks for whole flows, at several times
+// Run's cost, and hands out each message beside the event made of it. A loss
+// that no message told, or whose message is not valid protobuf, comes without
+// one; a message that holds nothing for the correlator comes with the zero
+// Event.
+func (c *Client) Tap(ctx context.Context, emit func(correlator.Event, *observer.GetFlowsResponse)) error {
 	s := newSession(c, emit)
+	s.whole, s.masked = true, false
+	return c.run(ctx, s)
+}
+
+func (c *Client) run(ctx context.Context, s *session) error {
 	log := c.cfg.Logger
 	failures, logged := 0, ""
 	for {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
@@ -18,8 +19,10 @@ type message struct {
 	ev   correlator.Event
 	ok   bool
 	err  error
-	node string // the response's node name
-	key  uint64 // equal for repeats of the same flow or loss
+	node string                     // the response's node name
+	key  uint64                     // equal for repeats of the same flow or loss
+	keep bool                       // resp is wanted
+	resp *observer.GetFlowsResponse // nil if the message is not valid protobuf
 }
 
 // keySeed makes the keys of repeats. Two of a window's 2^14 flows share a key
@@ -73,5 +76,11 @@ func (m *message) decode(b []byte) {
 		m.key = maphash.String(keySeed, uuid)
 	} else {
 		m.key = maphash.Bytes(keySeed, b)
+	}
+	if m.keep {
+		m.resp = &observer.GetFlowsResponse{}
+		if proto.Unmarshal(b, m.resp) != nil { // m.err tells, too
+			m.resp = nil
+		}
 	}
 }

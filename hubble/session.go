@@ -23,18 +23,19 @@ import (
 // has ended before the next stream begins.
 type session struct {
 	c      *Client
-	emit   func(correlator.Event)
+	emit   func(correlator.Event, *observer.GetFlowsResponse)
 	dec    *decoder
 	win    window
 	since  time.Time // asked for until a flow was received; zero: everything
 	masked bool
+	whole  bool // emit wants the messages, too
 
 	known    instance
 	patience int           // intervals of silence before subscribing again
 	received atomic.Uint64 // messages
 }
 
-func newSession(c *Client, emit func(correlator.Event)) *session {
+func newSession(c *Client, emit func(correlator.Event, *observer.GetFlowsResponse)) *session {
 	s := &session{c: c, emit: emit, dec: newDecoder(c.cfg.MaxPeers), since: c.cfg.Since, masked: true, patience: 1}
 	if c.cfg.Follow && s.since.IsZero() {
 		s.since = time.Now()
@@ -112,7 +113,7 @@ func (s *session) subscribe(ctx context.Context, conn *connection, cancel contex
 		defer stop()
 		wg.Go(func() { s.watch(watching, api, st, cancel) })
 	}
-	m := message{dec: s.dec}
+	m := message{dec: s.dec, keep: s.whole}
 	for {
 		if err := stream.RecvMsg(&m); err != nil {
 			return err
@@ -144,6 +145,9 @@ func (s *session) take(m *message) {
 		m.ev.Time, _ = m.dec.rec.outer.unix()
 	} else if !m.ok {
 		s.c.state.update(func(st *Stats) { st.Ignored++ })
+		if s.whole {
+			s.pass(m)
+		}
 		return
 	}
 	last := s.win.last
@@ -158,7 +162,14 @@ func (s *session) take(m *message) {
 	if !flow {
 		s.date(&m.ev)
 	}
-	s.emit(m.ev)
+	s.emit(m.ev, m.resp)
+}
+
+// pass emits a message that makes no event, once.
+func (s *session) pass(m *message) {
+	if repeat, _ := s.win.add(0, m.key, false); !repeat {
+		s.emit(correlator.Event{}, m.resp)
+	}
 }
 
 func (s *session) count(m *message, flow, repeat bool) {

@@ -97,7 +97,7 @@ func (s *session) lose(first, last int64) {
 	ev := correlator.Event{Time: last, Kind: correlator.KindLoss}
 	ev.Loss = correlator.Loss{From: correlator.LossHubbleRestart, First: first, Last: last}
 	s.date(&ev)
-	s.emit(ev)
+	s.emit(ev, nil)
 }
 
 // date gives a loss without times the time of the last flow.

@@ -4,6 +4,7 @@ package kprobes
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,17 @@ func clockOffset() (int64, error) {
 		}
 	}
 	return offset, nil
+}
+
+// Now returns this moment on the kernel's monotonic clock, in nanoseconds, and
+// on the wall clock: the anchor of a recording.
+func Now() (ktime uint64, wall time.Time, err error) {
+	offset, err := clockOffset()
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	now := time.Now().Round(0)
+	return uint64(now.UnixNano() - offset), now, nil
 }
 
 func readClocks() (before, wall, after int64, err error) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/correlator"
 )
@@ -144,7 +145,10 @@ func describe(fd *ebpf.Map, name string, l layout) (*cilium, error) {
 	}
 	id, _ := info.ID()
 	return &cilium{
-		Map: &correlator.Map{Name: name, ID: uint32(id), MaxEntries: fd.MaxEntries(), CT: l.ct},
+		Map: &correlator.Map{
+			Name: name, ID: uint32(id), MaxEntries: fd.MaxEntries(), CT: l.ct,
+			Distributed: fd.Flags()&unix.BPF_F_NO_COMMON_LRU != 0,
+		},
 		v6:  l.v6, fd: fd,
 	}, nil
 }

@@ -17,20 +17,66 @@ import (
 // natLine is one line of nat.jsonl.
 type natLine struct {
 	Time     string `json:"time"`
-	KTime    uint64 `json:"ktime_ns"`
+	KTime    uint64 `json:"ktime_ns,omitempty"`
 	Op       string `json:"op"`
-	Map      string `json:"map"`
-	Dir      string `json:"dir"`
-	Protocol string `json:"protocol"`
-	Src      string `json:"src"`
-	Dst      string `json:"dst"`
-	To       string `json:"to"`
-	Errno    int16  `json:"errno"`
-	Forced   bool   `json:"forced"`
-	Flags    uint8  `json:"flags"`
-	Program  string `json:"program"`
-	Comm     string `json:"comm"`
+	Map      string `json:"map,omitempty"`
+	Dir      string `json:"dir,omitempty"`
+	Protocol string `json:"protocol,omitempty"`
+	Src      string `json:"src,omitempty"`
+	Dst      string `json:"dst,omitempty"`
+	To       string `json:"to,omitempty"`
+	Errno    int16  `json:"errno,omitempty"`
+	Forced   bool   `json:"forced,omitempty"`
+	Flags    uint8  `json:"flags,omitempty"`
+	Program  string `json:"program,omitempty"`
+	Comm     string `json:"comm,omitempty"`
 	CPU      uint16 `json:"cpu"`
+
+	MaxEntries uint32 `json:"max_entries,omitempty"` // of opReplaced: the new map's
+
+	// Of opLost only.
+	Source string `json:"source,omitempty"`
+	Count  uint64 `json:"count,omitempty"`
+	First  string `json:"first,omitempty"`
+	Last   string `json:"last,omitempty"`
+}
+
+// opLost is the op of a line that tells of lost events.
+const opLost = "lost"
+
+// timeLayout is RFC 3339 with all nine decimals.
+const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
+func formatTime(unixNano int64) string {
+	return time.Unix(0, unixNano).UTC().Format(timeLayout)
+}
+
+// lineOf is the inverse of NATSource.decode. ev is a KindNAT or a KindLoss.
+func lineOf(ev *correlator.Event) natLine {
+	l := natLine{Time: formatTime(ev.Time)}
+	if ev.Kind == correlator.KindLoss {
+		l.Op, l.Source, l.Count = opLost, ev.Loss.From.String(), ev.Loss.Count
+		l.First, l.Last = formatTime(ev.Loss.First), formatTime(ev.Loss.Last)
+		return l
+	}
+	n := &ev.NAT
+	l.KTime, l.Op, l.Map, l.CPU = n.KTime, n.Op.String(), n.Map.Name, n.CPU
+	l.Errno, l.Forced, l.Flags = n.Errno, n.Forced, n.Flags
+	if n.Caller != nil {
+		l.Program, l.Comm = n.Caller.Program, n.Caller.Comm
+	}
+	if n.Op == correlator.Replaced {
+		if !n.Map.CT {
+			l.MaxEntries = n.Map.MaxEntries
+		}
+		return l
+	}
+	l.Dir, l.Protocol = n.Dir.String(), ev.Tuple.Protocol.String()
+	l.Src, l.Dst = ev.Tuple.Src.String(), ev.Tuple.Dst.String()
+	if !n.To.IsZero() {
+		l.To = n.To.String()
+	}
+	return l
 }
 
 // NATSource reads a recording's map operations; it has the interface of the
@@ -88,6 +134,9 @@ func (s *NATSource) decode(line []byte) (correlator.Event, error) {
 	if err := json.Unmarshal(line, &l); err != nil {
 		return ev, err
 	}
+	if l.Op == opLost {
+		return decodeLost(&l)
+	}
 	var errs [7]error
 	ev.Time, errs[0] = s.time(&l)
 	ev.NAT.Op, errs[1] = parseOp(l.Op)
@@ -95,6 +144,10 @@ func (s *NATSource) decode(line []byte) (correlator.Event, error) {
 	ev.NAT.Map, errs[3] = s.mapNamed(l.Map)
 	if ev.NAT.Op != correlator.Replaced {
 		ev.Tuple, errs[4] = parseTuple(&l)
+	} else if m := ev.NAT.Map; m != nil && l.MaxEntries != 0 && l.MaxEntries != m.MaxEntries {
+		// The operations before keep the map they were done on.
+		ev.NAT.Map = &correlator.Map{Name: m.Name, CT: m.CT, MaxEntries: l.MaxEntries}
+		s.maps[m.Name] = ev.NAT.Map
 	}
 	if l.To != "" {
 		ev.NAT.To, errs[5] = correlator.ParseAddr(l.To)
@@ -109,6 +162,26 @@ func (s *NATSource) decode(line []byte) (correlator.Event, error) {
 	return ev, cmp.Or(errs[:]...)
 }
 
+// decodeLost reads a line of opLost. Its first and last default to its time.
+func decodeLost(l *natLine) (correlator.Event, error) {
+	ev := correlator.Event{Kind: correlator.KindLoss, Loss: correlator.Loss{Count: l.Count}}
+	var errs [4]error
+	ev.Time, errs[0] = parseTime(l.Time)
+	ev.Loss.From, errs[1] = parseLossSource(l.Source)
+	ev.Loss.First, errs[2] = parseTime(cmp.Or(l.First, l.Time))
+	ev.Loss.Last, errs[3] = parseTime(cmp.Or(l.Last, l.Time))
+	return ev, cmp.Or(errs[:]...)
+}
+
+func parseLossSource(s string) (correlator.LossSource, error) {
+	for from := correlator.LossHubblePerf; from.String() != "unknown"; from++ {
+		if s == from.String() {
+			return from, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown source %q of a loss", s)
+}
+
 func (s *NATSource) time(l *natLine) (int64, error) {
 	if l.Time == "" {
 		if at, ok := s.rec.Meta.Clock.at(l.KTime); ok {
@@ -116,12 +189,16 @@ func (s *NATSource) time(l *natLine) (int64, error) {
 		}
 		return 0, errors.New("time is missing, and so is ktime_ns or the clock of " + MetaFile)
 	}
-	t, err := time.Parse(time.RFC3339Nano, l.Time)
+	return parseTime(l.Time)
+}
+
+func parseTime(s string) (int64, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return 0, err
 	}
 	if y := t.Year(); y < 1970 || y > 2199 {
-		return 0, fmt.Errorf("time %s is out of range", l.Time)
+		return 0, fmt.Errorf("time %s is out of range", s)
 	}
 	return t.UnixNano(), nil
 }

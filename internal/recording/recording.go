@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 )
 
 // The files of a recording, without .gz.
@@ -21,33 +20,8 @@ const (
 	FlowsFile = "flows.jsonl"
 	NATFile   = "nat.jsonl"
 	MetaFile  = "meta.json"
+	TruthFile = "truth.jsonl" // written only; never compressed
 )
-
-// Meta describes the node that was recorded. Every field may be empty.
-type Meta struct {
-	CiliumVersion string `json:"cilium_version"`
-	Kernel        string `json:"kernel"`
-	NodeName      string `json:"node_name"`
-	ClusterName   string `json:"cluster_name,omitempty"`
-	Aggregation   string `json:"monitor_aggregation"`
-	MapMaxEntries uint32 `json:"nat_map_max_entries"` // of every NAT map
-	PossibleCPUs  int    `json:"possible_cpus"`
-	Clock         Clock  `json:"clock"`
-}
-
-// Clock is one moment on both clocks.
-type Clock struct {
-	KTime uint64    `json:"ktime_ns"` // monotonic clock
-	Wall  time.Time `json:"wall"`
-}
-
-// at converts a monotonic time; ok is false without an anchor.
-func (c Clock) at(ktime uint64) (unixNano int64, ok bool) {
-	if c.Wall.IsZero() || ktime == 0 {
-		return 0, false
-	}
-	return c.Wall.UnixNano() + int64(ktime-c.KTime), true
-}
 
 // Recording is an opened folder.
 type Recording struct {

@@ -116,7 +116,9 @@ func FuzzNATLine(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if ev.Kind != correlator.KindNAT || ev.NAT.Map == nil || ev.NAT.Op == 0 || ev.NAT.Errno < 0 {
+		sound := ev.Kind == correlator.KindNAT && ev.NAT.Map != nil && ev.NAT.Op != 0 && ev.NAT.Errno >= 0 ||
+			ev.Kind == correlator.KindLoss && ev.Loss.From != 0
+		if !sound {
 			t.Fatalf("%q gave %+v", line, ev)
 		}
 	})

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/kprobes"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// Config is what Run needs.
+type Config struct {
+	Node, Cluster string // named in incidents
+	Version       string // of renat
+
+	// Kernel is where map operations come from. It is the caller's to close.
+	Kernel Kernel
+	// Hubble says where flows come from; Run sets Follow, Since and Logger.
+	Hubble hubble.Config
+	// NATS says where incidents go; with an empty URL to the embedded server.
+	// Run sets Name, Wait and Log.
+	NATS jetstream.Config
+
+	// StateDir holds the outbox.
+	StateDir string
+	// NATSListen is the host:port of the embedded server when NATS.URL is
+	// empty, port 0 for any.
+	NATSListen string
+	// OutboxMaxBytes bounds the outbox on disk; 0: outbox.DefaultMaxBytes.
+	OutboxMaxBytes int64
+	// Replicas in a NATS cluster of what the agent creates there; 0: 1.
+	Replicas int
+
+	// Settle and MaxConnections are as in correlator.Config, with its defaults.
+	Settle         time.Duration
+	MaxConnections int
+
+	// Listen is the host:port of the HTTP server, port 0 for any; empty: none.
+	Listen string
+	// Pprof adds /debug/pprof to it.
+	Pprof bool
+
+	Log zerolog.Logger
+}
+
+// defaultMaxConnections is the correlator's, which the status shows.
+const defaultMaxConnections = 1 << 18
+
+// Kernel is where map operations come from: a *kprobes.Tracer.
+type Kernel interface {
+	Run(ctx context.Context, emit func(correlator.Event)) error
+	Status() kprobes.Status
+	Stats() (kprobes.Stats, error)
+	Occupancy() ([]kprobes.Occupancy, error)
+}
+
+// withDefaults fills in and checks.
+func (c Config) withDefaults() (Config, error) {
+	c.Hubble.Address = cmp.Or(c.Hubble.Address, hubble.DefaultAddress)
+	c.MaxConnections = cmp.Or(c.MaxConnections, defaultMaxConnections)
+	switch {
+	case c.Node == "":
+		return c, errors.New("the agent needs its node's name: set it with --node-name")
+	case c.StateDir == "":
+		return c, errors.New("the agent needs a folder for its outbox: set it with --state-dir")
+	case c.OutboxMaxBytes < 0:
+		return c, fmt.Errorf("an outbox of %d bytes is too small", c.OutboxMaxBytes)
+	}
+	return c, nil
+}

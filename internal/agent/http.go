@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// listen opens the HTTP server's socket; none, and nil, for the empty address.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
+	}
+	return l, nil
+}
+
+// serve answers on l, if there is one, until ctx ends.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	if l == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); ctx.Err() == nil {
+		return fmt.Errorf("serving HTTP: %w", err)
+	}
+	return ctx.Err()
+}
+
+// handler serves /healthz (the process lives), /readyz (all parts are ready),
+// /metrics, /v1/status and, if asked for, /debug/pprof.
+func (a *agent) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", a.serveReady)
+	mux.HandleFunc("GET /v1/status", a.serveStatus)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
+	if a.config.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// serveReady tells of every part whether it is ready, one a line.
+func (a *agent) serveReady(w http.ResponseWriter, _ *http.Request) {
+	s := a.status()
+	if !s.Ready() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	for _, p := range s.Parts {
+		state := "ready"
+		if !p.Ready {
+			state = "not ready: " + p.Problem
+		}
+		fmt.Fprintf(w, "%s: %s\n", p.Name, state)
+	}
+}
+
+func (a *agent) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(a.status()) // who asked has gone
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+const (
+	// tellEvery is how often NATS learns how the node is doing.
+	tellEvery = 10 * time.Second
+	tellWait  = 5 * time.Second
+)
+
+// tellNATS puts the node's status into NATS until ctx ends.
+func (a *agent) tellNATS(ctx context.Context) error {
+	ticks := time.NewTicker(tellEvery)
+	defer ticks.Stop()
+	var nodes *jetstream.Nodes
+	for failing := ""; ; {
+		err := a.tellOnce(ctx, &nodes)
+		switch {
+		case err != nil && ctx.Err() == nil && err.Error() != failing:
+			failing = err.Error()
+			a.log.Warn().Err(err).Msg("NATS does not learn how this node is doing")
+		case err == nil:
+			failing = ""
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticks.C:
+		}
+	}
+}
+
+// tellOnce opens the bucket when it has to.
+func (a *agent) tellOnce(ctx context.Context, nodes **jetstream.Nodes) (err error) {
+	if !a.nats.IsConnected() {
+		return nil // readyz says so
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellWait)
+	defer cancel()
+	if *nodes == nil {
+		if *nodes, err = jetstream.OpenNodes(ctx, a.nats, a.config.Replicas); err != nil {
+			return err
+		}
+	}
+	if err = (*nodes).Put(ctx, a.status()); err != nil {
+		*nodes = nil // somebody may have removed it
+	}
+	return err
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/kprobes"
+)
+
+// The places of losses that are not one of the correlator's.
+const (
+	lossQueue   = "outbox_queue"   // more incidents than the disk took
+	lossFull    = "outbox_full"    // the outbox had no room before NATS took them
+	lossRefused = "outbox_refused" // NATS can never take them
+)
+
+// status describes the node as it is now.
+func (a *agent) status() *nodestatus.Status {
+	now := time.Now()
+	kernel, flows, box, tracked := a.config.Kernel.Status(), a.flows.Stats(), a.outbox.Status(), a.tracker.stats()
+	counted, countErr := a.config.Kernel.Stats()
+	s := &nodestatus.Status{
+		Version: nodestatus.Version, Time: now.UTC(), Node: a.config.Node, Cluster: a.config.Cluster,
+		Renat: a.config.Version, Started: a.started.UTC(), Machine: machine(),
+		Kernel: nodestatus.Kernel{
+			Backend: string(kernel.Backend), Why: kernel.Why, Degraded: kernel.Degraded, Received: counted.Received,
+		},
+		Maps: a.maps(counted.Maps, now),
+		Hubble: nodestatus.Hubble{
+			Address: a.config.Hubble.Address, Connected: flows.Connected, Version: flows.ServerVersion,
+			Flows: flows.Flows, Restarts: flows.Restarts, LastError: flows.LastError,
+		},
+		Tracking: nodestatus.Tracking{
+			Connections: tracked.Connections, MaxConnections: a.config.MaxConnections, Suspects: tracked.Suspects, Held: tracked.Held,
+			Harmless: tracked.Harmless, ConnectionsForgotten: tracked.ConnectionsForgotten,
+		},
+		Incidents: a.tally.incidents(now),
+		Outbox: nodestatus.Outbox{
+			Stored: box.Stored, Forwarded: box.Forwarded, Waiting: box.Waiting, Queued: box.Queued, Dropped: box.Lost(),
+		},
+		Losses: map[string]uint64{},
+	}
+	for place, n := range tracked.Lost {
+		s.Losses[correlator.LossSource(place).String()] += n //nolint:gosec // a handful
+	}
+	s.Losses[lossQueue], s.Losses[lossFull], s.Losses[lossRefused] = box.Overflowed, box.Dropped, box.Refused
+	for place, n := range s.Losses {
+		if n == 0 {
+			delete(s.Losses, place)
+		}
+	}
+	s.Parts = []nodestatus.Part{
+		part(nodestatus.PartKernel, kernel.State == kprobes.Watching, kernel.Problem, countErr),
+		part(nodestatus.PartHubble, flows.Connected, "waiting for flows from "+a.config.Hubble.Address, worded(flows.LastError)),
+		part(nodestatus.PartOutbox, box.Problem == nil, "", box.Problem),
+		part(nodestatus.PartNATS, a.nats.IsConnected(), "not connected to "+a.natsURL, box.Unsent),
+	}
+	return s
+}
+
+// part tells why a part is not ready: err, if there is one, else waiting.
+func part(name string, ready bool, waiting string, err error) nodestatus.Part {
+	switch {
+	case err != nil:
+		return nodestatus.Part{Name: name, Problem: err.Error()}
+	case !ready:
+		return nodestatus.Part{Name: name, Problem: waiting}
+	}
+	return nodestatus.Part{Name: name, Ready: true}
+}
+
+// worded makes an error of its text; "" is none.
+func worded(text string) error {
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
+
+// maps describes the watched maps.
+func (a *agent) maps(counted []kprobes.MapStats, now time.Time) []nodestatus.Map {
+	entries := map[uint32]*uint64{}
+	// Where this kernel cannot tell, or not now, the number is left out.
+	if occupancy, err := a.config.Kernel.Occupancy(); err == nil {
+		for _, o := range occupancy {
+			entries[o.Map.ID] = &o.Entries
+		}
+	}
+	all := []nodestatus.Map{}
+	for _, m := range counted {
+		all = append(all, nodestatus.Map{
+			Name: m.Map.Name, ID: m.Map.ID, MaxEntries: m.Map.MaxEntries, CT: m.Map.CT, Distributed: m.Map.Distributed,
+			Entries: entries[m.Map.ID], Inserts: m.Inserts, Collisions: m.FailedEEXIST,
+			FailedInserts: m.FailedEEXIST + m.FailedENOMEM + m.FailedEBUSY + m.FailedOther,
+			Evictions:     m.Evictions, Forced: m.Forced, Deletes: m.DeletesSyscall + m.DeletesProgram + m.DeletesUnknown,
+			LastMinute:     a.rates.of(m.Map.ID, minute, now, m.Counters),
+			LastTenMinutes: a.rates.of(m.Map.ID, tenMinutes, now, m.Counters),
+			LongestGap:     a.tally.longestGap(m.Map.Name),
+		})
+	}
+	return all
+}
+
+// machine describes the node; what the kernel does not tell stays zero.
+func machine() nodestatus.Machine {
+	m := nodestatus.Machine{}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		m.Kernel = unix.ByteSliceToString(name.Release[:])
+	}
+	if cpus, err := ebpf.PossibleCPU(); err == nil {
+		m.CPUs = cpus
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.MemoryBytes = info.Totalram * uint64(info.Unit)
+	}
+	return m
+}
