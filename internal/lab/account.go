@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/renat-project/renat/internal/recording"
 )
 
 // Class is a way of using connections.
@@ -29,17 +31,6 @@ var classes = []Class{Idle, Push, Hot, GC, Reuse, ReuseNewPort, Churn}
 // makes no new one.
 type key struct{ client, server netip.AddrPort }
 
-// probe is one line of truth.jsonl: what a client saw.
-type probe struct {
-	Class  Class     `json:"class"`
-	Round  int       `json:"round"`
-	Client string    `json:"client"`
-	Server string    `json:"server"`
-	Broken bool      `json:"broken"`
-	Err    string    `json:"err,omitempty"`
-	At     time.Time `json:"at"`
-}
-
 // connection is all the laboratory knows of one, but for what renat says.
 type connection struct {
 	class  Class
@@ -54,7 +45,7 @@ type connection struct {
 type account struct {
 	mu          sync.Mutex // guards what follows
 	connections map[key]*connection
-	probes      []probe
+	probes      []recording.Truth
 	unopened    int // connections that could not be opened
 	churned     int // short connections that ended
 }
@@ -73,7 +64,7 @@ func (a *account) of(k key) *connection {
 
 // probed notes what a client saw of a connection that had been opened.
 func (a *account) probed(k key, class Class, round int, err error) {
-	p := probe{Class: class, Round: round, Client: k.client.String(), Server: k.server.String(), Broken: err != nil, At: time.Now().UTC()}
+	p := recording.Truth{Class: string(class), Round: round, Client: k.client, Server: k.server, Broken: err != nil, At: time.Now().UTC()}
 	if err != nil {
 		p.Err = err.Error()
 	}

@@ -12,6 +12,7 @@ import (
 
 	datapath "github.com/renat-project/renat/bpf/lab"
 	"github.com/renat-project/renat/hubble/hubbletest"
+	"github.com/renat-project/renat/internal/recording"
 )
 
 // feed brings what the datapath reports to the Observer and the witness.
@@ -20,6 +21,7 @@ type feed struct {
 	flows    *flowWriter
 	observer *hubbletest.Server
 	witness  *witness
+	recorder *recording.Writer // nil: none
 	lost     uint64
 }
 
@@ -44,7 +46,7 @@ func (f *feed) run(ctx context.Context) error {
 		}
 		now := time.Now()
 		if r.What == datapath.Packet {
-			if err := f.observer.Feed(context.WithoutCancel(ctx), f.flows.response(&r, now)); err != nil {
+			if err := f.tell(f.flows.response(&r, now)); err != nil {
 				return err
 			}
 		}
@@ -62,7 +64,18 @@ func (f *feed) tellLoss() error {
 	now := timestamppb.Now()
 	event := &flow.LostEvent{Source: flow.LostEventSource_PERF_EVENT_RING_BUFFER, NumEventsLost: lost - f.lost, First: now, Last: now}
 	f.lost = lost
-	return f.observer.Feed(context.Background(), &observer.GetFlowsResponse{
+	return f.tell(&observer.GetFlowsResponse{
 		ResponseTypes: &observer.GetFlowsResponse_LostEvents{LostEvents: event}, NodeName: nodeName, Time: now,
 	})
+}
+
+// tell gives a message to the Observer and the recording.
+func (f *feed) tell(resp *observer.GetFlowsResponse) error {
+	if f.recorder != nil {
+		if err := f.recorder.Flow(resp); err != nil {
+			return err
+		}
+	}
+	// The ring does not wait for its readers.
+	return f.observer.Feed(context.Background(), resp)
 }

@@ -24,7 +24,7 @@ const (
 	namespace   = "lab"
 	serverName  = "server.outside.example"
 
-	identityHost  = 1   // Cilium's reserved identities
+	identityHost  = 1 // Cilium's reserved identities
 	identityWorld = 2
 	identityPods  = 900 // the first pod's; Cilium counts workloads from 256
 	endpointPods  = 100 // the first pod's endpoint id

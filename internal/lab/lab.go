@@ -6,18 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
-	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/hubble/hubbletest"
+	"github.com/renat-project/renat/internal/recording"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
@@ -34,6 +31,8 @@ type Result struct {
 	Classes  []Row         `json:"classes"`
 	Total    Row           `json:"total"`
 	Latency  Latency       `json:"latency"`
+	// Evictions from the NAT map, as the kernel tracer counted them.
+	Evictions uint64 `json:"evictions"`
 	// Unopened counts connections that could not be opened.
 	Unopened int `json:"unopened"`
 	// Lost counts packets that the Observer was not told of.
@@ -60,6 +59,8 @@ type Lab struct {
 	pins     *bpffs
 	reports  *datapath.Reports
 	observer *hubbletest.Server
+	tracer   *kprobes.Tracer
+	recorder *recording.Writer // nil: none
 	nats     *embedded.Server
 	conn     *nats.Conn
 	account  *account
@@ -105,7 +106,15 @@ func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults,
 	}
 	r.Classes, r.Total = s.table()
-	var err error
+	counted, err := l.tracer.Stats()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range counted.Maps {
+		if !m.Map.CT {
+			r.Evictions += m.Evictions
+		}
+	}
 	r.Lost, err = l.reports.Lost()
 	return r, err
 }
@@ -152,6 +161,9 @@ func (l *Lab) build(ctx context.Context) (err error) {
 		return err
 	}
 	l.later(quietly(l.observer.Stop))
+	if err := l.buildRecorder(); err != nil {
+		return err
+	}
 	return l.buildNATS(ctx)
 }
 
@@ -191,6 +203,12 @@ func (l *Lab) buildDatapath() (err error) {
 		return err
 	}
 	l.later(l.reports.Close)
+	// A recording holds every operation.
+	l.tracer, err = kprobes.New(kprobes.Config{BPFFS: l.pins.dir(), Everything: l.cfg.Record != ""})
+	if err != nil {
+		return err
+	}
+	l.later(l.tracer.Close)
 	return nil
 }
 

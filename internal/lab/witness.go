@@ -32,7 +32,7 @@ type witness struct {
 	account *account
 	snat    netip.Addr
 
-	mu      sync.Mutex // guards deleted
+	mu      sync.Mutex     // guards deleted
 	deleted map[key]uint64 // when user space deleted the OUT entry last
 
 	// Those of the goroutine that calls saw.
