@@ -34,23 +34,32 @@ func (h *hubbleFlags) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&h.exclude, "exclude-cidr", nil, "networks that are never masqueraded: flows between two of their addresses are not asked for")
 }
 
-// client returns a client that follows; an error is wrong usage or a
-// certificate file that cannot be read.
-func (h *hubbleFlags) client(log zerolog.Logger) (*hubble.Client, error) {
+// config returns how to follow; an error is wrong usage.
+func (h *hubbleFlags) config(log zerolog.Logger) (hubble.Config, error) {
 	cfg := hubble.Config{Address: h.server, Follow: true, Logger: log}
 	o := &h.options
 	switch {
 	case h.tls || strings.HasPrefix(h.server, "tls://"):
 		cfg.TLS = o
 	case o.AllowInsecure || o.ServerName != "" || o.CertFile != "" || o.KeyFile != "" || len(o.CAFiles) > 0:
-		return nil, usageError{errors.New("the --tls-… flags have no effect without --tls or a tls:// address")}
+		return cfg, usageError{errors.New("the --tls-… flags have no effect without --tls or a tls:// address")}
 	}
 	for _, s := range h.exclude {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--exclude-cidr %q is not a network like 10.0.0.0/8", s)}
+			return cfg, usageError{fmt.Errorf("--exclude-cidr %q is not a network like 10.0.0.0/8", s)}
 		}
 		cfg.ExcludeCIDRs = append(cfg.ExcludeCIDRs, p)
+	}
+	return cfg, nil
+}
+
+// client returns a client that follows; an error is wrong usage or a
+// certificate file that cannot be read.
+func (h *hubbleFlags) client(log zerolog.Logger) (*hubble.Client, error) {
+	cfg, err := h.config(log)
+	if err != nil {
+		return nil, err
 	}
 	return hubble.New(cfg)
 }

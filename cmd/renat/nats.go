@@ -22,12 +22,17 @@ type natsFlags struct {
 }
 
 func (n *natsFlags) register(f *pflag.FlagSet, url string) {
+	n.registerRemote(f, url)
+	f.StringVar(&n.stateDir, "state-dir", "", "use a NATS server inside this process that stores in this folder, instead of --nats-url")
+}
+
+// registerRemote is register for commands whose state directory is something else.
+func (n *natsFlags) registerRemote(f *pflag.FlagSet, url string) {
 	f.StringVar(&n.URL, "nats-url", url, "NATS server, or several separated by commas")
 	f.StringVar(&n.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")
 	f.StringVar(&n.CA, "nats-tls-ca-cert-file", "", "file with the certificate authority of the NATS server")
 	f.StringVar(&n.Cert, "nats-tls-client-cert-file", "", "file with the client certificate for NATS")
 	f.StringVar(&n.Key, "nats-tls-client-key-file", "", "file with the key of the client certificate for NATS")
-	f.StringVar(&n.stateDir, "state-dir", "", "use a NATS server inside this process that stores in this folder, instead of --nats-url")
 }
 
 // natsWait is how long a command that cannot do without NATS waits for it.
