@@ -11,12 +11,19 @@ GENERATED = correlator/incident/*.json '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build demo test lint generate bench cpu fuzz clean
+.PHONY: build lab demo replay test lint generate bench cpu fuzz clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## Replay a recording into an embedded NATS server and show what broke.
+lab: build ## Break connections and score what renat says, here or in a virtual machine: make lab ARGS='--restore both'.
+	@$(GO) run ./internal/lab/anywhere bin/renat $(ARGS)
+
+demo: build ## Break connections for a minute; incidents as they happen, then the score. Without root and QEMU, replay a recording.
+	@$(GO) run ./internal/lab/anywhere bin/renat $(ARGS); code=$$?; \
+		if [ $$code = 3 ]; then $(MAKE) --no-print-directory replay; else exit $$code; fi
+
+replay: build ## Replay a recording into an embedded NATS server and show what broke.
 	@rm -rf .cache/demo
 	@echo '$$ renat replay $(RECORDING) --state-dir .cache/demo > /dev/null'
 	@bin/renat replay $(RECORDING) --state-dir .cache/demo > /dev/null

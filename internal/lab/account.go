@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -46,7 +47,7 @@ type account struct {
 	mu          sync.Mutex // guards what follows
 	connections map[key]*connection
 	probes      []recording.Truth
-	unopened    int // connections that could not be opened
+	unopened    []string // connections that could not be opened, and why
 	churned     int // short connections that ended
 }
 
@@ -92,10 +93,10 @@ func (a *account) failed(k key, f failure) {
 	c.failures = append(c.failures, f)
 }
 
-func (a *account) couldNotOpen() {
+func (a *account) couldNotOpen(class Class, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unopened++
+	a.unopened = append(a.unopened, fmt.Sprintf("%s: %v", class, err))
 }
 
 func (a *account) churn() {

@@ -48,8 +48,8 @@ type Config struct {
 	// there is traffic.
 	Ready func(url string)
 	// Incident, if not nil, is called with each incident as it is stored, from
-	// one goroutine.
-	Incident func(jetstream.Stored)
+	// one goroutine. Its error ends the run.
+	Incident func(jetstream.Stored) error
 }
 
 var restores = map[string]datapath.Restore{

@@ -99,11 +99,20 @@ func (l *Lab) Run(ctx context.Context) (result *Result, err error) {
 	return l.result(stored)
 }
 
+// Check finds out whether this machine can run it, by building everything.
+func (l *Lab) Check(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := l.build(ctx); err != nil {
+		return fmt.Errorf("building the laboratory: %w", err)
+	}
+	return nil
+}
+
 func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 	s := l.account.score(stored)
 	r := &Result{
 		Version: l.cfg.Version, Kernel: release(), Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
-		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults,
+		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: len(l.account.unopened), Faults: append(s.faults, l.account.unopened...),
 	}
 	r.Classes, r.Total = s.table()
 	counted, err := l.tracer.Stats()
@@ -135,6 +144,9 @@ func quietly(f func()) func() error { return func() error { f(); return nil } }
 
 // build makes everything but the agent and the traffic.
 func (l *Lab) build(ctx context.Context) (err error) {
+	if err := checkCapabilities(); err != nil {
+		return err
+	}
 	if err := l.makeDir(); err != nil {
 		return err
 	}

@@ -112,10 +112,7 @@ func (l *Lab) print(ctx context.Context) error {
 	if l.cfg.Incident == nil {
 		return nil
 	}
-	err := jetstream.Read(ctx, l.conn, jetstream.ReadOptions{Follow: true, NewOnly: true, Log: l.cfg.Log}, func(s jetstream.Stored) error {
-		l.cfg.Incident(s)
-		return nil
-	})
+	err := jetstream.Read(ctx, l.conn, jetstream.ReadOptions{Follow: true, NewOnly: true, Log: l.cfg.Log}, l.cfg.Incident)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

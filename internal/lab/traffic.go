@@ -93,7 +93,7 @@ func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*cli
 	c, err := t.open(ctx, class, port, to)
 	if err != nil {
 		if ctx.Err() == nil {
-			t.account.couldNotOpen()
+			t.account.couldNotOpen(class, err)
 			sleep(ctx, hotPause)
 		}
 		return nil, false

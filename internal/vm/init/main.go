@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,6 +66,9 @@ func setUp() (*os.File, error) {
 	if err := makeRaw(out); err != nil {
 		return out, err
 	}
+	if err := bringLoopbackUp(); err != nil {
+		return out, err
+	}
 	if err := enterTracepoints(); err != nil {
 		return out, err
 	}
@@ -103,6 +107,17 @@ func enterTracepoints() error {
 		}
 	}
 	return os.WriteFile("/sys/devices/system/cpu/cpu1/online", []byte("1"), 0)
+}
+
+func bringLoopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("bringing the loopback device up: %w", err)
+	}
+	return nil
 }
 
 // makeRaw stops the terminal from rewriting line ends.
