@@ -48,7 +48,7 @@ type account struct {
 	connections map[key]*connection
 	probes      []recording.Truth
 	unopened    []string // connections that could not be opened, and why
-	churned     int // short connections that ended
+	churned     int      // short connections that ended
 }
 
 func newAccount() *account { return &account{connections: map[key]*connection{}} }

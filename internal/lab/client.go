@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -79,6 +81,9 @@ func (c *client) receive() (tag byte, err error) {
 // before it speaks itself.
 const pushWait = 500 * time.Millisecond
 
+// remainsWait covers a delayed ACK (at most 200 ms in Linux) and its answer.
+const remainsWait = time.Second
+
 // pushed has the server speak first and then speaks itself. What the server
 // sends may get lost: that is the failure, and no error yet.
 func (c *client) pushed(s *servers) error {
@@ -88,6 +93,19 @@ func (c *client) pushed(s *servers) error {
 	}
 	_, _ = c.r.Peek(frameHeader) // exchange reads it, or the error again
 	return c.exchange()
+}
+
+// remains waits for the last packets of what was exchanged, an ACK mostly, and
+// tells whether the connection survived them.
+func (c *client) remains() error {
+	if err := c.conn.SetDeadline(time.Now().Add(remainsWait)); err != nil {
+		return err
+	}
+	_, err := c.r.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // abort resets the connection.

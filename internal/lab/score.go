@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -129,7 +130,12 @@ func written(a netip.AddrPort) string {
 }
 
 func describe(i *incident.Incident) string {
-	return fmt.Sprintf("{%s %s %s %s, %s at %s}", i.Kind, i.Cause, i.NAT.Before, i.NAT.After, i.Outcome, i.Time.Format("15:04:05.000"))
+	var b strings.Builder
+	fmt.Fprintf(&b, "{%s %s %s %s, %s", i.Kind, i.Cause, i.NAT.Before, i.NAT.After, i.Outcome)
+	for _, e := range i.Evidence {
+		fmt.Fprintf(&b, "; %s %s: %s", e.Time.Format("15:04:05.000000"), e.From, e.What)
+	}
+	return b.String() + "}"
 }
 
 // String describes a failure as describe does an incident.

@@ -81,6 +81,9 @@ func (t *traffic) keep(ctx context.Context, class Class) {
 	for round := 1; ; round++ {
 		t.silence(ctx, class)
 		err := t.round(ctx, class, c)
+		if err == nil && ctx.Err() != nil {
+			err = c.remains()
+		}
 		t.account.probed(c.key, class, round, err)
 		if err != nil || ctx.Err() != nil {
 			return

@@ -173,7 +173,9 @@ func (c Config) pack(ctx context.Context, work, path string) error {
 	}
 	var run [][]string
 	for i, command := range c.Commands {
-		name := fmt.Sprintf("commands/%02d-%s", i, filepath.Base(command.Binary))
+		dir := fmt.Sprintf("commands/%02d", i)
+		img.dir(dir)
+		name := dir + "/" + filepath.Base(command.Binary)
 		if err := img.addFile(name, command.Binary); err != nil {
 			return err
 		}
