@@ -15,6 +15,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -40,6 +41,7 @@ type agent struct {
 	clock   *clock
 	tracker *tracker
 	tally   *tally
+	board   *board.Board
 	rates   *rates
 	metrics *metrics
 }
@@ -75,6 +77,9 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	if err := a.showHistory(ctx); err != nil {
+		return err
+	}
 
 	// The sources end first; what they found is decided, stored and sent; then
 	// the rest ends.
@@ -86,7 +91,7 @@ func Run(ctx context.Context, c Config) error {
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
 		func(ctx context.Context) error { return serve(ctx, listener, a.handler()) },
-		a.sample, a.tellNATS,
+		a.sample, a.tell,
 	} {
 		rest.Go(func() {
 			if err := run(storing); storing.Err() == nil {
@@ -98,7 +103,14 @@ func Run(ctx context.Context, c Config) error {
 	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	a.log.Info().Str("node", c.Node).Str("http", c.Listen).Str("nats", a.natsURL).Msg("watching")
+	reached := Addresses{NATS: a.natsURL}
+	if listener != nil {
+		reached.HTTP = listener.Addr().String()
+	}
+	if c.Started != nil {
+		c.Started(reached)
+	}
+	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
 
 	err = errors.Join(sources.Wait(), context.Cause(watching))
 	a.tracker.finish()
@@ -114,7 +126,7 @@ func Run(ctx context.Context, c Config) error {
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
-		clock: newClock(readClocks), tally: newTally(), rates: &rates{},
+		clock: newClock(readClocks), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
 	var err error
@@ -128,9 +140,19 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	return a, err
 }
 
+// showHistory puts on the board what was found before the start.
+func (a *agent) showHistory(ctx context.Context) error {
+	history, err := a.outbox.Recent(ctx, a.board.Capacity())
+	for _, i := range history {
+		a.board.Load(i, 0)
+	}
+	return err
+}
+
 // found takes an incident from the correlator. It must not wait.
 func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.tally.add(i, time.Now())
+	a.board.Add(i, 0)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/api"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -46,10 +47,20 @@ type Config struct {
 
 	// Listen is the host:port of the HTTP server, port 0 for any; empty: none.
 	Listen string
-	// Pprof adds /debug/pprof to it.
+	// Access is who may ask for /v1; nil: this machine only.
+	Access *api.Access
+	// Pprof adds /debug/pprof, for the same.
 	Pprof bool
 
 	Log zerolog.Logger
+	// Started, if not nil, is called once the agent can be reached.
+	Started func(Addresses)
+}
+
+// Addresses are where an agent can be reached.
+type Addresses struct {
+	HTTP string // host:port; empty without a server
+	NATS string // URL for clients, without its secrets
 }
 
 // defaultMaxConnections is the correlator's, which the status shows.
@@ -67,6 +78,9 @@ type Kernel interface {
 func (c Config) withDefaults() (Config, error) {
 	c.Hubble.Address = cmp.Or(c.Hubble.Address, hubble.DefaultAddress)
 	c.MaxConnections = cmp.Or(c.MaxConnections, defaultMaxConnections)
+	if c.Access == nil {
+		c.Access = &api.Access{}
+	}
 	switch {
 	case c.Node == "":
 		return c, errors.New("the agent needs its node's name: set it with --node-name")
