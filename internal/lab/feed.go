@@ -28,6 +28,9 @@ type feed struct {
 // readWait is how often the feed looks whether it shall end, and what was lost.
 const readWait = 200 * time.Millisecond
 
+// pause follows when all was read, so that a burst wakes its reader once.
+const pause = time.Millisecond
+
 // run feeds until ctx ends and nothing is left to read.
 func (f *feed) run(ctx context.Context) error {
 	for {
@@ -51,6 +54,9 @@ func (f *feed) run(ctx context.Context) error {
 			}
 		}
 		f.witness.saw(&r, now)
+		if r.Last {
+			time.Sleep(pause)
+		}
 	}
 }
 

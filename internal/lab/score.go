@@ -57,7 +57,7 @@ func (a *account) score(stored []jetstream.Stored) *score {
 		k := key{i.Incident.Source.AddrPort(), i.Incident.Destination.AddrPort()}
 		if c := a.connections[k]; c == nil || s.rows[c.class] == nil {
 			s.rows[Churn].False++
-			s.fault("%s -> %s: an incident names a connection nobody made", k.client, k.server)
+			s.fault("%s -> %s: nobody made it, but an incident says %s", k.client, k.server, describe(i.Incident))
 			continue
 		}
 		named[k] = append(named[k], i)

@@ -143,12 +143,12 @@ func (t *traffic) reuse(ctx context.Context, class Class) {
 	if class == ReuseNewPort {
 		t.deleteOut(c.key)
 	} else {
-		t.churnBy(ctx, 1.1, 1.2)
+		t.churnBy(ctx, 0.6, 0.7)
 	}
 	if c, ok = t.start(ctx, class, port, portShort); ok {
 		c.close()
 	}
-	t.churnBy(ctx, 0.1, 0.5)
+	t.churnBy(ctx, 0.05, 0.2)
 }
 
 // silence waits as long as the class is silent. Its measure is the map's
@@ -158,17 +158,17 @@ func (t *traffic) silence(ctx context.Context, class Class) {
 	case Hot:
 		sleep(ctx, hotPause)
 	case GC:
-		t.churnBy(ctx, 0.1, 0.3)
+		t.churnBy(ctx, 0.05, 0.15)
 	case Push:
-		t.churnBy(ctx, 0.2, 1.2)
+		t.churnBy(ctx, 0.1, 0.6)
 	default:
-		t.churnBy(ctx, 0.1, 1.2)
+		t.churnBy(ctx, 0.05, 0.6)
 	}
 }
 
-// churnBy waits until there were so many short connections, in sizes of the map,
-// each of which has two entries: an entry that is not used is evicted before
-// half the map's size is reached.
+// churnBy waits until there were so many short connections, in sizes of the map.
+// Each has two entries, and an entry that is not used is evicted after a
+// quarter to a half as many as fit into the map, so 0.6 is more than any lives.
 func (t *traffic) churnBy(ctx context.Context, least, most float64) {
 	n := int((least + rand.Float64()*(most-least)) * float64(t.cfg.MapSize))
 	for end := t.account.churnedSoFar() + n; t.account.churnedSoFar() < end && ctx.Err() == nil; {

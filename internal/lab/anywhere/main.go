@@ -86,9 +86,11 @@ func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
 	if isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("NO_COLOR") == "" {
 		color = "--color=always"
 	}
+	// What an emulated machine can do; flags that were given come after these.
+	load := []string{"--connections=40", "--churn=25"}
 	c := vm.Config{
 		Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"}, Memory: 2048,
-		Commands: []vm.Command{{Binary: renat, Args: slices.Concat([]string{"lab", color}, flags)}},
+		Commands: []vm.Command{{Binary: renat, Args: slices.Concat([]string{"lab", color}, load, flags)}},
 		Timeout:  time.Hour, Output: os.Stdout,
 	}
 	for boot := 1; ; boot++ {
