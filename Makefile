@@ -16,12 +16,17 @@ RECORDING = internal/recording/testdata/cilium-1.20.2
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-lab: build ## Break connections and score what renat says, here or in a virtual machine: make lab ARGS='--restore both'.
-	@$(GO) run ./internal/lab/anywhere bin/renat $(ARGS)
+LAB = $(TOOLS)/anywhere bin/renat
 
-demo: build ## Break connections for a minute; incidents as they happen, then the score. Without root and QEMU, replay a recording.
-	@$(GO) run ./internal/lab/anywhere bin/renat $(ARGS); code=$$?; \
-		if [ $$code = 3 ]; then $(MAKE) --no-print-directory replay; else exit $$code; fi
+lab: build $(TOOLS)/anywhere ## Break connections and score what renat says, here or in a virtual machine: make lab ARGS='--restore both'.
+	@$(LAB) $(ARGS)
+
+demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as they happen, then the score. Without root and QEMU, replay a recording.
+	@$(LAB) $(ARGS); code=$$?; [ $$code != 3 ] || exec $(MAKE) --no-print-directory replay; exit $$code
+
+.PHONY: $(TOOLS)/anywhere
+$(TOOLS)/anywhere:
+	@$(GO) build -o $@ ./internal/lab/anywhere
 
 replay: build ## Replay a recording into an embedded NATS server and show what broke.
 	@rm -rf .cache/demo

@@ -30,7 +30,7 @@ func (t *traffic) open(ctx context.Context, c Class, port, to uint16) (*client, 
 	local := netip.AddrPortFrom(t.net.pod(t.podOf(c)), port)
 	k := &client{key: key{local, netip.AddrPortFrom(t.net.server, to)}, patience: t.cfg.Patience}
 	err := t.net.pods.do(func() error {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), KeepAlive: -1, Timeout: t.cfg.Patience}
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), KeepAlive: -1, Timeout: openWait}
 		conn, err := d.DialContext(context.WithoutCancel(ctx), "tcp", k.server.String()) // half a handshake would be no client's doing
 		if err == nil {
 			k.conn = conn.(*net.TCPConn)
@@ -80,6 +80,9 @@ func (c *client) receive() (tag byte, err error) {
 // pushWait is how long a client waits for what its server sends on its own,
 // before it speaks itself.
 const pushWait = 500 * time.Millisecond
+
+// openWait is enough for two SYNs.
+const openWait = 3 * time.Second
 
 // remainsWait covers a delayed ACK (at most 200 ms in Linux) and its answer.
 const remainsWait = time.Second

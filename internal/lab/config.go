@@ -26,8 +26,8 @@ type Config struct {
 	// Connections is how many long-lived connections there are at a time;
 	// default 60, at least one of each class.
 	Connections int
-	// Churn is how many short connections are made per second, as far as the
-	// machine can; default 60.
+	// Churn is how many short connections are made per second; default 60. Less
+	// are while the machine cannot show them to Hubble as fast.
 	Churn int
 	// Duration is how long there is traffic; default a minute.
 	Duration time.Duration

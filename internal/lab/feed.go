@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/cilium/api/v1/flow"
@@ -23,7 +24,19 @@ type feed struct {
 	witness  *witness
 	recorder *recording.Writer // nil: none
 	lost     uint64
+	lag      atomic.Int64 // nanoseconds from the last packet to its flow
 }
+
+// late reports whether Hubble is behind what happens: its flows' times would be
+// those of an overwhelmed agent, and say little of the order of things.
+func (f *feed) late() bool {
+	return time.Duration(f.lag.Load()) > maxLag || f.observer.Behind() > maxBehind
+}
+
+const (
+	maxLag    = 20 * time.Millisecond
+	maxBehind = 50 // flows
+)
 
 // readWait is how often the feed looks whether it shall end, and what was lost.
 const readWait = 200 * time.Millisecond
@@ -39,6 +52,7 @@ func (f *feed) run(ctx context.Context) error {
 			return err
 		}
 		if !ok {
+			f.lag.Store(0)
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -48,6 +62,11 @@ func (f *feed) run(ctx context.Context) error {
 			continue
 		}
 		now := time.Now()
+		at, err := ktime()
+		if err != nil {
+			return err
+		}
+		f.lag.Store(int64(at - r.KTime))
 		if r.What == datapath.Packet {
 			if err := f.tell(f.flows.response(&r, now)); err != nil {
 				return err

@@ -36,13 +36,13 @@ func (l *Lab) operate(ctx context.Context) error {
 	printing, endPrint := context.WithCancel(ctx)
 	defer func() { endFeed(); endAgent(); endPrint() }()
 
+	f := &feed{
+		reports: l.reports, flows: newFlowWriter(l.net.family), observer: l.observer,
+		witness: l.witness, recorder: l.recorder,
+	}
 	fed := make(chan struct{})
 	running.Go(func() error {
 		defer close(fed)
-		f := &feed{
-			reports: l.reports, flows: newFlowWriter(l.net.family), observer: l.observer,
-			witness: l.witness, recorder: l.recorder,
-		}
 		return f.run(feeding)
 	})
 	running.Go(func() error {
@@ -55,7 +55,7 @@ func (l *Lab) operate(ctx context.Context) error {
 	running.Go(func() error { return l.print(printing) })
 	running.Go(func() error {
 		defer endAgent()
-		err := l.makeTraffic(ctx)
+		err := l.makeTraffic(ctx, f.late)
 		endFeed()
 		<-fed
 		return err
@@ -77,7 +77,7 @@ func (l *Lab) agentConfig() agent.Config {
 }
 
 // makeTraffic waits for the agent and then makes the traffic of the whole run.
-func (l *Lab) makeTraffic(ctx context.Context) error {
+func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 	for end := time.Now().Add(agentWait); l.tracer.Status().State != kprobes.Watching; sleep(ctx, 20*time.Millisecond) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -91,6 +91,7 @@ func (l *Lab) makeTraffic(ctx context.Context) error {
 	}
 	t := &traffic{
 		cfg: l.cfg, net: l.net, datapath: l.datapath, account: l.account, witness: l.witness, servers: l.servers,
+		late: late,
 	}
 	churning, endChurn := context.WithCancel(ctx)
 	churned := make(chan struct{})

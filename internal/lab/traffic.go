@@ -41,6 +41,7 @@ type traffic struct {
 	account  *account
 	witness  *witness
 	servers  *servers
+	late     func() bool // Hubble is behind: no more load
 	nextID   atomic.Uint64
 	nextPort atomic.Uint32
 }
@@ -183,7 +184,9 @@ func (t *traffic) runChurn(ctx context.Context) {
 	for range churners {
 		all.Go(func() {
 			for limit.Wait(ctx) == nil {
-				t.short(ctx)
+				if !t.late() {
+					t.short(ctx)
+				}
 			}
 		})
 	}
