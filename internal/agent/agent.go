@@ -51,16 +51,12 @@ type agent struct {
 // when the kernel tracer does, when the state directory is another's or cannot
 // be used, and on settings that no waiting mends.
 func Run(ctx context.Context, c Config) error {
+	if c.Listener != nil {
+		defer c.Listener.Close()
+	}
 	c, err := c.withDefaults()
 	if err != nil {
 		return err
-	}
-	listener, err := listen(ctx, c.Listen)
-	if err != nil {
-		return err
-	}
-	if listener != nil {
-		defer listener.Close()
 	}
 	box, err := outbox.Open(ctx, c.outbox())
 	if err != nil {
@@ -83,14 +79,15 @@ func Run(ctx context.Context, c Config) error {
 
 	// The sources end first; what they found is decided, stored and sent; then
 	// the rest ends.
-	watching, fail := context.WithCancelCause(ctx)
+	asked := ctx
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var rest sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
-		func(ctx context.Context) error { return serve(ctx, listener, a.handler()) },
+		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
 		a.sample, a.tell,
 	} {
 		rest.Go(func() {
@@ -99,34 +96,42 @@ func Run(ctx context.Context, c Config) error {
 			}
 		})
 	}
-	sources, watching := errgroup.WithContext(watching)
+	sources, watching := errgroup.WithContext(ctx)
 	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	reached := Addresses{NATS: a.natsURL}
-	if listener != nil {
-		reached.HTTP = listener.Addr().String()
-	}
-	if c.Started != nil {
-		c.Started(reached)
-	}
-	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	a.sayStarted()
 
-	err = errors.Join(sources.Wait(), context.Cause(watching))
+	failed := sources.Wait()
 	a.tracker.finish()
 	drained := a.drain()
 	stop()
 	rest.Wait()
-	if ctx.Err() != nil {
-		err = nil // somebody asked for the end
+	switch {
+	case asked.Err() != nil:
+		failed = nil
+	case context.Cause(ctx) != nil:
+		failed = context.Cause(ctx) // of one of the rest
 	}
-	return errors.Join(err, drained)
+	return errors.Join(failed, drained)
+}
+
+// sayStarted tells where the agent can be reached.
+func (a *agent) sayStarted() {
+	reached := Addresses{NATS: a.natsURL}
+	if a.config.Listener != nil {
+		reached.HTTP = a.config.Listener.Addr().String()
+	}
+	a.log.Info().Str("node", a.config.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	if a.config.Started != nil {
+		a.config.Started(reached)
+	}
 }
 
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
-		clock: newClock(readClocks), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
 	var err error

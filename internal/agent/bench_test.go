@@ -5,7 +5,6 @@ package agent_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -144,6 +143,7 @@ func (s *soak) second(ctx context.Context) {
 	}
 	if s.flows > soakConnections {
 		s.sever(ctx, s.broken)
+		s.other(ctx)
 		s.broken++
 	}
 }
@@ -202,10 +202,7 @@ func readFile(b *testing.B, name string) string {
 
 func freeAddress(b *testing.B) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	l := listen(b, "127.0.0.1:0")
 	defer l.Close()
 	return l.Addr().String()
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -45,8 +46,8 @@ type Config struct {
 	Settle         time.Duration
 	MaxConnections int
 
-	// Listen is the host:port of the HTTP server, port 0 for any; empty: none.
-	Listen string
+	// Listener is where HTTP is served; nil: nowhere. Run closes it.
+	Listener net.Listener
 	// Access is who may ask for /v1; nil: this machine only.
 	Access *api.Access
 	// Pprof adds /debug/pprof, for the same.

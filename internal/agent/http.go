@@ -14,19 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/page"
 )
-
-// listen opens the HTTP server's socket; none, and nil, for the empty address.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
-	}
-	return l, nil
-}
 
 // serve answers on l, if there is one, until ctx ends.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
@@ -43,14 +32,17 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	return ctx.Err()
 }
 
-// handler serves /healthz (the process lives), /readyz (all parts are ready)
-// and /metrics to all; /v1 and, if asked for, /debug/pprof to whom Access lets in.
+// handler serves /healthz (the process lives), /readyz (all parts are ready),
+// /metrics and the page's files to all; /v1 and, if asked for, /debug/pprof to
+// whom Access lets in.
 func (a *agent) handler() http.Handler {
 	mux, guarded := http.NewServeMux(), http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", a.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
-	mux.Handle("/", a.config.Access.Wrap(guarded))
+	mux.Handle("/", page.Handler())
+	mux.Handle("/v1/", a.config.Access.Wrap(guarded))
+	mux.Handle("/debug/", a.config.Access.Wrap(guarded))
 	guarded.HandleFunc("GET /v1/status", a.serveStatus)
 	guarded.Handle("/v1/", api.New(api.Config{Board: a.board, Version: a.config.Version, Title: "node " + a.config.Node}))
 	if a.config.Pprof {

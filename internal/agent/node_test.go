@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -77,7 +78,7 @@ func startNode(t testing.TB, change func(*agent.Config)) *node {
 	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
 		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
 		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
-		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listen: "127.0.0.1:0", Settle: time.Second,
+		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listener: listen(t, "127.0.0.1:0"), Settle: time.Second,
 		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}}
 	addresses := make(chan agent.Addresses, 1)
@@ -113,6 +114,15 @@ func startNode(t testing.TB, change func(*agent.Config)) *node {
 	n.other(t.Context())
 	n.other(t.Context())
 	return n
+}
+
+func listen(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func (n *node) status() *nodestatus.Status {
@@ -230,7 +240,7 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	for _, want := range []string{
 		`renat_incidents_total{cause="lru_eviction",kind="renat",outcome="reset"} 20`,
 		`renat_map_evictions_total{map="cilium_snat_v4_external"} 3`, `renat_map_entries{map="cilium_snat_v4_external"} 400`,
-		`renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
+		`renat_losses_total{place="kernel_ring"} 0`, `renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -63,8 +64,15 @@ func child(raw []byte) error {
 			k.give(ev)
 		}
 	}()
+	var listener net.Listener
+	if c.Listen != "" {
+		var err error
+		if listener, err = net.Listen("tcp", c.Listen); err != nil {
+			return err
+		}
+	}
 	return agent.Run(ctx, agent.Config{
-		Node: "node-a", Cluster: "test", Version: "test", Kernel: k, StateDir: c.StateDir, Listen: c.Listen, Settle: time.Second,
+		Node: "node-a", Cluster: "test", Version: "test", Kernel: k, StateDir: c.StateDir, Listener: listener, Settle: time.Second,
 		Hubble: hubble.Config{Address: c.Hubble, MaxBackoff: 100 * time.Millisecond},
 		NATS:   jetstream.Config{URL: c.NATS}, Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
 	})

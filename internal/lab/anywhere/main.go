@@ -89,7 +89,7 @@ func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
 	// What an emulated machine can do; flags that were given come after these.
 	load := []string{"--connections=40", "--churn=25"}
 	c := vm.Config{
-		Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"}, Memory: 2048,
+		Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"}, Memory: 2048, Steady: true,
 		Commands: []vm.Command{{Binary: renat, Args: slices.Concat([]string{"lab", color}, load, flags)}},
 		Timeout:  time.Hour, Output: os.Stdout,
 	}

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,8 +65,8 @@ func setUp() (*os.File, error) {
 	if err := makeRaw(out); err != nil {
 		return out, err
 	}
-	if err := bringLoopbackUp(); err != nil {
-		return out, err
+	if err := raiseLoopback(); err != nil {
+		return out, fmt.Errorf("raising the loopback device: %w", err)
 	}
 	if err := enterTracepoints(); err != nil {
 		return out, err
@@ -86,6 +85,21 @@ func setUp() (*os.File, error) {
 		}
 	}
 	return out, nil
+}
+
+// raiseLoopback has 127.0.0.1 answer, as it does on any other machine.
+func raiseLoopback() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
 }
 
 // enterTracepoints turns the syscall tracepoints on while the machine still has
@@ -107,17 +121,6 @@ func enterTracepoints() error {
 		}
 	}
 	return os.WriteFile("/sys/devices/system/cpu/cpu1/online", []byte("1"), 0)
-}
-
-func bringLoopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		return fmt.Errorf("bringing the loopback device up: %w", err)
-	}
-	return nil
 }
 
 // makeRaw stops the terminal from rewriting line ends.
