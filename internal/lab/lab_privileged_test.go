@@ -28,7 +28,7 @@ func TestPrivilegedLab(t *testing.T) {
 			name = c.Restore + "_IPv6"
 		}
 		t.Run(name, func(t *testing.T) {
-			c.Duration, c.Patience, c.Connections, c.Churn = 20*time.Second, 15*time.Second, 30, 20
+			c.Duration, c.Connections, c.Churn = 10*time.Second, 40, 100
 			c.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 			l, err := lab.New(c)
 			if err != nil {
