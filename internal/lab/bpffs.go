@@ -18,7 +18,7 @@ func newBPFFS() (*bpffs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a BPF file system: %w", err)
 	}
-	defer unix.Close(ctx) //nolint:errcheck // it was only a step
+	defer unix.Close(ctx)
 	if err := unix.FsconfigCreate(ctx); err != nil {
 		return nil, fmt.Errorf("making a BPF file system: %w", err)
 	}

@@ -4,7 +4,6 @@ package lab
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,19 +18,21 @@ import (
 // client is a pod's end of a connection. It belongs to one goroutine.
 type client struct {
 	key
+	t        *traffic
 	conn     *net.TCPConn
 	r        *bufio.Reader
 	id       uint64
 	patience time.Duration
 }
 
-// open connects a class's pod to the server; port 0 takes a free one.
-func (t *traffic) open(ctx context.Context, c Class, port, to uint16) (*client, error) {
+// connect opens a connection of a class's pod; port 0 takes a free one. The
+// caller closes it.
+func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
 	local := netip.AddrPortFrom(t.net.pod(t.podOf(c)), port)
-	k := &client{key: key{local, netip.AddrPortFrom(t.net.server, to)}, patience: t.cfg.Patience}
+	k := &client{t: t, key: key{local, netip.AddrPortFrom(t.net.server, to)}, patience: t.cfg.Patience}
 	err := t.net.pods.do(func() error {
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), KeepAlive: -1, Timeout: openWait}
-		conn, err := d.DialContext(context.WithoutCancel(ctx), "tcp", k.server.String()) // half a handshake would be no client's doing
+		conn, err := d.Dial("tcp", k.server.String())
 		if err == nil {
 			k.conn = conn.(*net.TCPConn)
 		}
@@ -44,6 +45,9 @@ func (t *traffic) open(ctx context.Context, c Class, port, to uint16) (*client, 
 	k.r = bufio.NewReader(k.conn)
 	k.id = t.nextID.Add(1)
 	t.servers.expect(k.id, expected{key: k.key, keepAlive: c == Idle && k.id%2 == 0})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open[k] = struct{}{}
 	return k, nil
 }
 
@@ -114,9 +118,14 @@ func (c *client) remains() error {
 // abort resets the connection.
 func (c *client) abort() {
 	_ = c.conn.SetLinger(0) // fails when it is reset already
-	c.conn.Close()
+	c.close()
 }
 
-func (c *client) close() { c.conn.Close() }
+func (c *client) close() {
+	c.conn.Close()
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	delete(c.t.open, c)
+}
 
 func randomSize() int { return 1<<10 + rand.N(maxPayload-1<<10) }

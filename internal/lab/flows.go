@@ -74,7 +74,7 @@ func (w *flowWriter) response(r *datapath.Report, now time.Time) *observer.GetFl
 		EventType:        &flow.CiliumEventType{Type: monitorTrace, SubType: subType(r.Point)},
 		TrafficDirection: flow.TrafficDirection_EGRESS,
 		TraceReason:      flow.TraceReason(r.Reason), TraceObservationPoint: flow.TraceObservationPoint(r.Point),
-		Summary: "TCP Flags: " + strings.ReplaceAll(correlator.TCPFlags(r.Flags).String(), ",", ", "),
+		Summary: "TCP Flags: " + strings.ReplaceAll(correlator.TCPFlags(r.Flags).String(), ",", ", "), //nolint:staticcheck // what hubble observe prints
 	}
 	if r.Src.Addr().Is6() {
 		f.IP.IpVersion = flow.IPVersion_IPv6

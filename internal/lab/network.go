@@ -66,7 +66,7 @@ func newSpace() (*space, error) {
 
 func (s *space) close() {
 	if s.handle.IsOpen() {
-		s.handle.Close() //nolint:errcheck // nothing is written to it
+		s.handle.Close()
 	}
 }
 
@@ -91,7 +91,7 @@ func apart(f func() error) error {
 			done <- fmt.Errorf("looking up the network namespace: %w", err)
 			return
 		}
-		defer home.Close() //nolint:errcheck // nothing is written to it
+		defer home.Close()
 		defer func() {
 			if netns.Set(home) == nil {
 				runtime.UnlockOSThread()

@@ -91,8 +91,9 @@ func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 	}
 	t := &traffic{
 		cfg: l.cfg, net: l.net, datapath: l.datapath, account: l.account, witness: l.witness, servers: l.servers,
-		late: late,
+		late: late, open: map[*client]struct{}{},
 	}
+	defer context.AfterFunc(ctx, t.hangUp)()
 	churning, endChurn := context.WithCancel(ctx)
 	churned := make(chan struct{})
 	go func() {

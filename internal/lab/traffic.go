@@ -44,6 +44,18 @@ type traffic struct {
 	late     func() bool // Hubble is behind: no more load
 	nextID   atomic.Uint64
 	nextPort atomic.Uint32
+
+	mu   sync.Mutex // guards open
+	open map[*client]struct{}
+}
+
+// hangUp ends all connections: the run is broken off.
+func (t *traffic) hangUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := range t.open {
+		c.conn.Close()
+	}
 }
 
 func (t *traffic) podOf(c Class) int { return slices.Index(classes, c) }
@@ -94,7 +106,7 @@ func (t *traffic) keep(ctx context.Context, class Class) {
 
 // start opens a connection and uses it a first time.
 func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*client, bool) {
-	c, err := t.open(ctx, class, port, to)
+	c, err := t.connect(class, port, to)
 	if err != nil {
 		if ctx.Err() == nil {
 			t.account.couldNotOpen(class, err)

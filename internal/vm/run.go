@@ -96,11 +96,11 @@ func Run(ctx context.Context, c Config) (Result, error) {
 
 // boot runs QEMU to its end and returns the exit code the machine told.
 func (c Config) boot(ctx context.Context, initrd, console string) (int, error) {
-	clock := []string{"-accel", "tcg,thread=multi"}
+	args := []string{"-accel", "tcg,thread=multi"}
 	if c.Steady {
-		clock = []string{"-icount", "shift=0,sleep=off", "-accel", "tcg,thread=single"}
+		args = []string{"-icount", "shift=0,sleep=off", "-accel", "tcg,thread=single"}
 	}
-	args := append(clock, "-cpu", "max", "-smp", "2",
+	args = append(args, "-cpu", "max", "-smp", "2",
 		"-m", strconv.Itoa(c.Memory), "-kernel", c.Kernel.Image, "-initrd", initrd,
 		"-append", "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 no_timer_check "+c.Append,
 		"-no-reboot", "-nodefaults", "-display", "none", "-monitor", "none",
