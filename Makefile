@@ -22,7 +22,8 @@ lab: build $(TOOLS)/anywhere ## Break connections and score what renat says, her
 	@$(LAB) $(ARGS)
 
 demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as they happen, then the score. Without root and QEMU, replay a recording.
-	@$(LAB) $(ARGS); code=$$?; [ $$code != 3 ] || exec $(MAKE) --no-print-directory replay; exit $$code
+	@$(LAB) $(ARGS); code=$$?; [ $$code = 3 ] || exit $$code; \
+		echo 'So a recording is replayed instead.'; exec $(MAKE) --no-print-directory replay
 
 .PHONY: $(TOOLS)/anywhere
 $(TOOLS)/anywhere:

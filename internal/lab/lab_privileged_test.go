@@ -37,7 +37,7 @@ func TestPrivilegedLab(t *testing.T) {
 			name = c.Restore + "_IPv6"
 		}
 		t.Run(name, func(t *testing.T) {
-			c.Duration, c.Connections, c.Churn = 10*time.Second, 40, 100
+			c.Duration, c.Connections, c.Churn = 8*time.Second, 40, 75
 			c.Record = filepath.Join(t.TempDir(), "recording")
 			c.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 			l, err := lab.New(c)
