@@ -6,10 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Target is a Hubble server that others than a Client connect to.
@@ -36,25 +35,22 @@ func NewTarget(address string, t *TLS) (*Target, error) {
 }
 
 // Dial prepares a connection, which the first call makes. Certificates are
-// read anew each time.
-func (t *Target) Dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
-	creds := insecure.NewCredentials()
-	if t.tls != nil {
-		cfg, err := t.tls.config(t.addr)
-		if err != nil {
-			return nil, err
-		}
-		creds = credentials.NewTLS(cfg)
+// read anew each time. Reads of a busy connection without TLS are at least pace
+// apart.
+func (t *Target) Dial(pace time.Duration, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	creds, err := transport(t.addr, t.tls)
+	if err != nil {
+		return nil, err
 	}
-	name := t.addr.target
-	if t.addr.network == "unix" {
-		name = "localhost" // a path is no host name to send; the dialer knows it
-	}
-	conn, err := grpc.NewClient("passthrough:///"+name, append([]grpc.DialOption{
+	conn, err := grpc.NewClient(t.addr.dialed(), append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, t.addr.network, t.addr.target)
+			conn, err := d.DialContext(ctx, t.addr.network, t.addr.target)
+			if err == nil && t.tls == nil {
+				conn = &pacedConn{Conn: conn, pace: pace}
+			}
+			return conn, err
 		}),
 		grpc.WithUserAgent("renat"),
 		grpc.WithDisableServiceConfig(),
