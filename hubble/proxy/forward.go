@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/renat-project/renat/hubble/enrich"
@@ -163,43 +162,4 @@ func (c *call) enrich(f *frame) {
 	if memory != nil {
 		f.replace(mem.NewBuffer(memory, pool))
 	}
-}
-
-// Numbers of observer.GetFlowsResponse's and flow.LostEvent's fields.
-const (
-	responseFlow = 1
-	responseLost = 3
-	lostCount    = 2
-)
-
-// count notes what a response is.
-func (p *Proxy) count(response []byte) {
-	num, typ, n := protowire.ConsumeTag(response)
-	switch {
-	case n < 0:
-	case num == responseFlow:
-		p.flows.Add(1)
-	case num == responseLost && typ == protowire.BytesType:
-		lost, _ := protowire.ConsumeBytes(response[n:])
-		p.lost.Add(lostEvents(lost))
-	}
-}
-
-func lostEvents(lost []byte) uint64 {
-	for len(lost) > 0 {
-		num, typ, n := protowire.ConsumeTag(lost)
-		if n < 0 {
-			return 0
-		}
-		if num == lostCount && typ == protowire.VarintType {
-			count, _ := protowire.ConsumeVarint(lost[n:])
-			return count
-		}
-		m := protowire.ConsumeFieldValue(num, typ, lost[n:])
-		if m < 0 {
-			return 0
-		}
-		lost = lost[n+m:]
-	}
-	return 0
 }

@@ -36,7 +36,7 @@ func (knowing) Find(f *enrich.Flow) (enrich.Addition, bool) {
 		return enrich.Addition{}, false
 	}
 	return enrich.Addition{
-		PreNAT: t.Src, PostNAT: snat, Was: t.Src,
+		PreNAT: t.Src, PostNAT: snat, Was: correlator.Addr{IP: snat.IP, Port: t.Src.Port},
 		Incident: &enrich.Incident{ID: "142cbfffeea5011c", Kind: "renat", Cause: "lru_eviction", Outcome: "reset"},
 	}, true
 }
