@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type agent struct {
 	tracker *tracker
 	tally   *tally
 	board   *board.Board
+	observe *observer // nil if there is none
 	rates   *rates
 	metrics *metrics
 }
@@ -51,8 +53,10 @@ type agent struct {
 // when the kernel tracer does, when the state directory is another's or cannot
 // be used, and on settings that no waiting mends.
 func Run(ctx context.Context, c Config) error {
-	if c.Listener != nil {
-		defer c.Listener.Close()
+	for _, l := range []net.Listener{c.Listener, c.Observer.Listener} {
+		if l != nil {
+			defer l.Close()
+		}
 	}
 	c, err := c.withDefaults()
 	if err != nil {
@@ -88,7 +92,7 @@ func Run(ctx context.Context, c Config) error {
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
 		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
-		a.sample, a.tell,
+		a.observe.run, a.sample, a.tell,
 	} {
 		rest.Go(func() {
 			if err := run(storing); storing.Err() == nil {
@@ -97,7 +101,7 @@ func Run(ctx context.Context, c Config) error {
 		})
 	}
 	sources, watching := errgroup.WithContext(ctx)
-	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
+	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.tracker.change)) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
 	a.sayStarted()
@@ -138,6 +142,9 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	if a.flows, err = hubble.New(c.Hubble); err != nil {
 		return nil, err
 	}
+	if a.observe, err = newObserver(&c); err != nil {
+		return nil, err
+	}
 	a.metrics = newMetrics(a)
 	a.tracker, err = newTracker(correlator.Config{
 		Node: c.Node, Cluster: c.Cluster, Settle: c.Settle, MaxConnections: c.MaxConnections,
@@ -150,6 +157,7 @@ func (a *agent) showHistory(ctx context.Context) error {
 	history, err := a.outbox.Recent(ctx, a.board.Capacity())
 	for _, i := range history {
 		a.board.Load(i, 0)
+		a.observe.found(i)
 	}
 	return err
 }
@@ -158,6 +166,7 @@ func (a *agent) showHistory(ctx context.Context) error {
 func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.tally.add(i, time.Now())
 	a.board.Add(i, 0)
+	a.observe.found(i)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
 }

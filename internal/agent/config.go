@@ -48,6 +48,8 @@ type Config struct {
 
 	// Listener is where HTTP is served; nil: nowhere. Run closes it.
 	Listener net.Listener
+	// Observer says where to serve Hubble's flows with additions.
+	Observer Observer
 	// Access is who may ask for /v1; nil: this machine only.
 	Access *api.Access
 	// Pprof adds /debug/pprof, for the same.
@@ -73,6 +75,7 @@ type Kernel interface {
 	Status() kprobes.Status
 	Stats() (kprobes.Stats, error)
 	Occupancy() ([]kprobes.Occupancy, error)
+	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
 }
 
 // withDefaults fills in and checks.
