@@ -23,7 +23,7 @@ const cache = "../../.cache/vm"
 var kernels = []string{vm.Linux6_1, vm.Linux6_12}
 
 // privileged are the packages with tests for the machines.
-var privileged = []string{"kprobes", "bpf/lab"}
+var privileged = []string{"kprobes", "bpf/lab", "internal/sizing/lru"}
 
 // trouble is what a kernel prints when a test made it misbehave.
 var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive locking|hung_task|blocked for more than`)
