@@ -7,7 +7,7 @@ TOOLS    = .cache/bin
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
-GENERATED = correlator/incident/*.json '*_bpfel*.go' '*_bpfel*.o'
+GENERATED = correlator/incident/*.json internal/api/openapi.json '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 

@@ -102,9 +102,6 @@ type Endpoint struct {
 	Names []string `json:"names,omitempty"`
 }
 
-// AddrPort returns the endpoint's address and port.
-func (e Endpoint) AddrPort() netip.AddrPort { return netip.AddrPortFrom(e.IP, e.Port) }
-
 // NAT is what happened to the connection's entries.
 type NAT struct {
 	// Name of the NAT map.

@@ -98,7 +98,14 @@ func Run(ctx context.Context, c Config) error {
 	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	a.log.Info().Str("node", c.Node).Str("http", c.Listen).Str("nats", a.natsURL).Msg("watching")
+	reached := Addresses{NATS: a.natsURL}
+	if listener != nil {
+		reached.HTTP = listener.Addr().String()
+	}
+	if c.Started != nil {
+		c.Started(reached)
+	}
+	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
 
 	err = errors.Join(sources.Wait(), context.Cause(watching))
 	a.tracker.finish()

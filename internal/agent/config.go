@@ -50,6 +50,14 @@ type Config struct {
 	Pprof bool
 
 	Log zerolog.Logger
+	// Started, if not nil, is called once the agent can be reached.
+	Started func(Addresses)
+}
+
+// Addresses are where an agent can be reached.
+type Addresses struct {
+	HTTP string // host:port; empty without a server
+	NATS string // URL for clients, without its secrets
 }
 
 // defaultMaxConnections is the correlator's, which the status shows.

@@ -52,8 +52,9 @@ var (
 	descMapWithheld  = describe("map_withheld_inserts_total", "Inserts that could not matter and were not sent to the agent.", "map")
 )
 
-// Describe implements prometheus.Collector: the metrics follow from Collect.
-func (r readings) Describe(descs chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, descs) }
+// Describe implements prometheus.Collector. It tells nothing, as what there is
+// changes with Cilium's maps.
+func (r readings) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (r readings) Collect(out chan<- prometheus.Metric) {

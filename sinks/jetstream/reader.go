@@ -30,6 +30,12 @@ type ReadOptions struct {
 	// Last yields only the last so many of the stored incidents that pass the
 	// other options, in the order of storage; 0: no limit.
 	Last int
+	// Tail begins so many messages before the end of what is stored; 0: at the
+	// oldest. What does not pass the other options counts too.
+	Tail uint64
+	// OnStored, if not nil, is called when all that was stored when Read began
+	// has been yielded.
+	OnStored func()
 	// Since yields only incidents that happened at this time or later. It is
 	// the incident's own time: a recording replayed today has old incidents.
 	Since time.Time
@@ -82,6 +88,9 @@ func Read(ctx context.Context, nc *nats.Conn, o ReadOptions, yield func(Stored) 
 			return err
 		}
 	}
+	if o.OnStored != nil {
+		o.OnStored()
+	}
 	if !o.Follow {
 		return nil
 	}
@@ -124,6 +133,9 @@ func (r *reader) stored(ctx context.Context, first, end uint64, yield func(Store
 	if !r.options.Since.IsZero() {
 		// An incident is stored after it happened.
 		from.time = r.options.Since.Add(-clockSpread)
+	}
+	if tail := r.options.Tail; tail > 0 && end-first >= tail {
+		from, first = start{seq: end - tail + 1}, end-tail+1
 	}
 	if r.options.Last == 0 {
 		return r.scan(ctx, from, end, r.only(yield))

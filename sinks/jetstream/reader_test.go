@@ -52,6 +52,11 @@ func TestReadWhatIsStored(t *testing.T) {
 		"since an incident": {jetstream.ReadOptions{Since: at(397)}, span(397, 401)},
 		"since, last":       {jetstream.ReadOptions{Since: at(397), Last: 2}, span(399, 401)},
 		"since, last, few":  {jetstream.ReadOptions{Since: at(399), Last: 9}, span(399, 401)},
+		"tail":              {jetstream.ReadOptions{Tail: 3}, span(398, 401)},
+		"tail, all":         {jetstream.ReadOptions{Tail: 401}, span(0, 401)},
+		"longer tail":       {jetstream.ReadOptions{Tail: 1000}, span(0, 401)},
+		"tail matching":     {jetstream.ReadOptions{Tail: 3, Match: even}, []int{398, 400}},
+		"tail, last":        {jetstream.ReadOptions{Tail: 3, Last: 5}, span(398, 401)},
 		"new only":          {jetstream.ReadOptions{NewOnly: true}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +64,41 @@ func TestReadWhatIsStored(t *testing.T) {
 				t.Errorf("got %d incidents, want %d: %v", len(got), len(c.want), got)
 			}
 		})
+	}
+}
+
+func TestGet(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	if _, err := jetstream.Get(t.Context(), nc, 1); !errors.Is(err, jetstream.ErrNoStream) {
+		t.Errorf("without a stream: %v", err)
+	}
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 3)
+	got, err := jetstream.Get(t.Context(), nc, 2)
+	if err != nil || got.Sequence != 2 || got.Incident.ID != sample(1).ID || len(got.Incident.Evidence) != 8 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := jetstream.Get(t.Context(), nc, 4); !errors.Is(err, jetstream.ErrNotStored) {
+		t.Errorf("beyond the end: %v", err)
+	}
+}
+
+// A follower is told when it has seen what was stored before.
+func TestOnStored(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := 0
+	err := jetstream.Read(ctx, nc, jetstream.ReadOptions{Follow: true, OnStored: func() {
+		if seen != 3 {
+			t.Errorf("told after %d of 3", seen)
+		}
+		cancel()
+	}}, func(jetstream.Stored) error { seen++; return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

@@ -3,10 +3,8 @@
 package grouping
 
 import (
-	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/renat-project/renat/correlator/incident"
 )
@@ -16,42 +14,19 @@ type Label string
 
 // labels are all labels and how to read them.
 var labels = map[Label]func(*incident.Incident) string{
-	"cluster":   func(i *incident.Incident) string { return i.Cluster },
-	"node":      func(i *incident.Incident) string { return i.Node },
-	"namespace": func(i *incident.Incident) string { return i.Source.Namespace },
-	"pod":       func(i *incident.Incident) string { return i.Source.Pod },
-	"workload":  func(i *incident.Incident) string { return workload(&i.Source) },
-	"source_ip": func(i *incident.Incident) string { return i.Source.IP.String() },
-	"destination": func(i *incident.Incident) string {
-		return net.JoinHostPort(host(&i.Destination), strconv.Itoa(int(i.Destination.Port)))
-	},
+	"cluster":          func(i *incident.Incident) string { return i.Cluster },
+	"node":             func(i *incident.Incident) string { return i.Node },
+	"namespace":        func(i *incident.Incident) string { return i.Source.Namespace },
+	"pod":              func(i *incident.Incident) string { return i.Source.Pod },
+	"workload":         func(i *incident.Incident) string { return i.Source.Owner() },
+	"source_ip":        func(i *incident.Incident) string { return i.Source.IP.String() },
+	"destination":      func(i *incident.Incident) string { return i.Destination.HostPort() },
 	"destination_ip":   func(i *incident.Incident) string { return i.Destination.IP.String() },
 	"destination_port": func(i *incident.Incident) string { return strconv.Itoa(int(i.Destination.Port)) },
 	"protocol":         func(i *incident.Incident) string { return i.Protocol },
 	"kind":             func(i *incident.Incident) string { return string(i.Kind) },
 	"cause":            func(i *incident.Incident) string { return string(i.Cause) },
 	"outcome":          func(i *incident.Incident) string { return string(i.Outcome) },
-}
-
-// workload is namespace/kind/name, or what of the pod is known instead.
-func workload(e *incident.Endpoint) string {
-	switch {
-	case e.Workload != "":
-		return strings.TrimPrefix(e.Namespace+"/"+e.Workload, "/")
-	case e.Pod != "":
-		return strings.TrimPrefix(e.Namespace+"/"+e.Pod, "/")
-	}
-	return e.IP.String()
-}
-
-// host is the server's name if one is known. Hubble orders names by age, and
-// which of several was used is not known: the first in the alphabet keeps a
-// server in one group.
-func host(e *incident.Endpoint) string {
-	if len(e.Names) > 0 {
-		return slices.Min(e.Names)
-	}
-	return e.IP.String()
 }
 
 // Known reports whether there is such a label.

@@ -216,6 +216,7 @@ func (o *Outbox) put(ctx context.Context, i *incident.Incident) error {
 		return err
 	}
 	o.healthy()
+	o.config.Log.Debug().Str("id", i.ID).Uint64("sequence", seq).Msg("stored an incident")
 	o.counts.stored.Add(1)
 	o.newest.Store(max(seq, o.newest.Load())) // a repeat has its old sequence
 	select {

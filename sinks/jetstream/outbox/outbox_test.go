@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/netip"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/smalldisk"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
@@ -244,21 +244,17 @@ func TestFullQueueIsCounted(t *testing.T) {
 // A disk that is full makes the server silent for good; the outbox starts it
 // again, and what waited arrives.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
-		t.Fatalf("mounting a small disk (needs root): %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	disk := smalldisk.New(t, "2m")
 	hub := startHub(t)
-	o := run(t, outbox.Config{Dir: dir}, hub.conn)
+	o := run(t, outbox.Config{Dir: disk.Dir}, hub.conn)
 	o.Add(sample(0))
 	o.drain(t, hub.conn)
-	full := fill(t, dir)
+	disk.Fill()
 	for n := range 30 {
 		o.Add(sample(1 + n))
 	}
 	eventually(t, "the status says that the disk takes nothing", func() bool { return o.Status().Problem != nil })
-	empty(t, full)
+	disk.Free()
 	eventually(t, "all are in NATS", func() bool { s := o.Status(); return s.Queued == 0 && s.Waiting == 0 })
 	hub.wantOnce(t, 0, 31)
 	if s := o.Status(); s.Lost() != 0 || s.Problem != nil {

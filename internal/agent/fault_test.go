@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/smalldisk"
+)
+
+// The hub's NATS is away for a minute while connections go on breaking.
+func TestHubAwayForAMinute(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	n := startNode(t, func(c *agent.Config) { c.NATS.URL = h.ClientURL() })
+	n.awaitReady()
+	n.breakAll(t.Context(), 0, 100)
+	eventually(t, "some arrive", func() bool { return n.status().Outbox.Forwarded > 0 })
+	h.Shutdown()
+	all := 100
+	for back := time.Now().Add(time.Minute); time.Now().Before(back); all += 100 {
+		n.breakAll(t.Context(), all, all+100)
+		time.Sleep(time.Second)
+	}
+	if ready := n.get("/readyz"); !strings.Contains(ready, "nats: not ready") || !strings.Contains(ready, "outbox: ready") {
+		t.Errorf("readyz says %q", ready)
+	}
+	h.start()
+	n.awaitForwarded(uint64(all)) //nolint:gosec // some thousand
+	wantOnce(t, h.ClientURL(), all)
+	if s := n.status(); len(s.Losses) != 0 || s.Outbox.Waiting != 0 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestSlowNATS(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	n := startNode(t, func(c *agent.Config) { c.NATS.URL = "nats://" + slowLine(t, h.listen, 150*time.Millisecond) })
+	n.awaitReady()
+	n.breakAll(t.Context(), 0, 50)
+	eventually(t, "all are on disk, long before NATS has them", func() bool { return n.status().Outbox.Stored == 50 })
+	n.awaitForwarded(50)
+	wantOnce(t, h.ClientURL(), 50)
+}
+
+func TestHubbleRestarts(t *testing.T) {
+	for name, keep := range map[string]bool{"ring kept": true, "ring lost": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := startNode(t, nil)
+			n.awaitReady()
+			n.breakAll(t.Context(), 0, 10)
+			n.awaitForwarded(10)
+			n.hubble.Halt()
+			eventually(t, "readyz says that Hubble is away", func() bool {
+				return strings.Contains(n.get("/readyz"), "hubble: not ready")
+			})
+			if err := n.hubble.Resume(keep); err != nil {
+				t.Fatal(err)
+			}
+			n.other(t.Context())
+			n.other(t.Context())
+			n.awaitReady()
+			n.breakAll(t.Context(), 10, 20)
+			n.awaitForwarded(20)
+			wantOnce(t, n.config.NATS.URL, 20)
+			if restarts := n.status().Hubble.Restarts; keep != (restarts == 0) {
+				t.Errorf("%d restarts noticed", restarts)
+			}
+		})
+	}
+}
+
+// What was found while the disk is full is stored when there is room again.
+func TestFullStateDisk(t *testing.T) {
+	t.Parallel()
+	disk := smalldisk.New(t, "3m")
+	h := startHub(t)
+	n := startNode(t, func(c *agent.Config) { c.NATS.URL, c.StateDir = h.ClientURL(), disk.Dir })
+	n.awaitReady()
+	n.breakAll(t.Context(), 0, 10)
+	n.awaitForwarded(10)
+	disk.Fill()
+	n.breakAll(t.Context(), 10, 30)
+	eventually(t, "readyz says that the outbox cannot store", func() bool {
+		return strings.Contains(n.get("/readyz"), "outbox: not ready")
+	})
+	disk.Free()
+	n.awaitForwarded(30)
+	wantOnce(t, h.ClientURL(), 30)
+	if s := n.status(); len(s.Losses) != 0 {
+		t.Errorf("losses %v", s.Losses)
+	}
+}
+
+// What is found at the last moment is stored and sent.
+func TestEndDrains(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	n := startNode(t, func(c *agent.Config) { c.NATS.URL = h.ClientURL() })
+	n.awaitReady()
+	n.breakAll(t.Context(), 0, 200)
+	eventually(t, "all flows have arrived", func() bool { return n.status().Tracking.Suspects+int(n.status().Incidents.Total) >= 200 }) //nolint:gosec // few
+	began := time.Now()
+	if err := n.stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+	if got := stored(t, h.ClientURL()); len(got) != 200 {
+		t.Errorf("%d connections named, want 200", len(got))
+	}
+}
+
+func TestWrongSettings(t *testing.T) {
+	t.Parallel()
+	for want, config := range map[string]agent.Config{
+		"--node-name": {StateDir: t.TempDir()},
+		"--state-dir": {Node: "a"},
+		"--listen":    {Node: "a", StateDir: t.TempDir(), Listen: "256.0.0.1:1"},
+	} {
+		if err := agent.Run(t.Context(), config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to name %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/hubble/hubbletest"
+	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/kprobes"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 60 * time.Second
+
+// fakeKernel hands on what a test gives it.
+type fakeKernel struct{ changes chan correlator.Event }
+
+func newFakeKernel() *fakeKernel { return &fakeKernel{make(chan correlator.Event, 1<<16)} }
+
+func (k *fakeKernel) give(changes ...correlator.Event) {
+	for _, c := range changes {
+		k.changes <- c
+	}
+}
+
+func (k *fakeKernel) Run(ctx context.Context, emit func(correlator.Event)) error {
+	for {
+		select {
+		case c := <-k.changes:
+			emit(c)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (k *fakeKernel) Status() kprobes.Status {
+	return kprobes.Status{State: kprobes.Watching, Backend: kprobes.Fentry, Maps: []*correlator.Map{natMap}}
+}
+
+func (k *fakeKernel) Stats() (kprobes.Stats, error) {
+	return kprobes.Stats{Maps: []kprobes.MapStats{{Map: natMap, Counters: kprobes.Counters{Evictions: 3, Forced: 1}}}}, nil
+}
+
+func (k *fakeKernel) Occupancy() ([]kprobes.Occupancy, error) {
+	return []kprobes.Occupancy{{Map: natMap, Entries: 400}}, nil
+}
+
+// node is an agent with all that surrounds it.
+type node struct {
+	t testing.TB
+	traffic
+	config agent.Config
+	http   string
+	stop   func() error
+}
+
+// startNode starts an agent beside a fake Hubble and a fake kernel.
+func startNode(t testing.TB, change func(*agent.Config)) *node {
+	t.Helper()
+	h, err := hubbletest.New(hubbletest.Config{Capacity: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Stop)
+	k := newFakeKernel()
+	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
+		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
+		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
+		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listen: "127.0.0.1:0", Settle: time.Second,
+		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+	}}
+	addresses := make(chan agent.Addresses, 1)
+	n.config.Started = func(a agent.Addresses) { addresses <- a }
+	if change != nil {
+		change(&n.config)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- agent.Run(ctx, n.config) }()
+	n.stop = func() error {
+		cancel()
+		err := <-ended
+		ended <- err
+		return err
+	}
+	t.Cleanup(func() {
+		if err := n.stop(); err != nil {
+			t.Errorf("the agent ended: %v", err)
+		}
+	})
+	select {
+	case a := <-addresses:
+		n.http = "http://" + a.HTTP
+		if n.config.NATS.URL == "" {
+			n.config.NATS.URL = a.NATS
+		}
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("the agent did not start: %v", err)
+	}
+	// Two events make a ring that can be followed.
+	n.other(t.Context())
+	n.other(t.Context())
+	return n
+}
+
+func (n *node) status() *nodestatus.Status {
+	n.t.Helper()
+	var s nodestatus.Status
+	if err := json.Unmarshal([]byte(n.get("/v1/status")), &s); err != nil {
+		n.t.Fatal(err)
+	}
+	return &s
+}
+
+func (n *node) get(path string) string {
+	n.t.Helper()
+	r, err := http.Get(n.http + path)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(body)
+}
+
+func (n *node) awaitReady() {
+	n.t.Helper()
+	eventually(n.t, "the agent is ready", func() bool { return n.status().Ready() })
+}
+
+// breakAll opens and severs the connections from first to before last.
+func (n *node) breakAll(ctx context.Context, first, last int) {
+	for c := first; c < last; c++ {
+		n.open(ctx, c)
+	}
+	time.Sleep(50 * time.Millisecond) // more than the agent reorders
+	for c := first; c < last; c++ {
+		n.sever(ctx, c)
+	}
+	n.other(ctx)
+}
+
+// stored returns how often each connection is in a NATS, by its pod's side.
+func stored(t testing.TB, url string) map[netip.AddrPort][]*incident.Incident {
+	t.Helper()
+	got := map[netip.AddrPort][]*incident.Incident{}
+	err := jetstream.Read(t.Context(), connect(t, url), jetstream.ReadOptions{}, func(s jetstream.Stored) error {
+		pod := s.Incident.Source.AddrPort()
+		got[pod] = append(got[pod], s.Incident)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// wantOnce wants each connection from 0 to before n named once, with its RST.
+func wantOnce(t testing.TB, url string, n int) {
+	t.Helper()
+	got := stored(t, url)
+	for c := range n {
+		pod := connectionOf(c).pod
+		if i := got[pod]; len(i) != 1 || i[0].Outcome != incident.Reset || i[0].Cause != incident.LRUEviction || i[0].Source.Pod != "cart-1" {
+			t.Errorf("connection %d (%s): %+v", c, pod, i)
+		}
+		delete(got, pod)
+	}
+	if len(got) > 0 {
+		t.Errorf("named without being broken: %v", got)
+	}
+}
+
+func connect(t testing.TB, url string) *nats.Conn {
+	t.Helper()
+	nc, err := jetstream.Connect(t.Context(), jetstream.Config{URL: url, Wait: patience, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for: %s", patience, what)
+		}
+	}
+}
+
+func (n *node) awaitForwarded(want uint64) {
+	n.t.Helper()
+	eventually(n.t, "all are in NATS", func() bool { return n.status().Outbox.Forwarded >= want })
+}
+
+func TestAgentNamesBrokenConnections(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.awaitReady()
+	n.breakAll(t.Context(), 0, 20)
+	n.awaitForwarded(20)
+	wantOnce(t, n.config.NATS.URL, 20)
+
+	s := n.status()
+	if s.Version != nodestatus.Version || s.Node != "node-a" || s.Incidents.Reset != 20 || s.Incidents.LastTen != 20 || s.State() != nodestatus.Breaking ||
+		len(s.Maps) != 1 || *s.Maps[0].Entries != 400 || s.Maps[0].LongestGap <= 0 || len(s.Losses) != 0 {
+		t.Errorf("status %+v", s)
+	}
+	if ready := n.get("/readyz"); ready != "kernel: ready\nhubble: ready\noutbox: ready\nnats: ready\n" {
+		t.Errorf("readyz says %q", ready)
+	}
+	metrics := n.get("/metrics")
+	for _, want := range []string{
+		`renat_incidents_total{cause="lru_eviction",kind="renat",outcome="reset"} 20`,
+		`renat_map_evictions_total{map="cilium_snat_v4_external"} 3`, `renat_map_entries{map="cilium_snat_v4_external"} 400`,
+		`renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	nodes, err := jetstream.OpenNodes(t.Context(), connect(t, n.config.NATS.URL), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := nodes.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Node != "node-a" {
+		t.Errorf("nodes in NATS: %v, %v", all, err)
+	}
+}
