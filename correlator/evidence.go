@@ -39,6 +39,13 @@ const (
 	factDropped
 )
 
+var steps = [...]incident.Step{
+	factTracked: incident.Opened, factOutRemoved: incident.OutRemoved, factInRemoved: incident.InRemoved,
+	factCollided: incident.PortRefused, factRenatted: incident.Renatted, factOrphaned: incident.Orphaned,
+	factOpening: incident.Opened, factPodPacket: incident.PodPacket, factServerPacket: incident.ServerPacket,
+	factHostPacket: incident.HostPacket, factDropped: incident.PacketDropped,
+}
+
 // from says who saw it.
 func (f *fact) from() incident.Source {
 	if f.what >= factOpening {
@@ -156,7 +163,10 @@ func (s *suspect) timeline() []incident.Evidence {
 	lines := make([]incident.Evidence, len(s.facts))
 	for i := range s.facts {
 		f := &s.facts[i]
-		lines[i] = incident.Evidence{Time: time.Unix(0, f.at).UTC(), From: f.from(), What: f.String()}
+		lines[i] = incident.Evidence{Time: time.Unix(0, f.at).UTC(), From: f.from(), What: f.String(), Step: steps[f.what]}
+		if f.what == factPodPacket || f.what == factServerPacket || f.what == factHostPacket {
+			lines[i].Flags = TCPFlags(f.n).String()
+		}
 	}
 	return lines
 }

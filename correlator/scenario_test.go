@@ -107,6 +107,12 @@ func (s *scenario) run(t *testing.T) string {
 	// The hold covers whole scenarios, so that any order of arrival must do.
 	c, err := correlator.New(correlator.Config{Node: "node-a", Hold: 10 * time.Minute, MaxConnections: 100}, func(i *incident.Incident) {
 		b.WriteString(s.describe(i) + "\n")
+		for _, e := range i.Evidence {
+			if hasPacket := strings.HasPrefix(e.What, "packet from"); e.Step == "" || hasPacket != strings.Contains(string(e.Step), "packet") ||
+				e.Flags != "" && !strings.HasSuffix(e.What, "("+e.Flags+")") {
+				t.Errorf("evidence %+v", e)
+			}
+		}
 	})
 	if err != nil {
 		t.Fatal(err)

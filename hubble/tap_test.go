@@ -71,7 +71,7 @@ func TestTap(t *testing.T) {
 	}
 
 	whole := numbered(1)
-	whole.GetFlow().Summary = "not in the mask"
+	whole.GetFlow().Ethernet = &flow.Ethernet{Source: "not in the mask"}
 	want := proto.CloneOf(whole.GetFlow())
 	ping := numbered(2)
 	ping.GetFlow().TraceObservationPoint = flow.TraceObservationPoint_TO_ENDPOINT

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/renat-project/renat/correlator"
 )
 
@@ -27,13 +29,16 @@ type Status struct {
 	Why      string   // the backend was chosen
 	Degraded []string // what does not work here, and what would help
 	Maps     []*correlator.Map
+	Kernel   string // release, as uname -r prints it
+	CPUs     int    // possible ones, as LRU maps divide their entries among them; 0 if unknown
 }
 
 // Status returns the state of now.
 func (t *Tracer) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := Status{State: Waiting, Backend: t.kernel.backend, Why: t.kernel.why, Degraded: slices.Clone(t.degraded)}
+	s := Status{State: Waiting, Backend: t.kernel.backend, Why: t.kernel.why, Degraded: slices.Clone(t.degraded), Kernel: release()}
+	s.CPUs, _ = ebpf.PossibleCPU()
 	for _, m := range t.sorted() {
 		s.Maps = append(s.Maps, m.Map)
 		if !m.CT {

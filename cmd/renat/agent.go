@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ type agentFlags struct {
 	outboxMax  int64
 	settle     time.Duration
 	conns      int
-	listen     string
+	http       httpFlags
 	pprof      bool
 }
 
@@ -95,8 +96,8 @@ before the environment, and that before the file.`,
 	f.Int64Var(&a.outboxMax, "outbox-max-bytes", 64<<20, "size of the incidents kept there; the oldest goes first")
 	f.DurationVar(&a.settle, "settle", 3*time.Second, "how long after a connection lost its mapping an RST is waited for")
 	f.IntVar(&a.conns, "max-connections", 1<<18, "how many connections to remember, some 180 bytes each")
-	f.StringVar(&a.listen, "listen", "127.0.0.1:9969", "where to serve /metrics, /healthz, /readyz and /v1; empty: nowhere")
-	f.BoolVar(&a.pprof, "pprof", false, "serve /debug/pprof there, too")
+	a.http.register(f, "127.0.0.1:9969")
+	f.BoolVar(&a.pprof, "pprof", false, "serve /debug/pprof on --listen, too")
 	return cmd
 }
 
@@ -105,6 +106,8 @@ func (a *agentFlags) check() error {
 	switch {
 	case a.node == "":
 		return errors.New("say with --node-name which node this is")
+	case !slices.Contains([]kprobes.Backend{kprobes.Auto, kprobes.Fentry, kprobes.Kprobe}, kprobes.Backend(a.kernel.backend)):
+		return fmt.Errorf("--backend %q is not one of auto, fentry, kprobe", a.kernel.backend)
 	case a.settle <= 0 || a.settle > 10*time.Minute:
 		return fmt.Errorf("--settle %v is not between 0 and 10m", a.settle)
 	case a.conns <= 0:
@@ -121,6 +124,17 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	access, err := a.http.access()
+	if err != nil {
+		return err
+	}
+	listener, err := a.http.open(ctx)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		defer listener.Close()
+	}
 	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs})
 	if err != nil {
 		return err
@@ -131,6 +145,6 @@ func (a *agentFlags) run(ctx context.Context) error {
 		Kernel: tracer, Hubble: flows, NATS: a.nats.Config, Replicas: a.replicas,
 		StateDir: a.state, NATSListen: a.natsListen, OutboxMaxBytes: a.outboxMax,
 		Settle: a.settle, MaxConnections: a.conns,
-		Listen: a.listen, Pprof: a.pprof, Log: log,
+		Listener: listener, Access: access, Pprof: a.pprof, Log: log,
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -25,11 +24,12 @@ import (
 
 type hubFlags struct {
 	*globals
-	nats     natsFlags
-	config   string
-	check    bool
-	listen   string
-	replicas int
+	nats      natsFlags
+	http      httpFlags
+	config    string
+	check     bool
+	replicas  int
+	incidents int
 }
 
 func newHub(g *globals) *cobra.Command {
@@ -40,6 +40,8 @@ func newHub(g *globals) *cobra.Command {
 		Long: `Read incidents from NATS JetStream, group them, and notify webhooks, Slack and
 Alertmanager. Of several hubs on one NATS one is active; another takes over
 when it ends.
+
+A page on --listen shows the incidents and the nodes, see docs/page.md.
 
 The configuration is a YAML file, read again on SIGHUP and when it changes; one
 that is wrong is reported, and the hub goes on with the one before. See
@@ -56,7 +58,8 @@ docs/notifications.md.`,
 	f = cmd.Flags()
 	h.nats.register(f, defaultNATS)
 	f.BoolVar(&h.check, "check-config", false, "check the configuration, say what is wrong, and exit")
-	f.StringVar(&h.listen, "listen", "127.0.0.1:9972", "where to serve /metrics, /healthz, /readyz and /v1/groups; empty: nowhere")
+	h.http.register(f, "127.0.0.1:9972")
+	f.IntVar(&h.incidents, "page-incidents", hub.DefaultIncidents, "how many incidents the page can show, some 0.8 kB of memory each")
 	f.IntVar(&h.replicas, "nats-replicas", 1, "copies, in a NATS cluster, of what the hub creates there")
 	cmd.AddCommand(newTestNotification(h), newRedeliver(h))
 	return cmd
@@ -80,12 +83,18 @@ func (h *hubFlags) run(ctx context.Context) error {
 	if _, err := h.load(); err != nil {
 		return err
 	}
-	var listener net.Listener
-	if h.listen != "" {
-		var err error
-		if listener, err = net.Listen("tcp", h.listen); err != nil {
-			return fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
-		}
+	if h.incidents < 1 {
+		return usageError{fmt.Errorf("--page-incidents %d is not positive", h.incidents)}
+	}
+	access, err := h.http.access()
+	if err != nil {
+		return err
+	}
+	listener, err := h.http.open(ctx)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
 		defer listener.Close()
 	}
 	nc, err := h.nats.connect(ctx, h.nats.stateDir, h.log())
@@ -99,7 +108,10 @@ func (h *hubFlags) run(ctx context.Context) error {
 	defer background.Wait()
 	defer cancel()
 	reload := h.reloads(ctx, &background)
-	active, err := hub.New(hub.Config{NATS: nc.Conn, Load: h.load, Reload: reload, Holder: holder(), Replicas: h.replicas, Log: h.log()})
+	active, err := hub.New(hub.Config{
+		NATS: nc.Conn, Load: h.load, Reload: reload, Holder: holder(), Replicas: h.replicas,
+		Incidents: h.incidents, Access: access, Version: buildVersion(), Log: h.log(),
+	})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,8 @@ func (h *hubbleFlags) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&h.exclude, "exclude-cidr", nil, "networks that are never masqueraded: flows between two of their addresses are not asked for")
 }
 
-// config returns how to follow; an error is wrong usage.
+// config returns how to follow; an error is wrong usage, certificate files that
+// cannot be read included.
 func (h *hubbleFlags) config(log zerolog.Logger) (hubble.Config, error) {
 	cfg := hubble.Config{Address: h.server, Follow: true, Logger: log}
 	o := &h.options
@@ -51,11 +52,13 @@ func (h *hubbleFlags) config(log zerolog.Logger) (hubble.Config, error) {
 		}
 		cfg.ExcludeCIDRs = append(cfg.ExcludeCIDRs, p)
 	}
+	if _, err := hubble.New(cfg); err != nil {
+		return cfg, usageError{err}
+	}
 	return cfg, nil
 }
 
-// client returns a client that follows; an error is wrong usage or a
-// certificate file that cannot be read.
+// client returns a client that follows; an error is wrong usage.
 func (h *hubbleFlags) client(log zerolog.Logger) (*hubble.Client, error) {
 	cfg, err := h.config(log)
 	if err != nil {

@@ -135,9 +135,30 @@ type Evidence struct {
 	Time time.Time `json:"time"`
 	// Who saw it.
 	From Source `json:"from" jsonschema:"enum=kernel,enum=hubble"`
-	// What was seen.
+	// What was seen, in words.
 	What string `json:"what"`
+	// What was seen, for programs.
+	Step Step `json:"step,omitempty" jsonschema:"enum=opened,enum=out_removed,enum=in_removed,enum=port_refused,enum=renatted,enum=orphaned,enum=pod_packet,enum=server_packet,enum=host_packet,enum=packet_dropped"`
+	// TCP flags of a packet, joined by commas, as far as Hubble told.
+	Flags string `json:"flags,omitempty"`
 }
+
+// Step is what a line of evidence is about.
+type Step string
+
+// The steps on the way to an incident.
+const (
+	Opened        Step = "opened"         // the connection
+	OutRemoved    Step = "out_removed"    // the entry that translates the pod's packets
+	InRemoved     Step = "in_removed"     // the entry that translates the server's packets
+	PortRefused   Step = "port_refused"   // the old port: its IN entry is still there
+	Renatted      Step = "renatted"       // the pod's packets got another port
+	Orphaned      Step = "orphaned"       // the server's packets became the node's own
+	PodPacket     Step = "pod_packet"     // from the pod to the server
+	ServerPacket  Step = "server_packet"  // from the server to the pod
+	HostPacket    Step = "host_packet"    // from the node itself to the server
+	PacketDropped Step = "packet_dropped" // of the pod
+)
 
 // Loss is what the sources could not deliver from the removal of the entry
 // to the verdict.

@@ -15,6 +15,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -40,6 +41,7 @@ type agent struct {
 	clock   *clock
 	tracker *tracker
 	tally   *tally
+	board   *board.Board
 	rates   *rates
 	metrics *metrics
 }
@@ -49,16 +51,12 @@ type agent struct {
 // when the kernel tracer does, when the state directory is another's or cannot
 // be used, and on settings that no waiting mends.
 func Run(ctx context.Context, c Config) error {
+	if c.Listener != nil {
+		defer c.Listener.Close()
+	}
 	c, err := c.withDefaults()
 	if err != nil {
 		return err
-	}
-	listener, err := listen(ctx, c.Listen)
-	if err != nil {
-		return err
-	}
-	if listener != nil {
-		defer listener.Close()
 	}
 	box, err := outbox.Open(ctx, c.outbox())
 	if err != nil {
@@ -75,18 +73,22 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	if err := a.showHistory(ctx); err != nil {
+		return err
+	}
 
 	// The sources end first; what they found is decided, stored and sent; then
 	// the rest ends.
-	watching, fail := context.WithCancelCause(ctx)
+	asked := ctx
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var rest sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
-		func(ctx context.Context) error { return serve(ctx, listener, a.handler()) },
-		a.sample, a.tellNATS,
+		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
+		a.sample, a.tell,
 	} {
 		rest.Go(func() {
 			if err := run(storing); storing.Err() == nil {
@@ -94,34 +96,42 @@ func Run(ctx context.Context, c Config) error {
 			}
 		})
 	}
-	sources, watching := errgroup.WithContext(watching)
+	sources, watching := errgroup.WithContext(ctx)
 	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	reached := Addresses{NATS: a.natsURL}
-	if listener != nil {
-		reached.HTTP = listener.Addr().String()
-	}
-	if c.Started != nil {
-		c.Started(reached)
-	}
-	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	a.sayStarted()
 
-	err = errors.Join(sources.Wait(), context.Cause(watching))
+	failed := sources.Wait()
 	a.tracker.finish()
 	drained := a.drain()
 	stop()
 	rest.Wait()
-	if ctx.Err() != nil {
-		err = nil // somebody asked for the end
+	switch {
+	case asked.Err() != nil:
+		failed = nil
+	case context.Cause(ctx) != nil:
+		failed = context.Cause(ctx) // of one of the rest
 	}
-	return errors.Join(err, drained)
+	return errors.Join(failed, drained)
+}
+
+// sayStarted tells where the agent can be reached.
+func (a *agent) sayStarted() {
+	reached := Addresses{NATS: a.natsURL}
+	if a.config.Listener != nil {
+		reached.HTTP = a.config.Listener.Addr().String()
+	}
+	a.log.Info().Str("node", a.config.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	if a.config.Started != nil {
+		a.config.Started(reached)
+	}
 }
 
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
-		clock: newClock(readClocks), tally: newTally(), rates: &rates{},
+		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
 	var err error
@@ -135,9 +145,19 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	return a, err
 }
 
+// showHistory puts on the board what was found before the start.
+func (a *agent) showHistory(ctx context.Context) error {
+	history, err := a.outbox.Recent(ctx, a.board.Capacity())
+	for _, i := range history {
+		a.board.Load(i, 0)
+	}
+	return err
+}
+
 // found takes an incident from the correlator. It must not wait.
 func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.tally.add(i, time.Now())
+	a.board.Add(i, 0)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
 }

@@ -47,23 +47,29 @@ func newClock(read func() (monotonic, wall int64)) *clock {
 	return &clock{read: read, anchor: wall - monotonic, eras: []era{{monotonic, wall - monotonic}}}
 }
 
-// readClocks reads the kernel's clocks; of three tries the one counts that was
+// systemClocks returns a reader of the kernel's clocks that costs no system
+// call: Go's own monotonic clock is the kernel's CLOCK_MONOTONIC with another
+// beginning, which is found here; of three tries the one counts that was
 // interrupted least.
-func readClocks() (monotonic, wall int64) {
+func systemClocks() func() (monotonic, wall int64) {
+	var base time.Time
+	var offset int64
 	best := int64(1) << 62
 	for range 3 {
-		before, now, after := nanoseconds(unix.CLOCK_MONOTONIC), nanoseconds(unix.CLOCK_REALTIME), nanoseconds(unix.CLOCK_MONOTONIC)
+		before, now, after := monotonicClock(), time.Now(), monotonicClock()
 		if after-before < best {
-			best, monotonic, wall = after-before, before+(after-before)/2, now
+			best, base, offset = after-before, now, before+(after-before)/2
 		}
 	}
-	return monotonic, wall
+	return func() (monotonic, wall int64) {
+		now := time.Now()
+		return offset + int64(now.Sub(base)), now.UnixNano()
+	}
 }
 
-// nanoseconds reads a clock that every Linux has.
-func nanoseconds(id int32) int64 {
+func monotonicClock() int64 {
 	var t unix.Timespec
-	_ = unix.ClockGettime(id, &t) // fails for unknown clocks only
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
 	return t.Nano()
 }
 
@@ -77,8 +83,11 @@ func (c *clock) now() int64 {
 // look reads the clocks and begins an era if the wall clock was set.
 func (c *clock) look() (monotonic int64) {
 	monotonic, wall := c.read()
-	last := c.eras[len(c.eras)-1]
-	if moved := wall - monotonic - last.offset; moved > int64(stepped) || moved < -int64(stepped) {
+	if !c.moved(wall - monotonic) {
+		return monotonic
+	}
+	// Or something came between the two readings.
+	if monotonic, wall = c.read(); c.moved(wall - monotonic) {
 		if len(c.eras) == maxEras {
 			c.eras = append(c.eras[:0], c.eras[1:]...)
 		}
@@ -86,6 +95,12 @@ func (c *clock) look() (monotonic int64) {
 		c.steps++
 	}
 	return monotonic
+}
+
+// moved reports whether the offset is not that of the last era.
+func (c *clock) moved(offset int64) bool {
+	by := offset - c.eras[len(c.eras)-1].offset
+	return by > int64(stepped) || by < -int64(stepped)
 }
 
 // ofKernel returns the steady time of a kernel event.

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/api"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -44,9 +46,11 @@ type Config struct {
 	Settle         time.Duration
 	MaxConnections int
 
-	// Listen is the host:port of the HTTP server, port 0 for any; empty: none.
-	Listen string
-	// Pprof adds /debug/pprof to it.
+	// Listener is where HTTP is served; nil: nowhere. Run closes it.
+	Listener net.Listener
+	// Access is who may ask for /v1; nil: this machine only.
+	Access *api.Access
+	// Pprof adds /debug/pprof, for the same.
 	Pprof bool
 
 	Log zerolog.Logger
@@ -75,6 +79,9 @@ type Kernel interface {
 func (c Config) withDefaults() (Config, error) {
 	c.Hubble.Address = cmp.Or(c.Hubble.Address, hubble.DefaultAddress)
 	c.MaxConnections = cmp.Or(c.MaxConnections, defaultMaxConnections)
+	if c.Access == nil {
+		c.Access = &api.Access{}
+	}
 	switch {
 	case c.Node == "":
 		return c, errors.New("the agent needs its node's name: set it with --node-name")

@@ -12,19 +12,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-)
 
-// listen opens the HTTP server's socket; none, and nil, for the empty address.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
-	}
-	return l, nil
-}
+	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/page"
+)
 
 // serve answers on l, if there is one, until ctx ends.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
@@ -42,19 +33,24 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 // handler serves /healthz (the process lives), /readyz (all parts are ready),
-// /metrics, /v1/status and, if asked for, /debug/pprof.
+// /metrics and the page's files to all; /v1 and, if asked for, /debug/pprof to
+// whom Access lets in.
 func (a *agent) handler() http.Handler {
-	mux := http.NewServeMux()
+	mux, guarded := http.NewServeMux(), http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", a.serveReady)
-	mux.HandleFunc("GET /v1/status", a.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("/", page.Handler())
+	mux.Handle("/v1/", a.config.Access.Wrap(guarded))
+	mux.Handle("/debug/", a.config.Access.Wrap(guarded))
+	guarded.HandleFunc("GET /v1/status", a.serveStatus)
+	guarded.Handle("/v1/", api.New(api.Config{Board: a.board, Version: a.config.Version, Title: "node " + a.config.Node}))
 	if a.config.Pprof {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		guarded.HandleFunc("/debug/pprof/", pprof.Index)
+		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	return mux
 }

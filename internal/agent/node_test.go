@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/agent"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
@@ -74,16 +74,11 @@ type node struct {
 // startNode starts an agent beside a fake Hubble and a fake kernel.
 func startNode(t testing.TB, change func(*agent.Config)) *node {
 	t.Helper()
-	h, err := hubbletest.New(hubbletest.Config{Capacity: 1 << 16})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(h.Stop)
-	k := newFakeKernel()
+	h, k := newHubble(t), newFakeKernel()
 	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
 		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
-		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 50 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
-		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listen: "127.0.0.1:0", Settle: time.Second,
+		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
+		StateDir: t.TempDir(), NATSListen: "127.0.0.1:0", Listener: listen(t, "127.0.0.1:0"), Settle: time.Second,
 		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}}
 	addresses := make(chan agent.Addresses, 1)
@@ -119,6 +114,15 @@ func startNode(t testing.TB, change func(*agent.Config)) *node {
 	n.other(t.Context())
 	n.other(t.Context())
 	return n
+}
+
+func listen(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func (n *node) status() *nodestatus.Status {
@@ -241,6 +245,10 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)
 		}
+	}
+	var list struct{ Incidents []json.RawMessage }
+	if err := json.Unmarshal([]byte(n.get("/v1/incidents?pod=shop/cart&limit=7")), &list); err != nil || len(list.Incidents) != 7 {
+		t.Errorf("/v1/incidents: %d, %v", len(list.Incidents), err)
 	}
 	nodes, err := jetstream.OpenNodes(t.Context(), connect(t, n.config.NATS.URL), 1)
 	if err != nil {

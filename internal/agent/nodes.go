@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -15,13 +16,15 @@ const (
 	tellWait  = 5 * time.Second
 )
 
-// tellNATS puts the node's status into NATS until ctx ends.
-func (a *agent) tellNATS(ctx context.Context) error {
+// tell puts the node's status on the board and into NATS until ctx ends.
+func (a *agent) tell(ctx context.Context) error {
 	ticks := time.NewTicker(tellEvery)
 	defer ticks.Stop()
 	var nodes *jetstream.Nodes
 	for failing := ""; ; {
-		err := a.tellOnce(ctx, &nodes)
+		s := a.status()
+		a.board.SetStatus(*s)
+		err := a.tellNATS(ctx, &nodes, s)
 		switch {
 		case err != nil && ctx.Err() == nil && err.Error() != failing:
 			failing = err.Error()
@@ -37,8 +40,8 @@ func (a *agent) tellNATS(ctx context.Context) error {
 	}
 }
 
-// tellOnce opens the bucket when it has to.
-func (a *agent) tellOnce(ctx context.Context, nodes **jetstream.Nodes) (err error) {
+// tellNATS opens the bucket when it has to.
+func (a *agent) tellNATS(ctx context.Context, nodes **jetstream.Nodes, s *nodestatus.Status) (err error) {
 	if !a.nats.IsConnected() {
 		return nil // readyz says so
 	}
@@ -49,7 +52,7 @@ func (a *agent) tellOnce(ctx context.Context, nodes **jetstream.Nodes) (err erro
 			return err
 		}
 	}
-	if err = (*nodes).Put(ctx, a.status()); err != nil {
+	if err = (*nodes).Put(ctx, s); err != nil {
 		*nodes = nil // somebody may have removed it
 	}
 	return err

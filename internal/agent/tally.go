@@ -10,9 +10,6 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 )
 
-// historySize is how many incidents an agent shows.
-const historySize = 1000
-
 // tally counts incidents for the status.
 type tally struct {
 	mu      sync.Mutex // guards what follows

@@ -29,7 +29,7 @@ type AccessConfig struct {
 	TrustedProxies []netip.Prefix
 }
 
-// Access lets requests in or not.
+// Access lets requests in or not. The zero Access lets in this machine only.
 type Access struct {
 	config  AccessConfig
 	signIns *rate.Limiter

@@ -79,8 +79,6 @@ func (s stream) tell(e board.Event) error {
 		return s.event(e.ID, "incident", CloudEvent(event))
 	case e.Node != nil:
 		return s.event(e.ID, "node", e.Node)
-	case e.NodeGone != nil:
-		return s.event(e.ID, "node_gone", e.NodeGone)
 	case e.Problem != nil:
 		return s.event(e.ID, "problem", map[string]string{"problem": *e.Problem})
 	}

@@ -79,10 +79,6 @@ func TestEvents(t *testing.T) {
 	if e := some(); e.name != "node" {
 		t.Errorf("the filter let through %+v", e)
 	}
-	b.RemoveNode("", "node-a")
-	if e := all(); e.name != "node_gone" || e.data != `{"cluster":"","node":"node-a"}` {
-		t.Errorf("got %+v", e)
-	}
 	b.Add(sample(11), 0)
 	resumed := listen(t, s.URL+"/v1/events", first.id)
 	resumed()

@@ -72,7 +72,7 @@ var Routes = []Route{
 	},
 	{
 		Path: "/v1/events", Summary: "Follow what changes",
-		Description: "Server-sent events: incident (as in lists), node (as in /v1/nodes), node_gone, problem (why nothing new may come; empty: nothing is wrong), " +
+		Description: "Server-sent events: incident (as in lists), node (as in /v1/nodes), problem (why nothing new may come; empty: nothing is wrong), " +
 			"restart (ask for everything again) and dropped (the reader was too slow; connect again). " +
 			"The Last-Event-ID header resumes after an incident. A comment comes every 15 seconds.",
 		Params: filters(), serve: (*API).events,

@@ -4,7 +4,7 @@
 // incidents, the status of each node, and who wants to hear of changes.
 //
 //	correlator or JetStream ─ Add, Load ──▶ ┌───────┐ ─▶ Incidents, Incident, Summary, Nodes
-//	agent or NATS KV ─ SetStatus, Remove ─▶ │ Board │
+//	agent or NATS KV ─ SetStatus ─────────▶ │ Board │
 //	the state of the source ─ SetProblem ─▶ └───────┘ ─▶ Subscribe: each change as an Event
 //
 // It is a window on what is stored elsewhere, not a store: a process that

@@ -22,19 +22,12 @@ type Event struct {
 	ID string
 	// Incident is new; without evidence and labels.
 	Incident *incident.Incident
-	// Node is a node's new status, NodeGone one that has none any more.
-	Node     *Node
-	NodeGone *NodeName
+	// Node is a node's new status.
+	Node *Node
 	// Problem is what Board.Problem returns now.
 	Problem *string
 	// Restart: there was more than can be told. Ask for everything again.
 	Restart bool
-}
-
-// NodeName names a node.
-type NodeName struct {
-	Cluster string `json:"cluster"`
-	Node    string `json:"node"`
 }
 
 // Subscription delivers events until it is closed or dropped.

@@ -4,6 +4,7 @@ package board
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 const (
 	// Silent is the state of a node whose status is older than SilentAfter.
 	Silent nodestatus.State = "silent"
-	// SilentAfter is how old the newest status of a node may be.
-	SilentAfter = 2 * time.Minute
+	// SilentAfter is how old the newest status of a node may be; agents tell
+	// every ten seconds.
+	SilentAfter = 45 * time.Second
+	// forgotten is when a silent node is left out: it is no node any more.
+	forgotten = time.Hour
 	// History is how many minutes of evictions the board remembers.
 	History = 60
 )
@@ -77,20 +81,12 @@ func (b *Board) SetStatus(s nodestatus.Status) {
 	b.hearing.tell(Event{Node: &shown})
 }
 
-// RemoveNode forgets a node whose status is gone, and tells who listens.
-func (b *Board) RemoveNode(cluster, name string) {
+// Nodes returns all nodes, by cluster and name. One that has been silent for an
+// hour is forgotten.
+func (b *Board) Nodes(now time.Time) []Node {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if key := (nodeKey{cluster, name}); b.nodes[key] != nil {
-		delete(b.nodes, key)
-		b.hearing.tell(Event{NodeGone: &NodeName{cluster, name}})
-	}
-}
-
-// Nodes returns all nodes, by cluster and name.
-func (b *Board) Nodes(now time.Time) []Node {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
+	maps.DeleteFunc(b.nodes, func(_ nodeKey, n *node) bool { return now.Sub(n.status.Time) > forgotten })
 	all := make([]Node, 0, len(b.nodes))
 	for _, n := range b.nodes {
 		all = append(all, n.shown(now))

@@ -11,16 +11,28 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/page"
 )
 
 // answerWithin is how long a lane may take to describe itself.
 const answerWithin = time.Second
 
-// Handler serves /metrics, /healthz (the process is in order), /readyz (it is
-// connected to NATS and, if it is the active one, all receivers work) and
-// /v1/groups.
-func (h *Hub) Handler() http.Handler {
+// Handler serves /metrics, /healthz (the process is in order) and /readyz (it is
+// connected to NATS and, if it is the active one, all receivers work); and, to
+// whom Config.Access lets in, /v1/groups, the API and the page.
+func (h *Hub) Handler() http.Handler { return h.handler }
+
+func (h *Hub) newHandler() http.Handler {
 	mux := http.NewServeMux()
+	access := h.config.Access
+	if access == nil {
+		access = &api.Access{}
+	}
+	mux.Handle("/", page.Handler())
+	mux.Handle("/v1/", access.Wrap(api.New(api.Config{Board: h.board, Version: h.config.Version, Title: "hub"})))
+	mux.Handle("GET /v1/groups", access.Wrap(http.HandlerFunc(h.serveGroups)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, !h.config.NATS.IsClosed(), "the connection to NATS was closed for good")
@@ -29,7 +41,6 @@ func (h *Hub) Handler() http.Handler {
 		ok, why := h.isReady()
 		say(w, ok, why)
 	})
-	mux.HandleFunc("GET /v1/groups", h.serveGroups)
 	return mux
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/board"
 	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -32,8 +35,17 @@ type Config struct {
 	Lease time.Duration
 	// Replicas of what the hub creates in NATS; 0: 1.
 	Replicas int
-	Log      zerolog.Logger
+	// Incidents the page can show, some 0.8 kB of memory each; 0: DefaultIncidents.
+	Incidents int
+	// Access says who may see the page and /v1; nil: this machine.
+	Access *api.Access
+	// Version of renat, for the page.
+	Version string
+	Log     zerolog.Logger
 }
+
+// DefaultIncidents is how many incidents the page can show.
+const DefaultIncidents = 100_000
 
 // Hub consumes incidents and notifies.
 type Hub struct {
@@ -43,6 +55,8 @@ type Hub struct {
 	active   atomic.Bool
 	registry *prometheus.Registry
 	metrics  *metrics
+	board    *board.Board
+	handler  http.Handler
 
 	// mu guards lanes, which the HTTP handlers read.
 	mu    sync.Mutex
@@ -59,6 +73,8 @@ func New(c Config) (*Hub, error) {
 	h.current.Store(first)
 	h.metrics = newMetrics(h.registry)
 	h.metrics.reloaded(nil)
+	h.board = newBoard(c)
+	h.handler = h.newHandler()
 	return h, nil
 }
 
@@ -72,6 +88,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { h.reload(ctx) })
+	background.Go(func() { h.show(ctx) })
 	for ctx.Err() == nil {
 		if err := h.turn(ctx); err != nil && ctx.Err() == nil {
 			if errors.Is(err, nats.ErrConnectionClosed) {
@@ -235,17 +252,25 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// ensureStream makes sure that there is a stream to read.
+func ensureStream(ctx context.Context, c Config) error {
+	stream, err := jetstream.NewPublisher(c.NATS, jetstream.PublisherConfig{Stream: jetstream.StreamConfig{Replicas: c.Replicas}})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if err := stream.Ensure(ctx); err != nil {
+		return fmt.Errorf("preparing to read incidents: %w", err)
+	}
+	return nil
+}
+
 // openPost opens what the lanes share in NATS.
 func openPost(ctx context.Context, c Config) (*post, error) {
 	p := &post{nc: c.NATS}
 	var err error
-	stream, err := jetstream.NewPublisher(c.NATS, jetstream.PublisherConfig{Stream: jetstream.StreamConfig{Replicas: c.Replicas}})
-	if err != nil {
+	if err := ensureStream(ctx, c); err != nil {
 		return nil, err
-	}
-	defer stream.Close()
-	if err := stream.Ensure(ctx); err != nil {
-		return nil, fmt.Errorf("preparing to read incidents: %w", err)
 	}
 	if p.states, err = jetstream.OpenStates(ctx, c.NATS, c.Replicas); err != nil {
 		return nil, err

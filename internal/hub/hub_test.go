@@ -125,8 +125,9 @@ func TestStandbyTakesOver(t *testing.T) {
 }
 
 func get(t testing.TB, h *hub.Hub, path string) string {
-	w := httptest.NewRecorder()
-	h.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil)
+	r.RemoteAddr = "127.0.0.1:5000"
+	h.Handler().ServeHTTP(w, r)
 	return w.Body.String()
 }
 

@@ -31,6 +31,7 @@ func trim(i *incident.Incident) (out *incident.Incident, size int, err error) {
 	c.Evidence = []incident.Evidence{}
 	for _, e := range i.Evidence[:min(len(i.Evidence), incident.MaxEvidence)] {
 		e.From, e.What = incident.Source(text(string(e.From))), text(e.What)
+		e.Step, e.Flags = incident.Step(text(string(e.Step))), text(e.Flags)
 		c.Evidence = append(c.Evidence, e)
 	}
 	b, err := json.Marshal(&c)

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/spf13/pflag"
+
+	"github.com/renat-project/renat/internal/api"
+)
+
+// httpFlags say where to serve HTTP, and to whom.
+type httpFlags struct {
+	listen     string
+	cert, key  string
+	token      string
+	userHeader string
+	proxies    []string
+}
+
+func (h *httpFlags) register(f *pflag.FlagSet, listen string) {
+	f.StringVar(&h.listen, "listen", listen, "where to serve the page, /v1, /metrics, /healthz and /readyz; empty: nowhere")
+	f.StringVar(&h.cert, "tls-cert-file", "", "file with the certificate, for TLS on --listen; it may be renewed")
+	f.StringVar(&h.key, "tls-key-file", "", "file with its key")
+	f.StringVar(&h.token, "token-file", "", "file with the bearer token that the page and /v1 ask for; without, they answer to this machine only")
+	f.StringVar(&h.userHeader, "user-header", "", "header in which a proxy names the user it let in; see --trusted-proxies")
+	f.StringSliceVar(&h.proxies, "trusted-proxies", nil, "networks of the proxies whose --user-header counts")
+}
+
+// access returns who may see the page.
+func (h *httpFlags) access() (*api.Access, error) {
+	c := api.AccessConfig{TokenFile: h.token, UserHeader: h.userHeader}
+	for _, s := range h.proxies {
+		p, err := netip.ParsePrefix(s)
+		if addr, e := netip.ParseAddr(s); e == nil {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--trusted-proxies %q is neither an address nor a network", s)}
+		}
+		c.TrustedProxies = append(c.TrustedProxies, p)
+	}
+	if (c.UserHeader == "") != (len(c.TrustedProxies) == 0) {
+		return nil, usageError{errors.New("--user-header and --trusted-proxies go together")}
+	}
+	a, err := api.NewAccess(c)
+	if err != nil {
+		return nil, fmt.Errorf("--token-file: %w", err)
+	}
+	return a, nil
+}
+
+// open opens the socket; nil if nothing is to be served.
+func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
+	if (h.cert == "") != (h.key == "") {
+		return nil, usageError{errors.New("--tls-cert-file and --tls-key-file go together")}
+	}
+	if h.listen == "" {
+		return nil, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", h.listen)
+	if err != nil {
+		return nil, fmt.Errorf("serving HTTP, choose another address with --listen: %w", err)
+	}
+	if h.cert == "" {
+		return l, nil
+	}
+	load := func() (*tls.Certificate, error) {
+		c, err := tls.LoadX509KeyPair(h.cert, h.key)
+		return &c, err
+	}
+	if _, err := load(); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("reading --tls-cert-file and --tls-key-file: %w", err)
+	}
+	// Read at each handshake, which is rare here: certificates are renewed.
+	return tls.NewListener(l, &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
+	}), nil
+}

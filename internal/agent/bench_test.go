@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// BenchmarkLatency measures from an RST's flow being written by the Observer to
+// its incident being stored in JetStream, through real gRPC and NATS, one
+// connection breaking every 10 ms:
+// go test ./internal/agent -run '^$' -bench Latency -benchtime 1000x
+func BenchmarkLatency(b *testing.B) {
+	n := startNode(b, nil)
+	n.awaitReady()
+	written := map[netip.AddrPort]time.Time{}
+	count := 0
+	for b.Loop() {
+		n.open(b.Context(), count)
+		time.Sleep(10 * time.Millisecond)
+		if old := count - 5; old >= 0 {
+			written[connectionOf(old).pod] = time.Now()
+			n.sever(b.Context(), old)
+			n.other(b.Context()) // a busy node: Hubble's newest event waits for the next
+		}
+		count++
+	}
+	n.awaitForwarded(uint64(len(written)))
+	var took []time.Duration
+	err := jetstream.Read(b.Context(), connect(b, n.config.NATS.URL), jetstream.ReadOptions{}, func(s jetstream.Stored) error {
+		took = append(took, s.At.Sub(written[s.Incident.Source.AddrPort()]))
+		return nil
+	})
+	if err != nil || len(took) != len(written) {
+		b.Fatalf("%d of %d incidents, %v", len(took), len(written), err)
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms-p50")
+	b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "ms-p99")
+	b.ReportMetric(0, "ns/op")
+}
+
+const (
+	soakConnections = 200_000
+	soakFlows       = 20_000 // a second
+	soakChanges     = 5_000  // a second
+	soakStep        = 10 * time.Millisecond
+)
+
+// BenchmarkSoak puts an agent in a process of its own under a busy node's load,
+// one second an operation, and reports what it takes:
+// go test ./internal/agent -run '^$' -bench Soak -benchtime 600x -timeout 20m
+func BenchmarkSoak(b *testing.B) {
+	server := newHubble(b)
+	address := freeAddress(b)
+	hub := startHub(b)
+	j := &journal{stored: map[string]bool{}}
+	p := startProcess(b, childConfig{Hubble: server.Addr(), NATS: hub.ClientURL(), StateDir: b.TempDir(), Listen: address}, j)
+	tr := traffic{t: b, hubble: server, changes: func(changes ...correlator.Event) {
+		for _, ev := range changes {
+			if err := p.changes.Encode(ev); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}}
+	n := &node{t: b, http: "http://" + address}
+	soak := &soak{traffic: tr}
+	soak.second(b.Context())
+	n.awaitReady()
+	for range soakConnections / soakFlows * 2 { // every connection is known
+		soak.second(b.Context())
+	}
+	before, cpu := usageOf(b, n, p.Process.Pid), cpuOf(b, p.Process.Pid)
+	peak := before
+	flows := soak.flows
+	for b.Loop() {
+		soak.second(b.Context())
+		peak.residentMiB = max(peak.residentMiB, usageOf(b, n, p.Process.Pid).residentMiB)
+	}
+	after := usageOf(b, n, p.Process.Pid)
+	perThousand := (cpuOf(b, p.Process.Pid) - cpu).Seconds() * 1e3 / float64(soak.flows-flows) * 1e3
+	eventually(b, "every broken connection is named", func() bool {
+		return n.status().Incidents.Total >= uint64(soak.broken) //nolint:gosec // few
+	})
+	s := n.status()
+	if int(s.Incidents.Reset) != soak.broken || len(s.Losses) != 0 { //nolint:gosec // few
+		b.Errorf("%d connections broke; incidents %+v, losses %v", soak.broken, s.Incidents, s.Losses)
+	}
+	b.ReportMetric(before.residentMiB, "MiB-start")
+	b.ReportMetric(peak.residentMiB, "MiB-peak")
+	b.ReportMetric(after.residentMiB, "MiB-end")
+	b.ReportMetric(before.goroutines, "goroutines-start")
+	b.ReportMetric(after.goroutines, "goroutines-end")
+	b.ReportMetric(float64(s.Tracking.Connections), "connections")
+	b.ReportMetric(perThousand, "cpu-ms/1000flows")
+	b.ReportMetric(0, "ns/op")
+	if err := p.end(b, syscall.SIGTERM); err != nil {
+		b.Error(err)
+	}
+}
+
+// soak makes the load: flows of all connections in turn; entries that come and
+// go; and one connection a second that breaks.
+type soak struct {
+	traffic
+	flows, entries, broken int
+}
+
+func (s *soak) second(ctx context.Context) {
+	next := time.Now()
+	for range int(time.Second / soakStep) {
+		for range soakFlows / int(time.Second/soakStep) {
+			c := connectionOf(s.flows % soakConnections)
+			s.feed(ctx, c.pod, c.server, flow.TraceObservationPoint_TO_STACK, &flow.TCPFlags{ACK: true})
+			s.flows++
+		}
+		for range soakChanges / int(time.Second/soakStep) {
+			// Of connections that nobody has seen: new ones, and old ones going.
+			op := correlator.Insert
+			if s.entries%2 == 1 {
+				op = correlator.Evict
+			}
+			c := connectionOf(soakConnections + s.entries/2)
+			s.changes(change(op, correlator.Out, c.pod, c.server, c.before))
+			s.entries++
+		}
+		next = next.Add(soakStep)
+		time.Sleep(time.Until(next))
+	}
+	if s.flows > soakConnections {
+		s.sever(ctx, s.broken)
+		s.other(ctx)
+		s.broken++
+	}
+}
+
+type usage struct{ residentMiB, goroutines float64 }
+
+// usageOf reads what a process holds.
+func usageOf(b *testing.B, n *node, pid int) usage {
+	b.Helper()
+	var u usage
+	u.residentMiB = number(b, readFile(b, fmt.Sprintf("/proc/%d/status", pid)), "VmRSS:") / 1024
+	u.goroutines = number(b, n.get("/metrics"), "\ngo_goroutines ")
+	return u
+}
+
+// number returns the number after a word of a text.
+func number(b *testing.B, text, word string) float64 {
+	b.Helper()
+	_, rest, _ := strings.Cut(text, word)
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		b.Fatalf("no %q", word)
+	}
+	v, err := strconv.ParseFloat(fields[0], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v
+}
+
+// cpuOf returns the CPU time a process has had: fields 14 and 15 of its stat, in
+// hundredths of a second (proc(5)).
+func cpuOf(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	_, rest, _ := strings.Cut(readFile(b, fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+	fields := strings.Fields(rest)
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+func readFile(b *testing.B, name string) string {
+	b.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(raw)
+}
+
+func freeAddress(b *testing.B) string {
+	b.Helper()
+	l := listen(b, "127.0.0.1:0")
+	defer l.Close()
+	return l.Addr().String()
+}

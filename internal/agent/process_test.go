@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/gob"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/hubble/hubbletest"
+	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// childVariable has the child's settings; its presence makes a process one.
+const childVariable = "RENAT_TEST_AGENT"
+
+type childConfig struct{ Hubble, NATS, StateDir, Listen string }
+
+// TestMain lets the binary be an agent that a test can kill. It gets the
+// kernel's events on stdin, and logs on stderr.
+func TestMain(m *testing.M) {
+	if raw := os.Getenv(childVariable); raw != "" {
+		if err := child([]byte(raw)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func child(raw []byte) error {
+	var c childConfig
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	k := newFakeKernel()
+	go func() {
+		for d := gob.NewDecoder(os.Stdin); ; {
+			var ev correlator.Event
+			if d.Decode(&ev) != nil {
+				return // the test has ended it, or is about to
+			}
+			ev.NAT.Map = natMap
+			k.give(ev)
+		}
+	}()
+	var listener net.Listener
+	if c.Listen != "" {
+		var err error
+		if listener, err = net.Listen("tcp", c.Listen); err != nil {
+			return err
+		}
+	}
+	return agent.Run(ctx, agent.Config{
+		Node: "node-a", Cluster: "test", Version: "test", Kernel: k, StateDir: c.StateDir, Listener: listener, Settle: time.Second,
+		Hubble: hubble.Config{Address: c.Hubble, MaxBackoff: 100 * time.Millisecond},
+		NATS:   jetstream.Config{URL: c.NATS}, Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
+	})
+}
+
+// process is an agent that can be killed.
+type process struct {
+	*exec.Cmd
+	changes *gob.Encoder
+	stdin   io.Closer
+	logged  chan struct{} // closed when its log has ended
+}
+
+// journal is what agents said to have stored.
+type journal struct {
+	mu     sync.Mutex
+	stored map[string]bool
+}
+
+func (j *journal) read(log io.Reader) {
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		var line struct{ Message, ID string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "stored an incident" {
+			j.mu.Lock()
+			j.stored[line.ID] = true
+			j.mu.Unlock()
+		}
+	}
+}
+
+func startProcess(t testing.TB, c childConfig, j *journal) *process {
+	t.Helper()
+	settings, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(t.Context(), os.Args[0]), logged: make(chan struct{})}
+	p.Env = append(os.Environ(), childVariable+"="+string(settings))
+	stdin, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.stdin, p.changes = stdin, gob.NewEncoder(stdin)
+	go func() {
+		defer close(p.logged)
+		j.read(stderr)
+	}()
+	return p
+}
+
+// end waits for the process, having sent it a signal.
+func (p *process) end(t testing.TB, s os.Signal) error {
+	t.Helper()
+	if err := p.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	<-p.logged
+	return p.Wait()
+}
+
+// TestKilledAnywhere kills the agent at 100 random points of its life, beginning
+// with its start, while connections break all the time.
+func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	const kills = 100
+	h, server := startHub(t), newHubble(t)
+	j := &journal{stored: map[string]bool{}}
+	c := childConfig{Hubble: server.Addr(), NATS: h.ClientURL(), StateDir: t.TempDir()}
+	var mu sync.Mutex // guards p, which is nil while none runs
+	var p *process
+	tr := traffic{t: t, hubble: server, changes: func(changes ...correlator.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, ev := range changes {
+			if p != nil {
+				_ = p.changes.Encode(ev) // as lost as the kernel's events would be
+			}
+		}
+	}}
+	set := func(next *process) {
+		mu.Lock()
+		defer mu.Unlock()
+		p = next
+	}
+	broken := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	var breaking sync.WaitGroup
+	breaking.Go(func() {
+		for ; ctx.Err() == nil; broken++ {
+			tr.open(ctx, broken)
+			if broken >= 20 {
+				tr.sever(ctx, broken-20)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	})
+	for range kills {
+		next := startProcess(t, c, j)
+		set(next)
+		time.Sleep(rand.N(400 * time.Millisecond))
+		set(nil)
+		if err := next.end(t, syscall.SIGKILL); err == nil {
+			t.Fatal("the process ended before it was killed")
+		}
+	}
+	j.mu.Lock()
+	early := len(j.stored)
+	j.mu.Unlock()
+	last := startProcess(t, c, j)
+	set(last)
+	time.Sleep(3 * time.Second) // it names what breaks, and forwards what others left
+	cancel()
+	breaking.Wait()
+	set(nil)
+	began := time.Now()
+	if err := last.end(t, syscall.SIGTERM); err != nil {
+		t.Errorf("the last agent: %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	check(t, h, j, early, broken)
+}
+
+// check wants all that was stored once in NATS, and nothing that did not break.
+func check(t *testing.T, h *hub, j *journal, early, broken int) {
+	t.Helper()
+	times, pods := map[string]int{}, map[string]int{}
+	for pod, all := range stored(t, h.ClientURL()) {
+		for _, i := range all {
+			times[i.ID]++
+		}
+		pods[pod.String()] = len(all)
+	}
+	for id := range j.stored {
+		if times[id] != 1 {
+			t.Errorf("incident %s was stored, and is in NATS %d times", id, times[id])
+		}
+	}
+	for n := range broken {
+		pod := connectionOf(n).pod.String()
+		if pods[pod] > 1 {
+			t.Errorf("connection %d is named %d times", n, pods[pod])
+		}
+		delete(pods, pod)
+	}
+	if len(pods) > 0 {
+		t.Errorf("named without being broken: %v", pods)
+	}
+	t.Logf("%d connections, %d incidents in NATS, %d stored before the last kill", broken, len(times), early)
+	if early < 100 {
+		t.Errorf("only %d were stored by agents that were killed: the test says little", early)
+	}
+}
+
+func newHubble(t testing.TB) *hubbletest.Server {
+	t.Helper()
+	s, err := hubbletest.New(hubbletest.Config{Capacity: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
