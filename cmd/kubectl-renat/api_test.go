@@ -134,7 +134,12 @@ func (s *apiServer) podOfAddress(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *apiServer) proxy(w http.ResponseWriter, r *http.Request) {
-	name, port, _ := strings.Cut(r.PathValue("pod"), ":")
+	scheme, rest, _ := strings.Cut(r.PathValue("pod"), ":")
+	name, port, _ := strings.Cut(rest, ":")
+	if scheme != "http" || port != "9969" {
+		fail(w, http.StatusServiceUnavailable, "ServiceUnavailable", "error trying to reach service: not "+r.PathValue("pod"))
+		return
+	}
 	if s.denied(w, "get", "pods/proxy", r.PathValue("namespace"), name) {
 		return
 	}
@@ -151,7 +156,10 @@ func (s *apiServer) proxy(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusServiceUnavailable, "ServiceUnavailable", "error trying to reach service: dial tcp 10.0.0.7:"+port+": connect: connection refused")
 			return
 		}
-		r.URL.Path = "/" + r.PathValue("path")
+		// What the agent sees of the user is the API server.
+		r.URL.Path, r.RemoteAddr = "/"+r.PathValue("path"), "10.0.0.1:40000"
+		r.Header.Del("Authorization")
+		r.Header.Set("X-Forwarded-For", "198.51.100.9")
 		p.agent.ServeHTTP(w, r)
 		return
 	}
@@ -210,7 +218,16 @@ func node(name string, change func(*nodestatus.Status), incidents ...*incident.I
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s) })
 	mux.Handle("/v1/", api.New(api.Config{Board: b}))
 	mux.HandleFunc("GET /v1/top", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(top(name)) })
-	return testPod{name: "renat-agent-" + name, node: name, phase: "Running", agent: mux}
+	return testPod{name: "renat-agent-" + name, node: name, phase: "Running", agent: access("10.0.0.0/24").Wrap(mux)}
+}
+
+// access is what an agent has that trusts a network's proxies.
+func access(network string) *api.Access {
+	a, err := api.NewAccess(api.AccessConfig{UserHeader: "X-Forwarded-For", TrustedProxies: []netip.Prefix{netip.MustParsePrefix(network)}})
+	if err != nil {
+		panic(err)
+	}
+	return a
 }
 
 func status(name string) *nodestatus.Status {

@@ -140,6 +140,7 @@ func (c *cluster) pods(ctx context.Context, namespace string, query url.Values) 
 type podAgent struct {
 	cluster *cluster
 	pod     *pod
+	scheme  string
 	port    uint16
 }
 
@@ -156,8 +157,8 @@ func (a *podAgent) Get(ctx context.Context, path string, query url.Values) ([]by
 	if phase := a.pod.Status.Phase; phase != "Running" {
 		return nil, fmt.Errorf("its pod %s is %s", a.pod.Metadata.Name, phase)
 	}
-	body, err := a.cluster.get(ctx, fmt.Sprintf("namespaces/%s/pods/%s:%d/proxy/%s",
-		a.pod.Metadata.Namespace, a.pod.Metadata.Name, a.port, strings.TrimPrefix(path, "/")), query)
+	body, err := a.cluster.get(ctx, fmt.Sprintf("namespaces/%s/pods/%s:%s:%d/proxy/%s",
+		a.pod.Metadata.Namespace, a.scheme, a.pod.Metadata.Name, a.port, strings.TrimPrefix(path, "/")), query)
 	return body, explainProxy(err, a)
 }
 
@@ -169,10 +170,14 @@ func (p *plugin) agents(ctx context.Context, c *cluster) ([]fleet.Agent, error) 
 	if err != nil {
 		return nil, explain(err, "listing the agents' pods", rule{resource: "pods", verb: "list", namespace: p.namespace})
 	}
+	scheme := "http"
+	if p.tls {
+		scheme = "https"
+	}
 	var all []fleet.Agent
 	for i := range pods {
 		if pods[i].Metadata.DeletionTimestamp == nil {
-			all = append(all, &podAgent{cluster: c, pod: &pods[i], port: p.port})
+			all = append(all, &podAgent{cluster: c, pod: &pods[i], scheme: scheme, port: p.port})
 		}
 	}
 	if len(all) == 0 {

@@ -76,6 +76,10 @@ func explain(err error, doing string, needed rule) error {
 // explainProxy does that for the way to an agent.
 func explainProxy(err error, a *podAgent) error {
 	var api *apiError
+	var said *fleet.StatusError
+	if errors.As(err, &said) && said.Code == http.StatusForbidden {
+		return errors.New("it answers to its own machine only: start the agents with --user-header X-Forwarded-For and --trusted-proxies with the API server's addresses, to let in whom that lets through")
+	}
 	if !errors.As(err, &api) {
 		return err
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -96,22 +97,24 @@ func TestPartialAnswers(t *testing.T) {
 		{name: "renat-agent-refused", node: "refused", phase: "Running"},
 		{name: "renat-agent-dead", node: "dead", phase: "Running", delay: -1},
 		{name: "renat-agent-new", node: "new", phase: "Pending"},
+		{name: "renat-agent-shy", node: "shy", phase: "Running", agent: access("192.0.2.1/32").Wrap(http.NotFoundHandler())},
 	}
 	s.busy.Store(2)
 	code, out, errs := s.renat(t, "nodes", "--agent-timeout", "300ms")
 	if code != exitDone || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\nfine ") {
 		t.Errorf("exit %d:\n%s%s", code, out, errs)
 	}
-	want := `4 of 5 nodes did not answer:
+	want := `5 of 6 nodes did not answer:
   dead: no answer within 300ms
   new: its pod renat-agent-new is Pending
   old: its status has version 99, this renat knows 1: use the version of the agent
   refused: error trying to reach service: dial tcp 10.0.0.7:9969: connect: connection refused: nothing listens there, agents do on their node's loopback unless they get --listen :9969
+  shy: it answers to its own machine only: start the agents with --user-header X-Forwarded-For and --trusted-proxies with the API server's addresses, to let in whom that lets through
 `
 	if errs != want {
 		t.Errorf("got\n%swant\n%s", errs, want)
 	}
-	s.pods = s.pods[2:]
+	s.pods = s.pods[2:4]
 	if code, _, errs := s.renat(t, "nodes", "--agent-timeout", "300ms"); code != exitFailed || !strings.Contains(errs, "no node answered") {
 		t.Errorf("nobody answers: exit %d, %s", code, errs)
 	}

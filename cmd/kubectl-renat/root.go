@@ -29,6 +29,7 @@ type plugin struct {
 	namespace string // of the agents
 	selector  string
 	port      uint16
+	tls       bool
 	timeout   time.Duration
 
 	ciliumNamespace, ciliumConfig string
@@ -49,8 +50,11 @@ func (p *plugin) root() *cobra.Command {
 		Long: `Show which nodes evict connections from Cilium's NAT map, whom it hurts, and
 which size of the map stops it. renat's agents run on the nodes; they are reached
 through the API server's proxy to pods, so they must listen on their pods'
-addresses: renat agent --listen :9969. With --nats-url what they told NATS is
-shown instead.
+addresses and trust the API server:
+
+  renat agent --listen :9969 --user-header X-Forwarded-For --trusted-proxies NETWORK
+
+With --nats-url what they told NATS is shown instead.
 
 It changes nothing. To use it, you need the right to list pods and to get
 pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.`,
@@ -75,6 +79,7 @@ pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.`
 	f.StringVar(&p.namespace, "agent-namespace", "renat", "namespace in which renat's agents run")
 	f.StringVar(&p.selector, "agent-selector", "app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "labels of the agents' pods")
 	f.Uint16Var(&p.port, "agent-port", 9969, "port on which the agents serve HTTP (--listen)")
+	f.BoolVar(&p.tls, "agent-tls", false, "the agents serve HTTPS (--tls-cert-file); the API server does not check their certificates")
 	f.DurationVar(&p.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer")
 	f.StringVar(&p.nats.URL, "nats-url", "", "show what NATS knows, instead of asking the agents; several separated by commas")
 	f.StringVar(&p.nats.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")

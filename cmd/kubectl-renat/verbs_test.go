@@ -190,8 +190,9 @@ func TestWrongServer(t *testing.T) {
 	if code, _, errs := s.renat(t, "nodes", "--nats-url", "nats://127.0.0.1:1"); code != exitFailed || !strings.Contains(errs, "127.0.0.1:1") {
 		t.Errorf("no NATS: exit %d, %s", code, errs)
 	}
-	s.Close()
-	if code, _, errs := s.renat(t, "nodes"); code != exitFailed || !strings.Contains(errs, "connection refused") {
+	gone := newAPIServer(t)
+	gone.Close()
+	if code, _, errs := gone.renat(t, "nodes"); code != exitFailed || !strings.Contains(errs, "connection refused") {
 		t.Errorf("no server: exit %d, %s", code, errs)
 	}
 }

@@ -15,6 +15,7 @@ import (
 // HTTPAgent is an agent that is reached without a cluster.
 type HTTPAgent struct {
 	URL    string // http://127.0.0.1:9969
+	Token  string // for the agent; "": it needs none
 	Client *http.Client
 }
 
@@ -44,6 +45,9 @@ func (a *HTTPAgent) Get(ctx context.Context, path string, query url.Values) ([]b
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, err
+	}
+	if a.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.Token)
 	}
 	res, err := a.Client.Do(req)
 	if err != nil {

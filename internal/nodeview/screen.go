@@ -71,24 +71,33 @@ func encode(w io.Writer, v any, format string) error {
 	return err
 }
 
-// maxNamed is how many of the nodes that did not answer are named one by one.
+// maxNamed is how many of the nodes that did not answer for one reason are
+// named.
 const maxNamed = 10
 
 // ErrSilent says that nobody answered.
 var ErrSilent = errors.New("no node answered")
 
-// tell names who did not answer, and fails if nobody did.
+// tell names who did not answer, by the reason, and fails if nobody did.
 func (s *Screen) tell(silent []fleet.Silence, answered int) error {
 	if len(silent) == 0 {
 		return nil
 	}
 	fmt.Fprintf(s.Err, "%d of %d nodes did not answer:\n", len(silent), len(silent)+answered)
-	for i, n := range silent {
-		if i == maxNamed {
-			fmt.Fprintf(s.Err, "  and %d more\n", len(silent)-i)
-			break
+	nodes := map[string][]string{}
+	var reasons []string // by their first node
+	for _, n := range silent {
+		if nodes[n.Why] == nil {
+			reasons = append(reasons, n.Why)
 		}
-		fmt.Fprintf(s.Err, "  %s: %s\n", render.Clean(n.Node), render.Clean(n.Why))
+		nodes[n.Why] = append(nodes[n.Why], n.Node)
+	}
+	for _, why := range reasons {
+		named := strings.Join(nodes[why][:min(maxNamed, len(nodes[why]))], ", ")
+		if more := len(nodes[why]) - maxNamed; more > 0 {
+			named += fmt.Sprintf(" and %d more", more)
+		}
+		fmt.Fprintf(s.Err, "  %s: %s\n", render.Clean(named), render.Clean(why))
 	}
 	if answered == 0 {
 		return ErrSilent
