@@ -149,7 +149,7 @@ func describe(fd *ebpf.Map, name string, l layout) (*cilium, error) {
 			Name: name, ID: uint32(id), MaxEntries: fd.MaxEntries(), CT: l.ct,
 			Distributed: fd.Flags()&unix.BPF_F_NO_COMMON_LRU != 0,
 		},
-		v6:  l.v6, fd: fd,
+		v6: l.v6, fd: fd,
 	}, nil
 }
 

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/peaks"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -42,6 +44,8 @@ type agent struct {
 	tracker *tracker
 	tally   *tally
 	board   *board.Board
+	tops    tops
+	peaks   *peaks.Peaks
 	rates   *rates
 	metrics *metrics
 }
@@ -97,7 +101,7 @@ func Run(ctx context.Context, c Config) error {
 		})
 	}
 	sources, watching := errgroup.WithContext(ctx)
-	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
+	sources.Go(func() error { return c.Kernel.Run(watching, a.change) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
 	a.sayStarted()
@@ -107,6 +111,9 @@ func Run(ctx context.Context, c Config) error {
 	drained := a.drain()
 	stop()
 	rest.Wait()
+	if err := a.peaks.Save(); err != nil {
+		a.log.Warn().Err(err).Msg("the next start will not know it")
+	}
 	switch {
 	case asked.Err() != nil:
 		failed = nil
@@ -132,9 +139,13 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
 		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		tops: tops{evicted: map[string]*holders{}},
+	}
+	var err error
+	if a.peaks, err = peaks.Open(filepath.Join(c.StateDir, peaksFile)); err != nil {
+		a.log.Warn().Err(err).Msg("what was before the start is forgotten")
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
-	var err error
 	if a.flows, err = hubble.New(c.Hubble); err != nil {
 		return nil, err
 	}
@@ -160,6 +171,12 @@ func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.board.Add(i, 0)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
+}
+
+// change takes what the kernel tracer emits.
+func (a *agent) change(ev correlator.Event) {
+	a.tops.change(&ev)
+	a.tracker.change(ev)
 }
 
 // drain waits until what was found is on disk and, if NATS is there, sent.

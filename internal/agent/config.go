@@ -64,6 +64,9 @@ type Addresses struct {
 	NATS string // URL for clients, without its secrets
 }
 
+// peaksFile is the file in StateDir with the maps' peaks.
+const peaksFile = "peaks.json"
+
 // defaultMaxConnections is the correlator's, which the status shows.
 const defaultMaxConnections = 1 << 18
 
@@ -73,6 +76,8 @@ type Kernel interface {
 	Status() kprobes.Status
 	Stats() (kprobes.Stats, error)
 	Occupancy() ([]kprobes.Occupancy, error)
+	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
+	Open(correlator.Tuple) (bool, error)
 }
 
 // withDefaults fills in and checks.
