@@ -123,7 +123,7 @@ func TestAdviseWithOtherSettings(t *testing.T) {
 func TestTop(t *testing.T) {
 	s := threeNodes(t)
 	code, out, errs := s.renat(t, "top", "--node-name", "node-c", "--limit", "2")
-	want := `snat_v4: 130048 entries on 1 nodes
+	want := `snat_v4: 130048 entries, nodes: 1
 
 POD                      ENTRIES  SHARE  EVICTED
 shop/cart-1 (10.0.1.10)    90000    69%        7

@@ -95,7 +95,7 @@ func (s *Agents) Incidents(ctx context.Context, q url.Values, limit int) (Incide
 		q.Set("limit", strconv.Itoa(min(limit, maxPage)))
 	}
 	pages, silent, err := split(ask(ctx, agents, s.Timeout, "/v1/incidents", q, decodePage))
-	out := Incidents{Silent: silent}
+	out := Incidents{Answered: len(pages), Silent: silent}
 	for _, p := range pages {
 		out.Incidents = append(out.Incidents, p.incidents...)
 		out.More += p.more

@@ -37,8 +37,10 @@ type Nodes struct {
 type Incidents struct {
 	Incidents []*incident.Incident
 	// More is how many older ones were left out.
-	More   int
-	Silent []Silence
+	More int
+	// Answered is how many agents did; of NATS 1.
+	Answered int
+	Silent   []Silence
 }
 
 // Tops are those of the nodes that answered.

@@ -132,7 +132,7 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 	if found.More > 0 && o.output == outTable {
 		fmt.Fprintf(s.Err, "%d older ones are not shown: see --limit, or renat observe for all that NATS has stored\n", found.More)
 	}
-	return s.tell(found.Silent, boolInt(len(found.Incidents) > 0 || len(found.Silent) == 0))
+	return s.tell(found.Silent, found.Answered)
 }
 
 func boolInt(b bool) int {

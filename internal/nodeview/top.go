@@ -175,7 +175,7 @@ func (t *topOut) tables(s *Screen) error {
 		if i > 0 {
 			fmt.Fprintln(s.Out)
 		}
-		if _, err := fmt.Fprintf(s.Out, "%s: %d entries on %d nodes\n", render.Clean(shortMap(m.Name)), m.Entries, m.Nodes); err != nil {
+		if _, err := fmt.Fprintf(s.Out, "%s: %d entries, nodes: %d\n", render.Clean(shortMap(m.Name)), m.Entries, m.Nodes); err != nil {
 			return err
 		}
 		for _, part := range []struct {

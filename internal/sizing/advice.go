@@ -114,7 +114,7 @@ func (a *Advice) judge(n Node, d *demand) {
 
 // half tells what a map of half the size would do.
 func (a *Advice) half(n Node, s Settings, d *demand) {
-	if a.Entries == 0 || d.inserts == 0 {
+	if a.Verdict != Grow && a.Verdict != Tight || d.inserts == 0 {
 		return
 	}
 	half := a.Entries / 2

@@ -119,6 +119,24 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanShrinksNothing has a large node beside a small one: what is set in
+// entries is the same on both.
+func TestPlanShrinksNothing(t *testing.T) {
+	large := node()
+	large.Name, large.Memory, large.MaxEntries, large.Evicting, large.Peak = "large", 64*gib, 602802, false, 20_000
+	p := sizing.NewPlan([]sizing.Node{node(), large}, defaults)
+	s := defaults
+	for _, v := range p.Values {
+		if err := set(&s, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, after := defaults.On(large.Memory, large.CPUs), s.On(large.Memory, large.CPUs)
+	if after.NAT < before.NAT || after.CTTCP < before.CTTCP || after.CTAny < before.CTAny {
+		t.Errorf("%+v makes of %+v %+v", p.Values, before, after)
+	}
+}
+
 func TestPlanThatIsAccepted(t *testing.T) {
 	// Cilium refuses a NAT map larger than its CT maps together.
 	for _, live := range []float64{1_000, 100_000, 1e6, 5e6} {

@@ -62,11 +62,12 @@ func NewPlan(nodes []Node, s Settings) Plan {
 		}
 		z := s.On(worst.Memory, worst.CPUs)
 		p.InForce = z.Knob
-		smallest := asked.smallestCT(nodes)
+		size = max(size, largestNAT(nodes))
+		smallest, largestCT := asked.ctSizes(nodes)
 		if size <= smallest.CTTCP+smallest.CTAny || asked.CTTCP == maxEntries {
 			break
 		}
-		asked.CTTCP = min(size-smallest.CTAny, maxEntries)
+		asked.CTTCP = min(max(size-smallest.CTAny, largestCT), maxEntries)
 	}
 	if size > maxEntries {
 		p.Impossible = fmt.Sprintf("%d entries are needed and Cilium allows %d: open fewer connections on a node, or collect closed ones sooner (conntrackGCInterval)", size, maxEntries)
@@ -102,16 +103,28 @@ func memoryOf(nodes []Node) uint64 {
 	return nodes[0].Memory
 }
 
-// smallestCT returns the sizes on the node with the smallest CT maps: there
-// Cilium would refuse a NAT map that is larger than these.
-func (s Settings) smallestCT(nodes []Node) Sizes {
-	least := Sizes{CTTCP: maxEntries, CTAny: maxEntries}
+// largestNAT is the size of the largest map there is: one size is set for all
+// nodes, and must shrink none.
+func largestNAT(nodes []Node) int {
+	largest := 0
 	for _, n := range nodes {
-		if z := s.On(n.Memory, n.CPUs); z.CTTCP+z.CTAny < least.CTTCP+least.CTAny {
-			least = z
-		}
+		largest = max(largest, n.MaxEntries)
 	}
-	return least
+	return largest
+}
+
+// ctSizes returns the sizes on the node with the smallest CT maps, where Cilium
+// would refuse a NAT map that is larger than these, and the largest TCP one.
+func (s Settings) ctSizes(nodes []Node) (smallest Sizes, largestTCP int) {
+	smallest = Sizes{CTTCP: maxEntries, CTAny: maxEntries}
+	for _, n := range nodes {
+		z := s.On(n.Memory, n.CPUs)
+		if z.CTTCP+z.CTAny < smallest.CTTCP+smallest.CTAny {
+			smallest = z
+		}
+		largestTCP = max(largestTCP, z.CTTCP)
+	}
+	return smallest, largestTCP
 }
 
 // cost adds up the memory of each node's NAT maps, before and after.
