@@ -135,13 +135,6 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 	return s.tell(found.Silent, found.Answered)
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
 	switch o.output {
 	case outJSON, outYAML:
@@ -210,7 +203,9 @@ func (o *Incidents) groups(all []*incident.Incident, of func(*incident.Incident)
 		}
 		g := by[name]
 		g.Count++
-		g.Reset += boolInt(i.Outcome == incident.Reset)
+		if i.Outcome == incident.Reset {
+			g.Reset++
+		}
 		nodes[name][i.Node] = true
 		g.Nodes = len(nodes[name])
 		if i.Time.After(g.Last) {
