@@ -174,5 +174,8 @@ func (s *Agents) Tops(ctx context.Context, choose func(node string) bool) (Tops,
 		}
 		return top, nil
 	}))
+	if choose != nil {
+		out.Tops = slices.DeleteFunc(out.Tops, func(t *nodestatus.Top) bool { return !choose(t.Node) })
+	}
 	return out, cmp.Or(ctx.Err(), err)
 }
