@@ -11,12 +11,25 @@ GENERATED = correlator/incident/*.json internal/api/openapi.json '*_bpfel*.go' '
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build demo test lint generate bench cpu fuzz clean
+.PHONY: build lab demo replay test lint generate bench cpu fuzz clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## Replay a recording into an embedded NATS server and show what broke.
+LAB = $(TOOLS)/anywhere bin/renat
+
+lab: build $(TOOLS)/anywhere ## Break connections and score what renat says, here or in a virtual machine: make lab ARGS='--restore both'.
+	@$(LAB) $(ARGS)
+
+demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as they happen, then the score. Without root and QEMU, replay a recording.
+	@$(LAB) $(ARGS); code=$$?; [ $$code = 3 ] || exit $$code; \
+		echo 'So a recording is replayed instead.'; exec $(MAKE) --no-print-directory replay
+
+.PHONY: $(TOOLS)/anywhere
+$(TOOLS)/anywhere:
+	@$(GO) build -o $@ ./internal/lab/anywhere
+
+replay: build ## Replay a recording into an embedded NATS server and show what broke.
 	@rm -rf .cache/demo
 	@echo '$$ renat replay $(RECORDING) --state-dir .cache/demo > /dev/null'
 	@bin/renat replay $(RECORDING) --state-dir .cache/demo > /dev/null

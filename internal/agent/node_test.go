@@ -254,7 +254,7 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	for _, want := range []string{
 		`renat_incidents_total{cause="lru_eviction",kind="renat",outcome="reset"} 20`,
 		`renat_map_evictions_total{map="cilium_snat_v4_external"} 3`, `renat_map_entries{map="cilium_snat_v4_external"} 400`,
-		`renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
+		`renat_losses_total{place="kernel_ring"} 0`, `renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)

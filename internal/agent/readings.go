@@ -70,8 +70,9 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descIgnored, tracked.Ignored)
 	counter(descLate, tracked.Late)
 	counter(descEarly, tracked.Early)
-	counter(descSteps, r.clock.stepCount())
-	for place, n := range s.Losses {
+	counter(descSteps, s.ClockSteps)
+	box := r.outbox.Status()
+	for place, n := range losses(&tracked, &box) { // from 0 on: a rate needs the first one
 		counter(descLosses, n, place)
 	}
 	for _, p := range s.Parts {

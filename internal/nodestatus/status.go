@@ -16,6 +16,8 @@ type Status struct {
 	Cluster string    `json:"cluster,omitempty"`
 	Renat   string    `json:"renat"`   // version of the agent
 	Started time.Time `json:"started"` // when the agent did
+	// ClockSteps is how often the node's clock was set.
+	ClockSteps uint64 `json:"clock_steps"`
 	// Parts of the agent, each ready or not, in the order data takes.
 	Parts     []Part    `json:"parts"`
 	Machine   Machine   `json:"machine"`
