@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/nodestatus"
 )
 
@@ -150,5 +151,32 @@ func TestThousandNodes(t *testing.T) {
 	}
 	if sys > 256<<20 {
 		t.Errorf("it took %d MiB of memory", sys>>20)
+	}
+}
+
+// TestTablesFit has the longest of everything in the tables.
+func TestTablesFit(t *testing.T) {
+	s := newAPIServer(t)
+	long := strings.Repeat("name", 16)
+	broken := found(long, 1)
+	broken.Kind, broken.Outcome = incident.OrphanedReply, incident.Unconfirmed
+	broken.Source.Workload, broken.Destination.Names = "Deployment/"+long, []string{long + ".example.com"}
+	s.pods = []testPod{node(long, func(n *nodestatus.Status) {
+		breaking(n)
+		n.Renat = "v10.20.30-rc.1-dirty"
+		n.Maps[1].Name, n.Maps[1].MaxEntries = "cilium_per_cluster_snat_v4_external_255", 1<<24
+		n.Incidents.Reset, n.Incidents.Unconfirmed, n.Losses["hubble_ring"] = 12345, 6789, 123456
+	}, broken)}
+	for _, verb := range [][]string{{"nodes"}, {"incidents"}, {"incidents", "--group-by", "destination"}, {"advise"}, {"top"}} {
+		_, out, errs := s.renat(t, verb...)
+		table, _, _ := strings.Cut(out, "\nIn force")
+		for _, line := range strings.Split(table, "\n") {
+			if n := utf8.RuneCountInString(line); n > 120 {
+				t.Errorf("%s: a line of %d characters: %s", verb, n, line)
+			}
+		}
+		if !strings.Contains(out, "…") && verb[0] != "top" {
+			t.Errorf("%s shortens nothing: %s%s", verb, out, errs)
+		}
 	}
 }

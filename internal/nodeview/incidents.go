@@ -160,7 +160,7 @@ func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
 		return nil
 	}
 	t := table{columns: []column{
-		{title: "TIME"}, {title: "SOURCE", most: 30}, {title: "DESTINATION", most: 30}, {title: "KIND"}, {title: "OUTCOME"}, {title: "ID", most: 0},
+		{title: "TIME"}, {title: "SOURCE", most: 29}, {title: "DESTINATION", most: 29}, {title: "KIND"}, {title: "OUTCOME"}, {title: "ID", most: 0},
 	}}
 	if o.output == outWide {
 		t.columns[1].most, t.columns[2].most = 0, 0

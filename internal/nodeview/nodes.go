@@ -162,7 +162,7 @@ func (o *Nodes) table(statuses []*nodestatus.Status, s *Screen) error {
 	t := table{columns: []column{
 		{title: "NODE", most: 28}, {title: "STATE"}, {title: "MAP", most: 10}, {title: "SIZE", right: true}, {title: "USED", right: true},
 		{title: "NOW/S", right: true}, {title: "10M/S", right: true}, {title: "FORCED", right: true},
-		{title: "INCIDENTS", right: true}, {title: "LOST", right: true}, {title: "AGENT", most: 12},
+		{title: "INCIDENTS", right: true}, {title: "LOST", right: true}, {title: "AGENT", most: 10},
 	}}
 	if wide {
 		t.columns[0].most, t.columns[10].most = 0, 0

@@ -10,7 +10,7 @@ type local struct {
 }
 
 // pop returns a node without an entry, on the list where new entries start.
-func (m *Map) pop(cpu int) (int32, error) {
+func (m *Map) pop(cpu int) int32 {
 	if m.locals == nil {
 		return m.popDistributed(cpu)
 	}
@@ -21,15 +21,12 @@ func (m *Map) pop(cpu int) (int32, error) {
 		i, ok = m.popLocal(own)
 	}
 	if !ok {
-		i, ok = m.rob(own)
-	}
-	if !ok {
-		return 0, ErrFull
+		i = m.rob(own)
 	}
 	n := &m.nodes[i]
 	n.cpu, n.on, n.ref = uint16(cpu), pending, false
 	m.pushFront(own.pending, i)
-	return i, nil
+	return i
 }
 
 func (m *Map) popLocal(l *local) (int32, bool) {
@@ -71,9 +68,9 @@ func (m *Map) refill(l *local) {
 	}
 }
 
-// rob takes a free or else the oldest pending node from some CPU.
-func (m *Map) rob(own *local) (int32, bool) {
-	first := own.steal
+// rob takes a free or else the oldest pending node from some CPU: what refill
+// did not find on the common lists, one of them must have.
+func (m *Map) rob(own *local) int32 {
 	for {
 		from := &m.locals[own.steal]
 		own.steal = (own.steal + 1) % len(m.locals)
@@ -81,8 +78,8 @@ func (m *Map) rob(own *local) (int32, bool) {
 		if !ok {
 			i, ok = m.popPending(from)
 		}
-		if ok || own.steal == first {
-			return i, ok
+		if ok {
+			return i
 		}
 	}
 }
@@ -105,8 +102,8 @@ func (m *Map) popPending(l *local) (int32, bool) {
 	return victim, true
 }
 
-// popDistributed takes a node from the CPU's own lists.
-func (m *Map) popDistributed(cpu int) (int32, error) {
+// popDistributed takes a node from the CPU's own lists, which are never empty.
+func (m *Map) popDistributed(cpu int) int32 {
 	s := &m.shards[cpu]
 	m.age(s)
 	if m.empty(s.heads[free]) {
@@ -116,11 +113,8 @@ func (m *Map) popDistributed(cpu int) (int32, error) {
 		})
 	}
 	i := m.front(s.heads[free])
-	if i == s.heads[free] {
-		return 0, ErrFull
-	}
 	m.place(s, i, inactive)
-	return i, nil
+	return i
 }
 
 // push frees the node of an entry that was deleted or overwritten.

@@ -88,9 +88,11 @@ func compare(t *testing.T, c lru.Config, moves bool) {
 		case n < 9:
 			key = fresh
 			fresh++
-			got, want = result(k.Update(key, key, ebpf.UpdateAny)), result(m.Update(cpu, key))
+			got, want = result(k.Update(key, key, ebpf.UpdateAny)), "done"
+			m.Update(cpu, key)
 		case n < 10:
-			got, want = result(k.Update(key, key, ebpf.UpdateAny)), result(m.Update(cpu, key))
+			got, want = result(k.Update(key, key, ebpf.UpdateAny)), "done"
+			m.Update(cpu, key)
 		case n < 11:
 			got, want = result(k.Update(key, key, ebpf.UpdateNoExist)), result(m.Insert(cpu, key))
 		case n < 12:
@@ -117,8 +119,6 @@ func result(err error) string {
 		return "done"
 	case errors.Is(err, ebpf.ErrKeyExist), errors.Is(err, lru.ErrExists):
 		return "exists"
-	case errors.Is(err, unix.ENOMEM), errors.Is(err, lru.ErrFull):
-		return "full"
 	}
 	return err.Error()
 }

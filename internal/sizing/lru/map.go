@@ -15,10 +15,6 @@ const (
 	distributedTarget = 4
 )
 
-// ErrFull says that an insert found nothing to evict: the kernel's ENOMEM.
-// Only a distributed map can have it, on a CPU without entries.
-var ErrFull = errors.New("no entry could be freed")
-
 // ErrExists says that the key is in the map already: the kernel's EEXIST.
 var ErrExists = errors.New("the key exists")
 
@@ -103,28 +99,22 @@ func (m *Map) Lookup(key uint32) bool {
 	return true
 }
 
-// Update inserts or overwrites an entry on a CPU. Errors: ErrFull.
-func (m *Map) Update(cpu int, key uint32) error {
-	i, err := m.pop(cpu)
-	if err != nil {
-		return err
-	}
+// Update inserts or overwrites an entry on a CPU. It always finds a place: the
+// kernel's ENOMEM needs CPUs that race.
+func (m *Map) Update(cpu int, key uint32) {
+	i := m.pop(cpu)
 	old := m.node(key)
 	m.set(key, i)
 	if old >= 0 {
 		m.nodes[i].ref = true
 		m.push(old)
 	}
-	return nil
 }
 
 // Insert is Update with BPF_NOEXIST: ErrExists if the key is there. Like the
 // kernel it takes a free entry first, and so may evict even then.
 func (m *Map) Insert(cpu int, key uint32) error {
-	i, err := m.pop(cpu)
-	if err != nil {
-		return err
-	}
+	i := m.pop(cpu)
 	if m.Has(key) {
 		m.push(i)
 		return ErrExists

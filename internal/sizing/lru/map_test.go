@@ -37,12 +37,12 @@ func TestBeginsToEvict(t *testing.T) {
 			evicted := 0
 			m := newMap(t, c.lru, func(uint32, bool) { evicted++ })
 			for key := range uint32(c.after) {
-				if err := m.Update(0, key); err != nil || evicted > 0 {
-					t.Fatalf("insert %d: %v, %d evicted", key, err, evicted)
+				if m.Update(0, key); evicted > 0 {
+					t.Fatalf("insert %d: %d evicted", key, evicted)
 				}
 			}
-			if err := m.Update(0, uint32(c.after)); err != nil || evicted != c.batch {
-				t.Errorf("%v, %d evicted, want %d", err, evicted, c.batch)
+			if m.Update(0, uint32(c.after)); evicted != c.batch {
+				t.Errorf("%d evicted, want %d", evicted, c.batch)
 			}
 			if want := c.after + 1 - c.batch; m.Len() != want {
 				t.Errorf("%d entries, want %d", m.Len(), want)
@@ -57,15 +57,11 @@ func TestFreeEntriesOfOtherCPUs(t *testing.T) {
 	evicted, key := 0, uint32(0)
 	m := newMap(t, lru.Config{Entries: entries, CPUs: cpus}, func(uint32, bool) { evicted++ })
 	for cpu := range cpus {
-		if err := m.Update(cpu, key); err != nil {
-			t.Fatal(err)
-		}
+		m.Update(cpu, key)
 		key++
 	}
 	for ; evicted == 0; key++ {
-		if err := m.Update(0, key); err != nil {
-			t.Fatal(err)
-		}
+		m.Update(0, key)
 	}
 	if got, want := int(key-1), entries-(cpus-1)*(lru.MaxFreeTarget-1); got != want {
 		t.Errorf("the first eviction came with %d entries, want %d", got, want)
@@ -83,9 +79,7 @@ func TestUsedEntriesStay(t *testing.T) {
 			}
 		})
 		for key := range uint32(100_000) {
-			if err := m.Update(int(key%2), key); err != nil {
-				t.Fatal(err)
-			}
+			m.Update(int(key%2), key)
 			if key%100 == 99 {
 				for hot := range uint32(64) {
 					m.Lookup(hot)
@@ -111,9 +105,7 @@ func TestForced(t *testing.T) {
 		}
 	})
 	for key := range uint32(10_000) {
-		if err := m.Update(0, key); err != nil {
-			t.Fatal(err)
-		}
+		m.Update(0, key)
 		for used := range key + 1 {
 			m.Lookup(used)
 		}
@@ -170,9 +162,7 @@ func TestKeepsCount(t *testing.T) {
 					t.Fatalf("%+v, step %d: lookup of %d", c, step, key)
 				}
 			default:
-				if err := m.Update(rng.IntN(c.CPUs), key); err != nil {
-					t.Fatalf("%+v, step %d: %v", c, step, err)
-				}
+				m.Update(rng.IntN(c.CPUs), key)
 				set[key] = true
 			}
 			if m.Len() != len(set) {
@@ -187,9 +177,7 @@ func BenchmarkUpdate(b *testing.B) {
 	m := newMap(b, lru.Config{Entries: 131_072, CPUs: 8}, func(uint32, bool) {})
 	key := uint32(0)
 	for b.Loop() {
-		if err := m.Update(int(key/64%8), key%1_000_000); err != nil {
-			b.Fatal(err)
-		}
+		m.Update(int(key/64%8), key%1_000_000)
 		m.Lookup(key % 1_000_000 / 2)
 		key++
 	}
