@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/peaks"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -44,6 +46,8 @@ type agent struct {
 	tally   *tally
 	board   *board.Board
 	observe *observer // nil if there is none
+	tops    tops
+	peaks   *peaks.Peaks
 	rates   *rates
 	metrics *metrics
 }
@@ -101,7 +105,7 @@ func Run(ctx context.Context, c Config) error {
 		})
 	}
 	sources, watching := errgroup.WithContext(ctx)
-	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.tracker.change)) })
+	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.change)) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
 	a.sayStarted()
@@ -111,6 +115,9 @@ func Run(ctx context.Context, c Config) error {
 	drained := a.drain()
 	stop()
 	rest.Wait()
+	if err := a.peaks.Save(); err != nil {
+		a.log.Warn().Err(err).Msg("the next start will not know it")
+	}
 	switch {
 	case asked.Err() != nil:
 		failed = nil
@@ -136,9 +143,13 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
 		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		tops: tops{evicted: map[string]*holders{}},
+	}
+	var err error
+	if a.peaks, err = peaks.Open(filepath.Join(c.StateDir, peaksFile)); err != nil {
+		a.log.Warn().Err(err).Msg("what was before the start is forgotten")
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
-	var err error
 	if a.flows, err = hubble.New(c.Hubble); err != nil {
 		return nil, err
 	}
@@ -169,6 +180,12 @@ func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.observe.found(i)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
+}
+
+// change takes what the kernel tracer emits.
+func (a *agent) change(ev correlator.Event) {
+	a.tops.change(&ev)
+	a.tracker.change(ev)
 }
 
 // drain waits until what was found is on disk and, if NATS is there, sent.

@@ -79,6 +79,20 @@ func (k *fakeKernel) Occupancy() ([]kprobes.Occupancy, error) {
 	return []kprobes.Occupancy{{Map: natMap, Entries: 400}}, nil
 }
 
+// Keys gives two connections of each of two pods, and one host's; the first
+// pod's are open.
+func (k *fakeKernel) Keys(_ context.Context, _ uint32, each func(correlator.Tuple, correlator.Dir)) error {
+	for _, t := range natTuples() {
+		each(t, correlator.Out)
+		each(t.Reverse(), correlator.In)
+	}
+	return nil
+}
+
+func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
+	return t.Src.IP == natTuples()[0].Src.IP, nil
+}
+
 // node is an agent with all that surrounds it.
 type node struct {
 	t testing.TB
