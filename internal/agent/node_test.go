@@ -165,6 +165,16 @@ func (n *node) status() *nodestatus.Status {
 	return &s
 }
 
+// answers reports whether the agent serves HTTP yet.
+func (n *node) answers() bool {
+	r, err := http.Get(n.http + "/healthz")
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	return r.StatusCode == http.StatusOK
+}
+
 func (n *node) get(path string) string {
 	n.t.Helper()
 	r, err := http.Get(n.http + path)
