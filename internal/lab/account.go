@@ -47,7 +47,7 @@ type account struct {
 	connections map[key]*connection
 	probes      []recording.Truth
 	unopened    int // connections that could not be opened
-	churned     int      // short connections that ended
+	churned     int // short connections that ended
 }
 
 func newAccount() *account { return &account{connections: map[key]*connection{}} }
