@@ -22,6 +22,11 @@ type Config struct {
 	// can afford the whole Settle; a live agent takes what its sources need,
 	// because an incident is late by it. Default Settle.
 	Hold time.Duration
+	// Patience is how long an event waits at most while flows are behind: Hubble
+	// on a busy node may be late by seconds. What was heard of last tells how
+	// far it is, so that an RST that arrives is not kept waiting by it.
+	// Default, and at least, Hold.
+	Patience time.Duration
 	// MaxConnections is how many connections are remembered; default 262,144.
 	// Beyond it, those not heard of for longest go, roughly in that order.
 	MaxConnections int
@@ -62,7 +67,7 @@ type Correlator struct {
 type Stats struct {
 	Flows, NATChanges, Losses uint64 // events observed, by kind
 	Ignored                   uint64 // of other protocols, or without a believable time
-	Late                      uint64 // older than Hold allows: taken as they came
+	Late                      uint64 // older than Hold and Patience allow: taken as they came
 	Early                     uint64 // released before their time because MaxHeld was reached
 	Incidents                 uint64 // published
 	Harmless                  uint64 // suspects that turned out well
@@ -75,8 +80,8 @@ type Stats struct {
 }
 
 // New returns a Correlator that hands its incidents to emit, in the order of
-// their verdicts. It fails when a limit or duration is negative, or Settle or
-// Hold exceeds ten minutes.
+// their verdicts. It fails when a limit or duration is negative, or Settle,
+// Hold or Patience exceeds ten minutes.
 func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	if cfg.Settle == 0 {
 		cfg.Settle = defaultSettle
@@ -87,6 +92,7 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	cfg.Patience = max(cfg.Patience, cfg.Hold)
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = defaultMaxConnections
 	}
@@ -97,7 +103,7 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 		cfg.MaxHeld = defaultMaxHeld
 	}
 	c := &Correlator{cfg: cfg, emit: emit, table: newTable(cfg.MaxConnections), maps: maps{}}
-	c.reorder = newReorder(cfg.Hold, cfg.MaxHeld, c.table.warm)
+	c.reorder = newReorder(cfg.Hold, cfg.Patience, cfg.MaxHeld, c.table.warm)
 	c.dispatch, c.forget = c.process, c.forgotten
 	return c, nil
 }
@@ -107,7 +113,7 @@ func (c *Config) check() error {
 	for _, d := range []struct {
 		what string
 		is   time.Duration
-	}{{"settle", c.Settle}, {"hold", c.Hold}} {
+	}{{"settle", c.Settle}, {"hold", c.Hold}, {"patience", c.Patience}} {
 		if d.is < 0 || d.is > 10*time.Minute {
 			return fmt.Errorf("correlator: %s %v is not between 0 and 10m", d.what, d.is)
 		}
@@ -133,6 +139,7 @@ func (c *Correlator) Observe(ev *Event) {
 	switch ev.Kind {
 	case KindFlow:
 		c.stats.Flows++
+		c.reorder.hear(ev.Time)
 	case KindNAT:
 		c.stats.NATChanges++
 	case KindLoss:

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,4 +128,78 @@ func randomHistory(rng *rand.Rand, n int) []correlator.Event {
 
 func addr(a byte, b int, port uint16) correlator.Addr {
 	return correlator.Addr{IP: [16]byte{10: 0xff, 11: 0xff, 12: a, 15: byte(b)}, Port: port}
+}
+
+// TestFlowsBehind delivers the kernel's events of every scenario at once and
+// its flows seconds late, as a busy Hubble does, while time goes by: what is
+// said must be the same.
+func TestFlowsBehind(t *testing.T) {
+	eachScenario(t, func(t *testing.T, s *scenario) {
+		const behind = 2 * time.Second
+		type arrival struct {
+			at int64
+			ev *correlator.Event
+		}
+		var arrivals []arrival
+		for i := range s.events {
+			ev := &s.events[i]
+			at := ev.Time
+			if ev.Kind == correlator.KindFlow {
+				at += int64(behind)
+			}
+			arrivals = append(arrivals, arrival{at, ev})
+		}
+		slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+		got := s.collect(t, correlator.Config{Hold: 20 * time.Millisecond, Patience: 5 * time.Second}, func(c *correlator.Correlator) {
+			for now := start; len(arrivals) > 0; now += int64(10 * time.Millisecond) {
+				for len(arrivals) > 0 && arrivals[0].at <= now {
+					c.Observe(arrivals[0].ev)
+					arrivals = arrivals[1:]
+				}
+				c.Advance(now)
+			}
+			c.Flush()
+			if late := c.Stats().Late; late != 0 {
+				t.Errorf("%d events were taken out of order", late)
+			}
+		})
+		if got != s.want {
+			t.Errorf("got\n%swant\n%s", got, s.want)
+		}
+	})
+}
+
+// TestResetIsNotKeptWaiting measures in event time how long after its RST's flow
+// arrives a connection is named, however far Hubble is behind.
+func TestResetIsNotKeptWaiting(t *testing.T) {
+	for _, behind := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second} {
+		eachScenario(t, func(t *testing.T, s *scenario) {
+			if !strings.Contains(s.want, " reset ") || strings.Count(s.want, "\n") != 1 {
+				return
+			}
+			last := s.events[len(s.events)-1]
+			if last.Kind != correlator.KindFlow || last.Flow.Flags&correlator.RST == 0 {
+				return
+			}
+			arrives := last.Time + int64(behind)
+			var named int64
+			now := start
+			s.collect(t, correlator.Config{Hold: 20 * time.Millisecond, Patience: 5 * time.Second}, func(c *correlator.Correlator) {
+				for i := range s.events[:len(s.events)-1] {
+					c.Observe(&s.events[i])
+				}
+				for now = last.Time; now < arrives; now += int64(time.Millisecond) {
+					c.Advance(now)
+				}
+				c.Observe(&last)
+				for ; c.Stats().Incidents == 0 && now < arrives+int64(time.Second); now += int64(time.Millisecond) {
+					c.Advance(now)
+				}
+				named = now
+			})
+			if took := time.Duration(named - arrives); took > 45*time.Millisecond {
+				t.Errorf("named %v after its RST arrived, Hubble being %v behind", took, behind)
+			}
+		})
+	}
 }

@@ -17,16 +17,20 @@ const (
 )
 
 // reorder holds events back until no earlier one is expected. It is a ring of
-// buckets, each for a slot of event time; buckets keep their capacity, so that a
-// steady stream allocates nothing.
+// buckets, each for a slot of event time; what buckets are emptied of, others
+// are filled into, so that a steady stream allocates nothing.
 type reorder struct {
-	buckets []bucket
-	slot    int64 // width of a bucket in nanoseconds
-	next    int64 // number (time/slot) of the oldest bucket not released yet
-	now     int64 // newest time seen, in nanoseconds
-	hold    int64
-	size    int
-	max     int
+	buckets  []bucket
+	slot     int64 // width of a bucket in nanoseconds
+	next     int64 // number (time/slot) of the oldest bucket not released yet
+	now      int64 // newest time seen, in nanoseconds
+	heard    int64 // newest time of a flow
+	heardAt  int64 // what was now when it came
+	hold     int64
+	patience int64 // at least hold
+	size     int
+	max      int
+	spare    [][]Event // empty, with capacity
 	// upcoming is told of the events that are released next.
 	upcoming func([]Event)
 }
@@ -36,10 +40,13 @@ type bucket struct {
 	sorted bool
 }
 
-func newReorder(hold time.Duration, limit int, upcoming func([]Event)) reorder {
-	slot := int64(max(minSlot, hold/maxSlots))
-	// One bucket more for the partial slot at each end of the hold.
-	return reorder{buckets: make([]bucket, int64(hold)/slot+2), slot: slot, hold: int64(hold), max: limit, upcoming: upcoming}
+func newReorder(hold, patience time.Duration, limit int, upcoming func([]Event)) reorder {
+	slot := int64(max(minSlot, patience/maxSlots))
+	// One bucket more for the partial slot at each end.
+	return reorder{
+		buckets: make([]bucket, int64(patience)/slot+2), slot: slot, hold: int64(hold), patience: int64(patience),
+		max: limit, upcoming: upcoming,
+	}
 }
 
 // add buffers ev and reports false when its time was released already.
@@ -51,6 +58,9 @@ func (r *reorder) add(ev *Event) bool {
 	b := &r.buckets[n%int64(len(r.buckets))]
 	if k := len(b.events); k == 0 {
 		b.sorted = true
+		if n := len(r.spare); n > 0 {
+			b.events, r.spare = r.spare[n-1], r.spare[:n-1]
+		}
 	} else if b.sorted && compareEvents(&b.events[k-1], ev) > 0 {
 		b.sorted = false
 	}
@@ -65,12 +75,30 @@ func (r *reorder) advance(now int64, release func(*Event)) {
 		return
 	}
 	r.now = now
-	due := (now - r.hold) / r.slot // this slot may still get events
+	due := r.due() / r.slot // this slot may still get events
 	if r.size == 0 {
 		r.next = max(r.next, due)
 		return
 	}
 	r.releaseBefore(due, release)
+}
+
+// due is the time before which no event is expected any more: none is on its
+// way for longer than hold but flows, and those come in their order, so that
+// all before the newest have come, or were lost.
+func (r *reorder) due() int64 {
+	flows := r.heard
+	if r.now-r.heardAt >= r.hold {
+		flows += r.slot // nor do others of its time come
+	}
+	return max(min(r.now-r.hold, flows), r.now-r.patience)
+}
+
+// hear notes a flow's time.
+func (r *reorder) hear(at int64) {
+	if at > r.heard {
+		r.heard, r.heardAt = at, r.now
+	}
 }
 
 // released is the time before which every event has been released.
@@ -112,7 +140,8 @@ func (r *reorder) releaseBefore(n int64, release func(*Event)) {
 			release(&b.events[i])
 		}
 		clear(b.events) // let go of the pointers
-		b.events = b.events[:0]
+		r.spare = append(r.spare, b.events[:0])
+		b.events = nil
 	}
 }
 

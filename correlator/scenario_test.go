@@ -32,6 +32,21 @@ var hosts = map[string]map[string]string{
 // "incidents" what must come of them. Each runs for IPv4 and IPv6, in order of
 // time and in other orders of arrival.
 func TestScenarios(t *testing.T) {
+	eachScenario(t, func(t *testing.T, s *scenario) {
+		for order := range 20 {
+			rng := rand.New(rand.NewPCG(1, uint64(order)))
+			if order > 0 {
+				rng.Shuffle(len(s.events), func(i, j int) { s.events[i], s.events[j] = s.events[j], s.events[i] })
+			}
+			if got := s.run(t); got != s.want {
+				t.Fatalf("order %d gave\n%swant\n%s%s", order, got, s.want, s.comment)
+			}
+		}
+	})
+}
+
+// eachScenario runs a test on every scenario, for each version of IP.
+func eachScenario(t *testing.T, test func(*testing.T, *scenario)) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
@@ -43,30 +58,22 @@ func TestScenarios(t *testing.T) {
 		}
 		for version, names := range hosts {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+version, func(t *testing.T) {
-				s := parseScenario(t, archive, names)
-				for order := range 20 {
-					rng := rand.New(rand.NewPCG(1, uint64(order)))
-					if order > 0 {
-						rng.Shuffle(len(s.events), func(i, j int) { s.events[i], s.events[j] = s.events[j], s.events[i] })
-					}
-					if got := s.run(t); got != s.want {
-						t.Fatalf("order %d gave\n%swant\n%s%s", order, got, s.want, archive.Comment)
-					}
-				}
+				test(t, parseScenario(t, archive, names))
 			})
 		}
 	}
 }
 
 type scenario struct {
-	events []correlator.Event
-	want   string
-	names  map[string]string
+	comment []byte
+	events  []correlator.Event
+	want    string
+	names   map[string]string
 }
 
 func parseScenario(t *testing.T, archive *txtar.Archive, names map[string]string) *scenario {
 	t.Helper()
-	s := &scenario{names: names}
+	s := &scenario{comment: archive.Comment, names: names}
 	for _, f := range archive.Files {
 		switch f.Name {
 		case "events":
@@ -103,9 +110,21 @@ func lines(data []byte) func(func(string) bool) {
 // run returns the incidents of the events in their present order.
 func (s *scenario) run(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
 	// The hold covers whole scenarios, so that any order of arrival must do.
-	c, err := correlator.New(correlator.Config{Node: "node-a", Hold: 10 * time.Minute, MaxConnections: 100}, func(i *incident.Incident) {
+	return s.collect(t, correlator.Config{Hold: 10 * time.Minute}, func(c *correlator.Correlator) {
+		for i := range s.events {
+			c.Observe(&s.events[i])
+		}
+		c.Flush()
+	})
+}
+
+// collect returns the incidents that a correlator gives when it is fed.
+func (s *scenario) collect(t *testing.T, cfg correlator.Config, feed func(*correlator.Correlator)) string {
+	t.Helper()
+	var b strings.Builder
+	cfg.Node, cfg.MaxConnections = "node-a", 100
+	feed(newCorrelator(t, cfg, func(i *incident.Incident) {
 		b.WriteString(s.describe(i) + "\n")
 		for _, e := range i.Evidence {
 			if hasPacket := strings.HasPrefix(e.What, "packet from"); e.Step == "" || hasPacket != strings.Contains(string(e.Step), "packet") ||
@@ -113,14 +132,7 @@ func (s *scenario) run(t *testing.T) string {
 				t.Errorf("evidence %+v", e)
 			}
 		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range s.events {
-		c.Observe(&s.events[i])
-	}
-	c.Flush()
+	}))
 	return b.String()
 }
 

@@ -10,7 +10,7 @@
 // lost on the way as events of their own.
 //
 // New may be called from anywhere. Run and Tap call emit from their own
-// goroutine only, one event at a time; a Client runs once at a time. Stats may be called from
-// any goroutine at any time. FromResponse is the plain form of the conversion:
-// the specification that the wire decoder is tested against.
+// goroutine only, one event at a time; a Client runs once at a time. Stats may
+// be called from any goroutine at any time. FromResponse is the plain form of
+// the conversion: the specification that the wire decoder is tested against.
 package hubble

@@ -43,9 +43,32 @@ func explain(err error) error {
 		return fmt.Errorf("%w (%w)", ErrLockdown, err)
 	}
 	if errors.Is(err, os.ErrPermission) {
+		if missing := missingCapabilities(); len(missing) > 0 {
+			return fmt.Errorf("%w: this process lacks %s (%w)", ErrPrivilege, strings.Join(missing, " and "), err)
+		}
 		return fmt.Errorf("%w (%w)", ErrPrivilege, err)
 	}
 	return err
+}
+
+// missingCapabilities names those of BPF and PERFMON that this thread does not
+// have, nor SYS_ADMIN, which stands for both.
+func missingCapabilities() (names []string) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if unix.Capget(&header, &sets[0]) != nil {
+		return nil
+	}
+	has := func(c int) bool { return sets[c/32].Effective&(1<<(c%32)) != 0 }
+	for _, c := range []struct {
+		number int
+		name   string
+	}{{unix.CAP_BPF, "BPF"}, {unix.CAP_PERFMON, "PERFMON"}} {
+		if !has(c.number) && !has(unix.CAP_SYS_ADMIN) {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // arguments are how many arguments each hooked function takes: unchanged since

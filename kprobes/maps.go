@@ -67,13 +67,26 @@ const (
 )
 
 // findMaps opens Cilium's maps: those pinned, or else all there are by id. It
-// returns none, and no error, while Cilium has none. The caller closes them.
+// returns none, and no error, while Cilium has none, or none that is pinned and
+// the others are not ours to see. The caller closes them.
 func findMaps(bpffs string) ([]*cilium, error) {
 	found, err := findPinned(filepath.Join(bpffs, pinFolder))
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w: root may open the pins, as may who has DAC_READ_SEARCH", err)
+	}
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
-	return findByID()
+	found, err = findByID()
+	if errors.Is(err, os.ErrPermission) && isBPFFS(bpffs) {
+		return nil, nil // this is where Cilium will pin them
+	}
+	return found, err
+}
+
+func isBPFFS(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Type == unix.BPF_FS_MAGIC
 }
 
 func findPinned(dir string) (found []*cilium, err error) {
@@ -149,7 +162,7 @@ func describe(fd *ebpf.Map, name string, l layout) (*cilium, error) {
 			Name: name, ID: uint32(id), MaxEntries: fd.MaxEntries(), CT: l.ct,
 			Distributed: fd.Flags()&unix.BPF_F_NO_COMMON_LRU != 0,
 		},
-		v6:  l.v6, fd: fd,
+		v6: l.v6, fd: fd,
 	}, nil
 }
 

@@ -97,7 +97,7 @@ func asChild(t *testing.T, bpffs string, b Backend, root bool, capabilities ...u
 func TestPrivilegedCapabilities(t *testing.T) {
 	bpffs := newBPFFS(t)
 	newMap(t, bpffs, "cilium_snat_v4_external", nat4, 64)
-	if r := asChild(t, bpffs, Auto, false, unix.CAP_SETUID, unix.CAP_SETGID); !r.Privilege || !strings.Contains(r.Error, "BPF and PERFMON") {
+	if r := asChild(t, bpffs, Auto, false, unix.CAP_SETUID, unix.CAP_SETGID); !r.Privilege || !strings.Contains(r.Error, "lacks BPF and PERFMON") {
 		t.Errorf("without rights: %+v", r)
 	}
 	for _, c := range []struct {
@@ -119,6 +119,10 @@ func TestPrivilegedCapabilities(t *testing.T) {
 	}
 	r = asChild(t, "/nowhere", Fentry, true, unix.CAP_BPF, unix.CAP_PERFMON)
 	if r.Status.State != Waiting || !strings.Contains(r.Status.Problem, "grant SYS_ADMIN") {
+		t.Errorf("without bpffs, with BPF and PERFMON: %+v", r)
+	}
+	r = asChild(t, "/sys/fs/bpf", Fentry, true, unix.CAP_BPF, unix.CAP_PERFMON)
+	if r.Status.State != Waiting || !strings.Contains(r.Status.Problem, "waiting for its agent") {
 		t.Errorf("without pins, with BPF and PERFMON: %+v", r)
 	}
 }

@@ -19,8 +19,12 @@ type datapathAddr6 struct {
 }
 
 type datapathCtEntry struct {
-	_        structs.HostLayout
-	Reserved [7]uint64
+	_         structs.HostLayout
+	Reported  [2]uint64
+	Seen      [2]uint8
+	Closing   [2]uint8
+	Reserved  [4]uint8
+	Reserved2 [4]uint64
 }
 
 type datapathNat4 struct {
@@ -42,6 +46,23 @@ type datapathNat6 struct {
 	}
 	Port      uint16
 	Reserved2 [3]uint16
+}
+
+type datapathReport struct {
+	_        structs.HostLayout
+	Ktime    uint64
+	Saddr    [16]uint8
+	Daddr    [16]uint8
+	Sport    uint16
+	Dport    uint16
+	ToPort   uint16
+	What     uint8
+	Family   uint8
+	Protocol uint8
+	Point    uint8
+	Reason   uint8
+	TcpFlags uint8
+	Reserved [4]uint8
 }
 
 type datapathTuple4 struct {
@@ -81,6 +102,7 @@ const (
 	datapathMapCiliumCtAny6Global          = "cilium_ct_any6_global"
 	datapathMapCiliumSnatV4External        = "cilium_snat_v4_external"
 	datapathMapCiliumSnatV6External        = "cilium_snat_v6_external"
+	datapathMapReports                     = "reports"
 	datapathProgFromNetdev                 = "from_netdev"
 	datapathProgTailHandleSnatFwdIpv4      = "tail_handle_snat_fwd_ipv4"
 	datapathProgTailHandleSnatFwdIpv6      = "tail_handle_snat_fwd_ipv6"
@@ -91,6 +113,9 @@ const (
 	datapathVarPods4Mask                   = "pods4_mask"
 	datapathVarPods6                       = "pods6"
 	datapathVarProbeByLookup               = "probe_by_lookup"
+	datapathVarReportType                  = "report_type"
+	datapathVarReporting                   = "reporting"
+	datapathVarReportsLost                 = "reports_lost"
 	datapathVarRestoreIn                   = "restore_in"
 	datapathVarRestoreOut                  = "restore_out"
 	datapathVarSnat4                       = "snat4"
@@ -158,6 +183,7 @@ type datapathMapSpecs struct {
 	CiliumCtAny6Global   *ebpf.MapSpec `ebpf:"cilium_ct_any6_global"`
 	CiliumSnatV4External *ebpf.MapSpec `ebpf:"cilium_snat_v4_external"`
 	CiliumSnatV6External *ebpf.MapSpec `ebpf:"cilium_snat_v6_external"`
+	Reports              *ebpf.MapSpec `ebpf:"reports"`
 }
 
 // datapathVariableSpecs contains global variables before they are loaded into the kernel.
@@ -168,6 +194,9 @@ type datapathVariableSpecs struct {
 	Pods4Mask     *ebpf.VariableSpec `ebpf:"pods4_mask"`
 	Pods6         *ebpf.VariableSpec `ebpf:"pods6"`
 	ProbeByLookup *ebpf.VariableSpec `ebpf:"probe_by_lookup"`
+	ReportType    *ebpf.VariableSpec `ebpf:"report_type"`
+	Reporting     *ebpf.VariableSpec `ebpf:"reporting"`
+	ReportsLost   *ebpf.VariableSpec `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.VariableSpec `ebpf:"restore_in"`
 	RestoreOut    *ebpf.VariableSpec `ebpf:"restore_out"`
 	Snat4         *ebpf.VariableSpec `ebpf:"snat4"`
@@ -201,6 +230,7 @@ type datapathMaps struct {
 	CiliumCtAny6Global   *ebpf.Map `ebpf:"cilium_ct_any6_global"`
 	CiliumSnatV4External *ebpf.Map `ebpf:"cilium_snat_v4_external"`
 	CiliumSnatV6External *ebpf.Map `ebpf:"cilium_snat_v6_external"`
+	Reports              *ebpf.Map `ebpf:"reports"`
 }
 
 func (m *datapathMaps) Close() error {
@@ -212,6 +242,7 @@ func (m *datapathMaps) Close() error {
 		m.CiliumCtAny6Global,
 		m.CiliumSnatV4External,
 		m.CiliumSnatV6External,
+		m.Reports,
 	)
 }
 
@@ -223,6 +254,9 @@ type datapathVariables struct {
 	Pods4Mask     *ebpf.Variable `ebpf:"pods4_mask"`
 	Pods6         *ebpf.Variable `ebpf:"pods6"`
 	ProbeByLookup *ebpf.Variable `ebpf:"probe_by_lookup"`
+	ReportType    *ebpf.Variable `ebpf:"report_type"`
+	Reporting     *ebpf.Variable `ebpf:"reporting"`
+	ReportsLost   *ebpf.Variable `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.Variable `ebpf:"restore_in"`
 	RestoreOut    *ebpf.Variable `ebpf:"restore_out"`
 	Snat4         *ebpf.Variable `ebpf:"snat4"`

@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "packet.h"
+#include "report.h"
 #include "ipv4.h"
 #include "ipv6.h"
 
@@ -16,10 +17,6 @@ const volatile bool restore_out = false;
 const volatile bool restore_in = false;
 /* Before 1.16 a port was looked up before it was taken. */
 const volatile bool probe_by_lookup = false;
-
-struct ct_entry {
-	__u64 reserved[7];
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -37,6 +37,8 @@ type Config struct {
 	// ProbeByLookup looks a port up before taking it, as Cilium did before
 	// 1.16; else a collision shows as a failed insert.
 	ProbeByLookup bool
+	// Report has the datapath report what it sees and does: see Reports.
+	Report bool
 	// PinDir has the maps pinned there by their names, as Cilium's are below
 	// /sys/fs/bpf/tc/globals; "" pins nothing.
 	PinDir string
@@ -85,7 +87,7 @@ func New(c Config) (*Datapath, error) {
 func (c Config) constants() (map[string]any, error) {
 	all := map[string]any{
 		datapathVarRestoreOut: c.Restore&RestoreOut != 0, datapathVarRestoreIn: c.Restore&RestoreIn != 0,
-		datapathVarProbeByLookup: c.ProbeByLookup,
+		datapathVarProbeByLookup: c.ProbeByLookup, datapathVarReporting: c.Report,
 	}
 	if c.SNAT4.IsValid() {
 		if !c.SNAT4.Is4() || !c.Pods4.IsValid() || !c.Pods4.Addr().Is4() || c.Pods4.Bits() == 0 {

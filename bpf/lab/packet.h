@@ -31,6 +31,7 @@ enum {
 	IP6_NEXTHDR = 6,
 	IP6_SADDR = 8,
 	IP6_HLEN = 40,
+	TCP_FLAGS = 13,
 	TCP_CHECKSUM = 16,
 	UDP_CHECKSUM = 6,
 	PORT_SOURCE = 0,
@@ -61,6 +62,16 @@ static __always_inline bool l4_at(struct l4 *l4, __u32 offset, __u8 proto)
 	l4->checksum = offset + UDP_CHECKSUM;
 	l4->checksum_flags = F_MARK_MANGLED_0;
 	return proto == PROTO_UDP;
+}
+
+/* Reads the TCP flags; none of other protocols. */
+static __always_inline __u8 flags_of(struct __sk_buff *skb, const struct l4 *l4)
+{
+	__u8 flags = 0;
+
+	if (l4->proto == PROTO_TCP)
+		bpf_skb_load_bytes(skb, l4->offset + TCP_FLAGS, &flags, sizeof(flags));
+	return flags;
 }
 
 /* Rewrites one port and what depends on it. */

@@ -15,6 +15,52 @@
 #define PORT_TRIES 32
 #endif
 
+/* Begins a report of a tuple; NULL if there is nobody to tell or no room. */
+static __always_inline struct report *F(report)(const TUPLE *t, __u8 what)
+{
+	struct report *r;
+
+	if (!reporting)
+		return 0;
+	r = bpf_ringbuf_reserve(&reports, sizeof(*r), 0);
+	if (!r) {
+		__sync_fetch_and_add(&reports_lost, 1);
+		return 0;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	r->ktime = bpf_ktime_get_ns();
+	__builtin_memcpy(r->saddr, &t->saddr, sizeof(t->saddr));
+	__builtin_memcpy(r->daddr, &t->daddr, sizeof(t->daddr));
+	r->sport = t->sport;
+	r->dport = t->dport;
+	r->protocol = t->nexthdr;
+	r->family = V;
+	r->what = what;
+	return r;
+}
+
+static __always_inline void F(report_packet)(const TUPLE *t, __u8 point, __u8 reason, __u8 tcp_flags)
+{
+	struct report *r = F(report)(t, REPORT_PACKET);
+
+	if (!r)
+		return;
+	r->point = point;
+	r->reason = reason;
+	r->tcp_flags = tcp_flags;
+	bpf_ringbuf_submit(r, 0);
+}
+
+static __always_inline void F(report_mapping)(const TUPLE *t, __u8 what, __be16 port)
+{
+	struct report *r = F(report)(t, what);
+
+	if (!r)
+		return;
+	r->to_port = port;
+	bpf_ringbuf_submit(r, 0);
+}
+
 /* The key of the reply's packets. */
 static __always_inline void F(reply)(TUPLE *in, const TUPLE *out, ADDR addr, __be16 port)
 {
@@ -56,8 +102,10 @@ static __always_inline bool F(new_mapping)(const TUPLE *out, NAT *to)
 	to->created = bpf_ktime_get_ns();
 	if (!F(take_port)(out, to))
 		return false;
-	if (!bpf_map_update_elem(&NAT_MAP, out, to, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&NAT_MAP, out, to, BPF_NOEXIST)) {
+		F(report_mapping)(out, REPORT_MAPPED, to->port);
 		return true;
+	}
 	F(reply)(&in, out, to->addr, to->port);
 	bpf_map_delete_elem(&NAT_MAP, &in);
 	return false;
@@ -82,8 +130,65 @@ static __always_inline void F(rebuild_out)(const TUPLE *in, const NAT *back)
 		.daddr = in->saddr, .saddr = back->addr, .dport = in->sport, .sport = back->port, .nexthdr = in->nexthdr,
 	};
 
-	if (!bpf_map_lookup_elem(&NAT_MAP, &out))
-		bpf_map_update_elem(&NAT_MAP, &out, &to, BPF_NOEXIST);
+	if (!bpf_map_lookup_elem(&NAT_MAP, &out) && !bpf_map_update_elem(&NAT_MAP, &out, &to, BPF_NOEXIST))
+		F(report_mapping)(&out, REPORT_RESTORED, to.port);
+}
+
+/* The connection tracking entry of the pod's packets, in whose keys the addresses are exchanged. */
+static __always_inline void F(ct_key)(TUPLE *key, const TUPLE *out)
+{
+	*key = *out;
+	key->daddr = out->saddr;
+	key->saddr = out->daddr;
+}
+
+static __always_inline struct ct_entry *F(ct_find)(const TUPLE *key)
+{
+	if (key->nexthdr == PROTO_TCP)
+		return bpf_map_lookup_elem(&CT_TCP_MAP, key);
+	return bpf_map_lookup_elem(&CT_ANY_MAP, key);
+}
+
+/* Tracks a packet that leaves and reports it. A SYN after the end opens anew. */
+static __always_inline void F(leaves)(const TUPLE *out, __u8 point, __u8 tcp_flags)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct ct_entry *found, fresh = {};
+	bool opens = (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	TUPLE key;
+
+	F(ct_key)(&key, out);
+	found = F(ct_find)(&key);
+	if (found && !(opens && (found->closing[0] || found->closing[1]))) {
+		if (ct_note(found, 0, tcp_flags, now))
+			F(report_packet)(out, point, REASON_ESTABLISHED, tcp_flags);
+		return;
+	}
+	ct_note(&fresh, 0, tcp_flags, now);
+	if (key.nexthdr == PROTO_TCP)
+		bpf_map_update_elem(&CT_TCP_MAP, &key, &fresh, BPF_ANY);
+	else
+		bpf_map_update_elem(&CT_ANY_MAP, &key, &fresh, BPF_ANY);
+	F(report_packet)(out, point, REASON_NEW, tcp_flags);
+}
+
+/* Reports a reply on its way to the pod, as it is after its translation back. */
+static __always_inline void F(arrives)(const TUPLE *in, const NAT *back, __u8 tcp_flags)
+{
+	TUPLE packet = *in, out = {}, key;
+	struct ct_entry *found;
+
+	packet.daddr = back->addr;
+	packet.dport = back->port;
+	out.saddr = packet.daddr;
+	out.sport = packet.dport;
+	out.daddr = packet.saddr;
+	out.dport = packet.sport;
+	out.nexthdr = packet.nexthdr;
+	F(ct_key)(&key, &out);
+	found = F(ct_find)(&key);
+	if (!found || ct_note(found, 1, tcp_flags, bpf_ktime_get_ns()))
+		F(report_packet)(&packet, POINT_TO_ENDPOINT, REASON_REPLY, tcp_flags);
 }
 
 SEC("tc")
@@ -124,25 +229,11 @@ int PASTE(tail_nodeport_nat_ingress_ipv, V)(struct __sk_buff *skb)
 	back = *found;
 	if (restore_out)
 		F(rebuild_out)(&in, &back);
+	if (F(is_pod)(back.addr))
+		F(arrives)(&in, &back, flags_of(skb, &l4));
 	if (F(set_addr)(skb, &l4, true, in.daddr, back.addr) || set_port(skb, &l4, PORT_DEST, in.dport, back.port))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;
-}
-
-/* Tracks a connection. In CT keys the addresses are exchanged. */
-static __always_inline void F(track)(const TUPLE *packet)
-{
-	TUPLE key = *packet;
-	struct ct_entry entry = {};
-
-	key.daddr = packet->saddr;
-	key.saddr = packet->daddr;
-	if (key.nexthdr == PROTO_TCP) {
-		if (!bpf_map_lookup_elem(&CT_TCP_MAP, &key))
-			bpf_map_update_elem(&CT_TCP_MAP, &key, &entry, BPF_ANY);
-	} else if (!bpf_map_lookup_elem(&CT_ANY_MAP, &key)) {
-		bpf_map_update_elem(&CT_ANY_MAP, &key, &entry, BPF_ANY);
-	}
 }
 
 /* A packet leaves: its connection is tracked, then translated if it is a pod's or the node's. */
@@ -155,8 +246,7 @@ static __always_inline int F(egress)(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (!F(is_pod)(t.saddr) && !F(is_snat)(t.saddr))
 		return TC_ACT_OK;
-	if (F(is_pod)(t.saddr))
-		F(track)(&t);
+	F(leaves)(&t, F(is_pod)(t.saddr) ? POINT_TO_STACK : POINT_TO_NETWORK, flags_of(skb, &l4));
 	bpf_tail_call(skb, &calls, PASTE(CALL_SNAT_FWD, V));
 	return TC_ACT_SHOT;
 }

@@ -141,7 +141,7 @@ func TestObserveUsage(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, cmd := range []string{"replay", "observe", "hub", "hub redeliver", "hub test-notification", "version"} {
+	for _, cmd := range []string{"replay", "record", "observe", "hub", "hub redeliver", "hub test-notification", "version"} {
 		if got := renat(t, append(strings.Fields(cmd), "--help")...).must(t); !strings.Contains(got.out, "Examples:\n  renat "+cmd) {
 			t.Errorf("%s --help has no example:\n%s", cmd, got.out)
 		}

@@ -99,7 +99,7 @@ func (r *recordFlags) record(ctx context.Context, dir string, flows *hubble.Clie
 	if errors.Is(err, syscall.ENOSPC) {
 		err = fmt.Errorf("%w\nmake room, or name a folder on another disk; what was recorded before is whole and can be replayed", err)
 	}
-	return errors.Join(err, rec.summarise())
+	return errors.Join(err, rec.summarise(err == nil))
 }
 
 // describe returns what is known of the node before anything is recorded.

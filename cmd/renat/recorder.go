@@ -172,8 +172,12 @@ func (r *recorder) watch() (stop func()) {
 }
 
 // summarise tells what was recorded; to have recorded nothing is an error.
-func (r *recorder) summarise() error {
-	c := r.counted()
+// Unless complete, the last of what was received is missing.
+func (r *recorder) summarise(complete bool) error {
+	c, did := r.counted(), "received"
+	if complete {
+		did = "recorded"
+	}
 	noFlows, noChanges := r.flows.Stats().LastError, r.kernel.Status().Problem
 	if noFlows == "" {
 		noFlows = "Hubble sent none"
@@ -184,8 +188,8 @@ func (r *recorder) summarise() error {
 	if c.flows == 0 && c.changes == 0 {
 		return fmt.Errorf("nothing was recorded\nflows: %s\nmap operations: %s", noFlows, noChanges)
 	}
-	fmt.Fprintf(r.err, "recorded %d flows and %d map operations in %v: %.1f MB in %s\n",
-		c.flows, c.changes, time.Since(r.started).Round(time.Second), float64(r.out.Size())/1e6, r.dir)
+	fmt.Fprintf(r.err, "%s %d flows and %d map operations in %v: %s in %s\n",
+		did, c.flows, c.changes, time.Since(r.started).Round(time.Second), bytesText(r.out.Size()), r.dir)
 	if c.flows == 0 {
 		fmt.Fprintf(r.err, "no flows: %s\n", noFlows)
 	}
@@ -200,6 +204,14 @@ func (r *recorder) summarise() error {
 	}
 	fmt.Fprintf(r.err, "see what it shows: renat replay %s\n", r.dir)
 	return nil
+}
+
+// bytesText writes a size as people read it.
+func bytesText(n int64) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%d kB", (n+999)/1000)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
 // losses lists what was lost, by place.

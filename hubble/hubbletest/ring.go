@@ -32,8 +32,8 @@ type ring struct {
 	write   int64      // the next position to be written
 	flows   uint64     // flows written
 	sealed  bool
-	readers map[*reader]struct{} // of a lossless ring
-	changed chan struct{}        // closed when anything above changes and someone waits
+	readers map[*reader]struct{}
+	changed chan struct{} // closed when anything above changes and someone waits
 }
 
 func newRing(capacity int, lossless bool) *ring {
@@ -126,6 +126,17 @@ func (r *ring) oldest() int64 { return max(0, r.write-r.slots) }
 // len returns how many events the server says it holds. r.mu is held.
 func (r *ring) len() int64 { return min(r.write, r.slots-1) }
 
+// behind returns how many readable events the slowest reader has not read.
+func (r *ring) behind() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var most int64
+	for rd := range r.readers {
+		most = max(most, r.write-1-max(rd.pos, r.oldest()))
+	}
+	return most
+}
+
 // reader reads a ring from a position on.
 type reader struct {
 	ring *ring
@@ -185,10 +196,10 @@ func (r *ring) open(s span, match func(entry) bool) *reader {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rd := &reader{ring: r}
+	r.readers[rd] = struct{}{}
 	switch {
 	case r.lossless:
 		rd.pos = r.oldest()
-		r.readers[rd] = struct{}{}
 	case s.first && s.since.IsZero():
 		rd.pos = r.oldest()
 	case s.follow && s.number == 0 && s.since.IsZero():

@@ -215,6 +215,10 @@ func (s *Server) Feed(ctx context.Context, resp *observer.GetFlowsResponse) erro
 	return s.current().put(ctx, e)
 }
 
+// Behind returns how many events the slowest client has still to be sent; 0
+// without one. What lies in the buffers of its connection counts as sent.
+func (s *Server) Behind() int { return int(s.current().behind()) }
+
 // Seal tells that nothing will be fed any more, so that the newest event is
 // not withheld.
 func (s *Server) Seal() { s.current().seal() }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/peaks"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -44,6 +46,8 @@ type agent struct {
 	tally   *tally
 	board   *board.Board
 	observe *observer // nil if there is none
+	tops    tops
+	peaks   *peaks.Peaks
 	rates   *rates
 	metrics *metrics
 }
@@ -83,7 +87,8 @@ func Run(ctx context.Context, c Config) error {
 
 	// The sources end first; what they found is decided, stored and sent; then
 	// the rest ends.
-	watching, fail := context.WithCancelCause(ctx)
+	asked := ctx
+	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -99,37 +104,52 @@ func Run(ctx context.Context, c Config) error {
 			}
 		})
 	}
-	sources, watching := errgroup.WithContext(watching)
-	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.tracker.change)) })
+	sources, watching := errgroup.WithContext(ctx)
+	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.change)) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
-	reached := Addresses{NATS: a.natsURL}
-	if c.Listener != nil {
-		reached.HTTP = c.Listener.Addr().String()
-	}
-	if c.Started != nil {
-		c.Started(reached)
-	}
-	a.log.Info().Str("node", c.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	a.sayStarted()
 
-	err = errors.Join(sources.Wait(), context.Cause(watching))
+	failed := sources.Wait()
 	a.tracker.finish()
 	drained := a.drain()
 	stop()
 	rest.Wait()
-	if ctx.Err() != nil {
-		err = nil // somebody asked for the end
+	if err := a.peaks.Save(); err != nil {
+		a.log.Warn().Err(err).Msg("the next start will not know it")
 	}
-	return errors.Join(err, drained)
+	switch {
+	case asked.Err() != nil:
+		failed = nil
+	case context.Cause(ctx) != nil:
+		failed = context.Cause(ctx) // of one of the rest
+	}
+	return errors.Join(failed, drained)
+}
+
+// sayStarted tells where the agent can be reached.
+func (a *agent) sayStarted() {
+	reached := Addresses{NATS: a.natsURL}
+	if a.config.Listener != nil {
+		reached.HTTP = a.config.Listener.Addr().String()
+	}
+	a.log.Info().Str("node", a.config.Node).Str("http", reached.HTTP).Str("nats", reached.NATS).Msg("watching")
+	if a.config.Started != nil {
+		a.config.Started(reached)
+	}
 }
 
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
 		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		tops: tops{evicted: map[string]*holders{}},
+	}
+	var err error
+	if a.peaks, err = peaks.Open(filepath.Join(c.StateDir, peaksFile)); err != nil {
+		a.log.Warn().Err(err).Msg("what was before the start is forgotten")
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
-	var err error
 	if a.flows, err = hubble.New(c.Hubble); err != nil {
 		return nil, err
 	}
@@ -160,6 +180,12 @@ func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.observe.found(i)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
+}
+
+// change takes what the kernel tracer emits.
+func (a *agent) change(ev correlator.Event) {
+	a.tops.change(&ev)
+	a.tracker.change(ev)
 }
 
 // drain waits until what was found is on disk and, if NATS is there, sent.

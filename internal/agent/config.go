@@ -66,6 +66,9 @@ type Addresses struct {
 	NATS string // URL for clients, without its secrets
 }
 
+// peaksFile is the file in StateDir with the maps' peaks.
+const peaksFile = "peaks.json"
+
 // defaultMaxConnections is the correlator's, which the status shows.
 const defaultMaxConnections = 1 << 18
 
@@ -76,6 +79,8 @@ type Kernel interface {
 	Stats() (kprobes.Stats, error)
 	Occupancy() ([]kprobes.Occupancy, error)
 	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
+	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
+	Open(correlator.Tuple) (bool, error)
 }
 
 // withDefaults fills in and checks.

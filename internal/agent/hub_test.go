@@ -91,6 +91,6 @@ func carry(to, from net.Conn, delay time.Duration) {
 	}
 	to.Close()
 	from.Close()
-	for range parcels { //nolint:revive // let the reader end
+	for range parcels {
 	}
 }

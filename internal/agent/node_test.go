@@ -79,6 +79,20 @@ func (k *fakeKernel) Occupancy() ([]kprobes.Occupancy, error) {
 	return []kprobes.Occupancy{{Map: natMap, Entries: 400}}, nil
 }
 
+// Keys gives two connections of each of two pods, and one host's; the first
+// pod's are open.
+func (k *fakeKernel) Keys(_ context.Context, _ uint32, each func(correlator.Tuple, correlator.Dir)) error {
+	for _, t := range natTuples() {
+		each(t, correlator.Out)
+		each(t.Reverse(), correlator.In)
+	}
+	return nil
+}
+
+func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
+	return t.Src.IP == natTuples()[0].Src.IP, nil
+}
+
 // node is an agent with all that surrounds it.
 type node struct {
 	t testing.TB
@@ -149,6 +163,16 @@ func (n *node) status() *nodestatus.Status {
 		n.t.Fatal(err)
 	}
 	return &s
+}
+
+// answers reports whether the agent serves HTTP yet.
+func (n *node) answers() bool {
+	r, err := http.Get(n.http + "/healthz")
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	return r.StatusCode == http.StatusOK
 }
 
 func (n *node) get(path string) string {
@@ -257,7 +281,7 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	for _, want := range []string{
 		`renat_incidents_total{cause="lru_eviction",kind="renat",outcome="reset"} 20`,
 		`renat_map_evictions_total{map="cilium_snat_v4_external"} 3`, `renat_map_entries{map="cilium_snat_v4_external"} 400`,
-		`renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
+		`renat_losses_total{place="kernel_ring"} 0`, `renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)

@@ -75,8 +75,9 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descIgnored, tracked.Ignored)
 	counter(descLate, tracked.Late)
 	counter(descEarly, tracked.Early)
-	counter(descSteps, r.clock.stepCount())
-	for place, n := range s.Losses {
+	counter(descSteps, s.ClockSteps)
+	box := r.outbox.Status()
+	for place, n := range losses(&tracked, &box) { // from 0 on: a rate needs the first one
 		counter(descLosses, n, place)
 	}
 	for _, p := range s.Parts {
@@ -99,13 +100,11 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descForwarded, s.Outbox.Forwarded)
 	gauge(descWaiting, float64(s.Outbox.Waiting))
 	gauge(descQueued, float64(s.Outbox.Queued))
-	if r.observe != nil {
-		n := r.observe.proxy.Stats()
-		counter(descProxied, n.Flows)
-		counter(descEnriched, n.Enriched)
-		counter(descCalls, n.Calls)
-		counter(descSlow, n.Lost)
-	}
+	proxied := r.observe.stats()
+	counter(descCalls, proxied.Calls)
+	counter(descProxied, proxied.Flows)
+	counter(descEnriched, proxied.Enriched)
+	counter(descSlow, proxied.Lost)
 	r.collectMaps(s, counter, gauge)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
+	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
 
 // The places of losses that are not one of the correlator's.
@@ -28,7 +29,7 @@ func (a *agent) status() *nodestatus.Status {
 	counted, countErr := a.config.Kernel.Stats()
 	s := &nodestatus.Status{
 		Version: nodestatus.Version, Time: now.UTC(), Node: a.config.Node, Cluster: a.config.Cluster,
-		Renat: a.config.Version, Started: a.started.UTC(), Machine: machine(),
+		Renat: a.config.Version, Started: a.started.UTC(), ClockSteps: a.clock.stepCount(), Machine: machine(),
 		Kernel: nodestatus.Kernel{
 			Backend: string(kernel.Backend), Why: kernel.Why, Degraded: kernel.Degraded, Received: counted.Received,
 		},
@@ -47,13 +48,9 @@ func (a *agent) status() *nodestatus.Status {
 		},
 		Losses: map[string]uint64{},
 	}
-	for place, n := range tracked.Lost {
-		s.Losses[correlator.LossSource(place).String()] += n //nolint:gosec // a handful
-	}
-	s.Losses[lossQueue], s.Losses[lossFull], s.Losses[lossRefused] = box.Overflowed, box.Dropped, box.Refused
-	for place, n := range s.Losses {
-		if n == 0 {
-			delete(s.Losses, place)
+	for place, n := range losses(&tracked, &box) {
+		if n > 0 {
+			s.Losses[place] = n
 		}
 	}
 	s.Parts = []nodestatus.Part{
@@ -63,6 +60,17 @@ func (a *agent) status() *nodestatus.Status {
 		part(nodestatus.PartNATS, a.nats.IsConnected(), "not connected to "+a.natsURL, box.Unsent),
 	}
 	return s
+}
+
+// losses counts by place what was lost, places without a loss included.
+func losses(tracked *correlator.Stats, box *outbox.Status) map[string]uint64 {
+	all := map[string]uint64{lossQueue: box.Overflowed, lossFull: box.Dropped, lossRefused: box.Refused}
+	for source, n := range tracked.Lost {
+		if name := correlator.LossSource(source).String(); n > 0 || source > 0 { //nolint:gosec // a handful
+			all[name] += n
+		}
+	}
+	return all
 }
 
 // part tells why a part is not ready: err, if there is one, else waiting.
@@ -103,6 +111,7 @@ func (a *agent) maps(counted []kprobes.MapStats, now time.Time) []nodestatus.Map
 			LastMinute:     a.rates.of(m.Map.ID, minute, now, m.Counters),
 			LastTenMinutes: a.rates.of(m.Map.ID, tenMinutes, now, m.Counters),
 			LongestGap:     a.tally.longestGap(m.Map.Name),
+			Peaks:          a.peaks.Of(m.Map.Name, m.Map.MaxEntries),
 		})
 	}
 	return all

@@ -17,6 +17,10 @@ const (
 	// hold is how long events wait for earlier ones. It covers the tracer's
 	// pause (5 ms) and what a stream of flows gathers; an incident is late by it.
 	hold = 20 * time.Millisecond
+	// patience is how far Hubble may be behind; an overwhelmed one is, by seconds.
+	patience = 5 * time.Second
+	// maxHeld is how many events may wait meanwhile.
+	maxHeld = 1 << 17
 	// tick is how often time passes for the correlator without an event.
 	tick = 5 * time.Millisecond
 )
@@ -34,7 +38,7 @@ type tracker struct {
 }
 
 func newTracker(c correlator.Config, clk *clock, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
-	c.Hold = hold
+	c.Hold, c.Patience, c.MaxHeld = hold, patience, maxHeld
 	t := &tracker{clock: clk, found: found, flowDelay: flowDelay}
 	var err error
 	t.correlator, err = correlator.New(c, t.emit)

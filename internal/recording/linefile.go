@@ -12,9 +12,9 @@ import (
 	"sync"
 )
 
-// memberBytes is how much goes into one gzip member, uncompressed: enough that
-// beginning anew costs next to nothing.
-const memberBytes = 1 << 20
+// memberBytes is how much goes into one gzip member, uncompressed: what a full
+// disk costs. Members four times as large save 5 % of the flows' size.
+const memberBytes = 256 << 10
 
 // lineFile appends lines to a file, compressed when its name ends in .gz. What
 // is on disk is whole at any time, however the process ends: it is written in

@@ -49,7 +49,7 @@ func create(t *testing.T, meta Meta) (*Writer, string) {
 }
 
 // changes reads all map operations.
-func (r *Recording) changes(t *testing.T) (events []correlator.Event) {
+func (r *Recording) changes(t testing.TB) (events []correlator.Event) {
 	t.Helper()
 	if err := r.NAT(&BadLines{}).Run(t.Context(), func(ev correlator.Event) { events = append(events, ev) }); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func (r *Recording) changes(t *testing.T) (events []correlator.Event) {
 }
 
 // text reads a file of a recording, decompressed.
-func text(t *testing.T, r *Recording, path string) string {
+func text(t testing.TB, r *Recording, path string) string {
 	t.Helper()
 	f, err := r.open(path)
 	if err != nil {
@@ -73,7 +73,7 @@ func text(t *testing.T, r *Recording, path string) string {
 }
 
 // parseFlow reads a line of Hubble's.
-func parseFlow(t *testing.T, line string) *observer.GetFlowsResponse {
+func parseFlow(t testing.TB, line string) *observer.GetFlowsResponse {
 	t.Helper()
 	resp := &observer.GetFlowsResponse{}
 	if err := resp.UnmarshalJSON([]byte(line)); err != nil {

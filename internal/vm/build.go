@@ -18,6 +18,12 @@ func Build(ctx context.Context, dir, pkg string) (string, error) {
 	return out, goBuild(ctx, "test", "-c", "-tags", "vmtest", "-o", out, "github.com/renat-project/renat/"+pkg)
 }
 
+// BuildCommand compiles a command of this module in the same way.
+func BuildCommand(ctx context.Context, dir, pkg string) (string, error) {
+	out := filepath.Join(dir, path.Base(pkg))
+	return out, goBuild(ctx, "build", "-o", out, "github.com/renat-project/renat/"+pkg)
+}
+
 // goBuild runs the go command, without cgo so that nothing is needed at run time.
 func goBuild(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)

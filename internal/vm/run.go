@@ -39,7 +39,11 @@ type Config struct {
 	Files    map[string]string // further files: path in the machine → path here
 	Append   string            // added to the kernel's command line
 	Memory   int               // MiB, 1024 if 0
-	// Timeout ends the machine; 0 means 5 minutes.
+	// Steady has the machine's clock count its instructions, one a nanosecond:
+	// it is as fast to itself however busy the host is, and takes several times
+	// as long by the host's clock when it is busy itself.
+	Steady bool
+	// Timeout ends the machine, by the host's clock; 0 means 5 minutes.
 	Timeout time.Duration
 	Output  io.Writer // what the commands print
 }
@@ -92,11 +96,16 @@ func Run(ctx context.Context, c Config) (Result, error) {
 
 // boot runs QEMU to its end and returns the exit code the machine told.
 func (c Config) boot(ctx context.Context, initrd, console string) (int, error) {
-	cmd := exec.CommandContext(ctx, qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+	args := []string{"-accel", "tcg,thread=multi"}
+	if c.Steady {
+		args = []string{"-icount", "shift=0,sleep=off", "-accel", "tcg,thread=single"}
+	}
+	args = append(args, "-cpu", "max", "-smp", "2",
 		"-m", strconv.Itoa(c.Memory), "-kernel", c.Kernel.Image, "-initrd", initrd,
 		"-append", "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 no_timer_check "+c.Append,
 		"-no-reboot", "-nodefaults", "-display", "none", "-monitor", "none",
 		"-serial", "file:"+console, "-serial", "stdio")
+	cmd := exec.CommandContext(ctx, qemu, args...)
 	cmd.WaitDelay = 5 * time.Second
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
@@ -173,7 +182,9 @@ func (c Config) pack(ctx context.Context, work, path string) error {
 	}
 	var run [][]string
 	for i, command := range c.Commands {
-		name := fmt.Sprintf("commands/%02d-%s", i, filepath.Base(command.Binary))
+		dir := fmt.Sprintf("commands/%02d", i)
+		img.dir(dir)
+		name := dir + "/" + filepath.Base(command.Binary)
 		if err := img.addFile(name, command.Binary); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@
 package vm_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const cache = "../../.cache/vm"
 var kernels = []string{vm.Linux6_1, vm.Linux6_12}
 
 // privileged are the packages with tests for the machines.
-var privileged = []string{"kprobes", "bpf/lab"}
+var privileged = []string{"kprobes", "bpf/lab", "cmd/renat", "internal/agent", "internal/sizing/lru"}
 
 // trouble is what a kernel prints when a test made it misbehave.
 var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive locking|hung_task|blocked for more than`)
@@ -53,36 +54,67 @@ func TestKernels(t *testing.T) {
 		binaries = append(binaries, binary)
 		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=7m"}})
 	}
+	renat, err := vm.BuildCommand(t.Context(), t.TempDir(), "cmd/renat")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if run == "^TestPrivileged" {
 		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
 	}
 	for _, name := range kernels {
 		t.Run(name, func(t *testing.T) {
-			kernel, err := vm.Fetch(t.Context(), cache, name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var result vm.Result
-			for boot := 1; ; boot++ {
-				result, err = vm.Run(t.Context(), vm.Config{
-					Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"},
-					Commands: commands, Timeout: 8 * time.Minute, Output: t.Output(),
-				})
-				if boot == 3 || !errors.Is(err, vm.ErrBoot) {
-					break
-				}
-				t.Logf("boot %d: %v", boot, err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if result.ExitCode != 0 {
-				t.Errorf("the tests exited with %d", result.ExitCode)
-			}
-			if s := trouble.FindString(result.Console); s != "" {
-				t.Errorf("the kernel complained (%s):\n%s", s, result.Console)
-			}
+			runOn(t, name, vm.Config{
+				Commands: commands, Files: map[string]string{"/renat": renat}, Timeout: 9 * time.Minute,
+			})
 		})
+	}
+}
+
+// TestLab breaks connections on each kernel and has renat name them, with time
+// that does not depend on how busy this machine is: what Hubble's and the
+// kernel's clocks say of the order of things is part of the test.
+func TestLab(t *testing.T) {
+	if err := vm.RequireQEMU(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := vm.Build(t.Context(), t.TempDir(), "internal/lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kernels {
+		t.Run(name, func(t *testing.T) {
+			runOn(t, name, vm.Config{
+				Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=" + cmp.Or(os.Getenv("RENAT_VM_RUN"), "^TestPrivileged")}}},
+				Steady:   true, Memory: 2048, Timeout: 9 * time.Minute,
+			})
+		})
+	}
+}
+
+// runOn runs commands on a kernel; none may fail, nor the kernel complain.
+func runOn(t *testing.T, kernel string, c vm.Config) {
+	t.Helper()
+	var err error
+	if c.Kernel, err = vm.Fetch(t.Context(), cache, kernel); err != nil {
+		t.Fatal(err)
+	}
+	c.Modules, c.Output = []string{"veth", "sch_ingress", "cls_bpf"}, t.Output()
+	var result vm.Result
+	for boot := 1; ; boot++ {
+		result, err = vm.Run(t.Context(), c)
+		if boot == 3 || !errors.Is(err, vm.ErrBoot) {
+			break
+		}
+		t.Logf("boot %d: %v", boot, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.ExitCode != 0 {
+		t.Errorf("the tests exited with %d", result.ExitCode)
+	}
+	if s := trouble.FindString(result.Console); s != "" {
+		t.Errorf("the kernel complained (%s):\n%s", s, result.Console)
 	}
 }
 

@@ -65,6 +65,9 @@ func setUp() (*os.File, error) {
 	if err := makeRaw(out); err != nil {
 		return out, err
 	}
+	if err := raiseLoopback(); err != nil {
+		return out, fmt.Errorf("raising the loopback device: %w", err)
+	}
 	if err := enterTracepoints(); err != nil {
 		return out, err
 	}
@@ -82,6 +85,21 @@ func setUp() (*os.File, error) {
 		}
 	}
 	return out, nil
+}
+
+// raiseLoopback has 127.0.0.1 answer, as it does on any other machine.
+func raiseLoopback() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
 }
 
 // enterTracepoints turns the syscall tracepoints on while the machine still has

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef LAB_REPORT_H
+#define LAB_REPORT_H
+
+/*
+ * What the datapath tells user space, the way Cilium's tells its agent at
+ * medium aggregation: a packet only when its direction shows new TCP flags,
+ * or nothing was told for 5 s; what opens or closes a connection always.
+ * Besides, and for the laboratory's own account: the ports it chose.
+ */
+#pragma clang diagnostic push
+#pragma clang diagnostic error "-Wpadded"
+
+enum report_what {
+	REPORT_PACKET = 1,
+	REPORT_MAPPED = 2,   /* a packet without a mapping got one, to to_port */
+	REPORT_RESTORED = 3, /* a reply rebuilt the OUT entry */
+};
+
+/* Addresses and ports are in network order, before translation; an IPv4 address fills the first four bytes. */
+struct report {
+	__u64 ktime; /* CLOCK_MONOTONIC, nanoseconds */
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__be16 sport;
+	__be16 dport;
+	__be16 to_port;
+	__u8 what;      /* enum report_what */
+	__u8 family;    /* 4 or 6 */
+	__u8 protocol;
+	__u8 point;     /* of a packet: Hubble's observation point */
+	__u8 reason;    /* of a packet: Hubble's trace reason */
+	__u8 tcp_flags; /* of a packet: byte 13 of the header */
+	__u8 reserved[4];
+};
+
+/* Keeps the type in the object's BTF, from which the Go type is made. */
+const struct report *const volatile report_type __attribute__((unused)) = 0;
+
+/* As large as Cilium's; by direction: 0 from the pod, 1 to it. */
+struct ct_entry {
+	__u64 reported[2]; /* ktime */
+	__u8 seen[2];      /* TCP flags */
+	__u8 closing[2];   /* a FIN was seen; an RST sets both */
+	__u8 reserved[4];
+	__u64 reserved2[4];
+};
+
+#pragma clang diagnostic pop
+
+enum {
+	POINT_TO_ENDPOINT = 101,
+	POINT_TO_STACK = 3,
+	POINT_TO_NETWORK = 11,
+	REASON_NEW = 1,
+	REASON_ESTABLISHED = 2,
+	REASON_REPLY = 3,
+
+	TCP_FIN = 1,
+	TCP_SYN = 2,
+	TCP_RST = 4,
+	TCP_ACK = 16,
+};
+
+#define AGGREGATION_INTERVAL 5000000000ULL /* ns, Helm's bpf.monitorInterval */
+
+const volatile bool reporting = false;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} reports SEC(".maps");
+
+__u64 reports_lost = 0;
+
+/* Notes a packet in its connection's entry and tells whether to report it. */
+static __always_inline bool ct_note(struct ct_entry *e, __u8 dir, __u8 tcp_flags, __u64 now)
+{
+	bool ended = e->closing[0] && e->closing[1];
+	bool told = ended || tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || tcp_flags & ~e->seen[dir] ||
+		    now - e->reported[dir] > AGGREGATION_INTERVAL;
+
+	e->seen[dir] |= tcp_flags;
+	if (tcp_flags & (TCP_FIN | TCP_RST))
+		e->closing[dir] = 1;
+	if (tcp_flags & TCP_RST)
+		e->closing[!dir] = 1;
+	if (told)
+		e->reported[dir] = now;
+	return told;
+}
+
+#endif

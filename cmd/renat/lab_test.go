@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLabUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"extra"}, "unknown command"},
+		{[]string{"--restore", "some"}, "none, reply, both"},
+		{[]string{"-o", "yaml"}, "table, json"},
+		{[]string{"--map-size", "3"}, "between 512"},
+		{[]string{"--connections", "1"}, "1 connections"},
+		{[]string{"--churn", "0.5"}, "churn"},
+		{[]string{"--duration", "1s"}, "shorter than 5s"},
+	} {
+		got := renat(t, append([]string{"lab"}, c.args...)...)
+		if got.code != exitUsage || !strings.Contains(got.err, c.want) || got.out != "" {
+			t.Errorf("%q: exit code %d, %q, want %q", c.args, got.code, got.err, c.want)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build vmtest
+
+package agent_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/sinks/jetstream/outbox"
+)
+
+// TestPrivilegedAgentProcess follows renat agent, as nobody with the
+// capabilities the documentation lists, from a node without Cilium to its end
+// under load.
+func TestPrivilegedAgentProcess(t *testing.T) {
+	closeBPFFS(t)
+	d := startDaemon(t, rights{
+		user: nobody, group: nobody, groups: []uint32{ciliumGroup},
+		capabilities: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_DAC_READ_SEARCH, unix.CAP_SYSLOG},
+	})
+	d.awaitReadyz("before Cilium", func(body string, code int) bool {
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "hubble.sock: connect: no such file") &&
+			strings.HasPrefix(body, "kernel: not ready: Cilium has no NAT map on this node") &&
+			strings.HasSuffix(body, "outbox: ready\nnats: ready\n")
+	})
+	m := newCiliumMap(t, realBPFFS)
+	d.awaitReadyz("with maps", func(body string, code int) bool {
+		return code == http.StatusServiceUnavailable && strings.HasPrefix(body, "kernel: ready\n")
+	})
+	tr := &traffic{t: t, hubble: startHubble(t), changes: func(events ...correlator.Event) { m.do(events...) }}
+	d.awaitReadyz("with Hubble", func(_ string, code int) bool { return code == http.StatusOK })
+	if degraded := d.status().Kernel.Degraded; len(degraded) > 0 {
+		t.Errorf("degraded: %q", degraded)
+	}
+
+	stopLoad := load(t, tr, m)
+	defer stopLoad()
+	eventually(t, "the agent names connections", func() bool { return d.status().Incidents.Total >= 50 })
+	for _, path := range []string{"/v1/status", "/metrics"} {
+		body, _ := d.get(path)
+		t.Logf("%s under load: %s", path, body)
+	}
+	before, begin := d.status().Incidents.Total, time.Now()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// 5 s on a machine that is not emulated, see TestEndDrains.
+	if code := d.awaitEnd(15 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("ended %s after SIGTERM, with %d incidents found before it", time.Since(begin), before)
+	broken := stopLoad()
+
+	wantOnDisk(t, d.state, before, broken)
+}
+
+// wantOnDisk wants at least so many incidents in an agent's outbox, each of
+// another one of the connections from 0 to before broken.
+func wantOnDisk(t *testing.T, state string, atLeast uint64, broken int) {
+	t.Helper()
+	box, err := outbox.Open(t.Context(), outbox.Config{Dir: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Close()
+	found, err := box.Recent(t.Context(), 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uint64(len(found)) < atLeast {
+		t.Errorf("%d are on disk, %d were found", len(found), atLeast)
+	}
+	want := map[netip.AddrPort]bool{}
+	for c := range broken {
+		want[connectionOf(c).pod] = true
+	}
+	for _, i := range found {
+		if pod := i.Source.AddrPort(); !want[pod] {
+			t.Errorf("%s was named twice, or without being broken", pod)
+		}
+		delete(want, i.Source.AddrPort())
+	}
+}
+
+// load breaks connections until stop is called, which tells how many.
+func load(t *testing.T, tr *traffic, m *ciliumMap) (stop func() int) {
+	enough, ended := make(chan struct{}), make(chan struct{})
+	broken := 0
+	go func() {
+		defer close(ended)
+		const batch = 5
+		for ; ; broken += batch {
+			select {
+			case <-enough:
+				return
+			default:
+			}
+			for c := range batch {
+				m.admit(connectionOf(broken + c))
+				tr.open(t.Context(), broken+c)
+			}
+			time.Sleep(50 * time.Millisecond) // more than the agent reorders
+			for c := range batch {
+				tr.sever(t.Context(), broken+c)
+			}
+		}
+	}()
+	return sync.OnceValue(func() int {
+		close(enough)
+		<-ended
+		return broken
+	})
+}
+
+// TestPrivilegedAgentCapabilities takes the agent's rights away, and wants to
+// be told which.
+func TestPrivilegedAgentCapabilities(t *testing.T) {
+	closeBPFFS(t)
+	newCiliumMap(t, realBPFFS)
+	startHubble(t)
+	has := func(words ...string) func(string, int) bool {
+		return func(body string, _ int) bool {
+			for _, w := range words {
+				if !strings.Contains(body, w) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	group := []uint32{ciliumGroup}
+	t.Run("root with BPF and PERFMON", func(t *testing.T) {
+		d := startDaemon(t, rights{capabilities: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}}, "--bpffs", readOnlyBPFFS(t))
+		d.awaitReadyz("ready", func(_ string, code int) bool { return code == http.StatusOK })
+		if degraded := d.status().Kernel.Degraded; len(degraded) != 1 || !strings.Contains(degraded[0], "SYSLOG") {
+			t.Errorf("degraded: %q", degraded)
+		}
+	})
+	t.Run("without DAC_READ_SEARCH", func(t *testing.T) {
+		d := startDaemon(t, rights{user: nobody, group: nobody, groups: group, capabilities: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}})
+		d.awaitReadyz("not ready", has("kernel: not ready: looking for Cilium's maps", "DAC_READ_SEARCH", "\nhubble: ready\n"))
+	})
+	t.Run("without the group", func(t *testing.T) {
+		d := startDaemon(t, rights{user: nobody, group: nobody, capabilities: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_DAC_READ_SEARCH}})
+		d.awaitReadyz("not ready", has("kernel: ready\n", "hubble: not ready: ", "permission denied", "the group cilium"))
+	})
+	for _, c := range []struct {
+		name         string
+		capabilities []uintptr
+		args         []string
+		says         string
+	}{
+		{"without BPF", []uintptr{unix.CAP_PERFMON}, nil, "this process lacks BPF ("},
+		{"without PERFMON", []uintptr{unix.CAP_BPF}, nil, "this process lacks PERFMON ("},
+		{"without a state directory", []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, []string{"--state-dir", "/etc/renat"}, "create the state directory /etc/renat, or choose another"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := startDaemon(t, rights{user: nobody, group: nobody, capabilities: c.capabilities}, c.args...)
+			if code := d.awaitEnd(patience); code != 1 || !strings.Contains(d.logged(), c.says) {
+				t.Errorf("exit code %d: %s", code, d.logged())
+			}
+			t.Logf("%s", d.logged())
+		})
+	}
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/renat-project/renat/internal/recording"
+)
+
+// Class is a way of using connections.
+type Class string
+
+// The classes.
+const (
+	Idle         Class = "idle"           // silent between rounds, the client speaks first; every second server sends keep-alives
+	Push         Class = "push"           // silent between rounds, the server speaks first
+	Hot          Class = "hot"            // always active
+	GC           Class = "gc"             // its OUT entry is deleted by syscall, then the client speaks
+	Reuse        Class = "reuse"          // its source port is opened again after its entries were evicted
+	ReuseNewPort Class = "reuse_new_port" // opened again while the old IN entry lives
+	Churn        Class = "churn"          // short; a seventh resets on purpose
+)
+
+// classes have a pod each, in this order. Churn is the last.
+var classes = []Class{Idle, Push, Hot, GC, Reuse, ReuseNewPort, Churn}
+
+// key is a connection as its client has it. A source port that is opened again
+// makes no new one.
+type key struct{ client, server netip.AddrPort }
+
+// connection is all the laboratory knows of one, but for what renat says.
+type connection struct {
+	class  Class
+	broken error // what the client saw; nil: it works
+	// seen is where the server saw it come from: its address after translation.
+	seen     netip.AddrPort
+	failures []failure // what the datapath did to it, oldest first
+}
+
+// account is what the clients, the servers and the datapath say. Its methods
+// may be called from any goroutine.
+type account struct {
+	mu          sync.Mutex // guards what follows
+	connections map[key]*connection
+	probes      []recording.Truth
+	unopened    []string // connections that could not be opened, and why
+	churned     int      // short connections that ended
+}
+
+func newAccount() *account { return &account{connections: map[key]*connection{}} }
+
+// of returns a connection, known from now on. a.mu is held.
+func (a *account) of(k key) *connection {
+	c := a.connections[k]
+	if c == nil {
+		c = &connection{}
+		a.connections[k] = c
+	}
+	return c
+}
+
+// probed notes what a client saw of a connection that had been opened.
+func (a *account) probed(k key, class Class, round int, err error) {
+	p := recording.Truth{Class: string(class), Round: round, Client: k.client, Server: k.server, Broken: err != nil, At: time.Now().UTC()}
+	if err != nil {
+		p.Err = err.Error()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.probes = append(a.probes, p)
+	c := a.of(k)
+	c.class = class
+	if c.broken == nil {
+		c.broken = err
+	}
+}
+
+// accepted notes where a server saw a connection come from.
+func (a *account) accepted(k key, from netip.AddrPort) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of(k).seen = from
+}
+
+func (a *account) failed(k key, f failure) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.of(k)
+	c.failures = append(c.failures, f)
+}
+
+func (a *account) couldNotOpen(class Class, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unopened = append(a.unopened, fmt.Sprintf("%s: %v", class, err))
+}
+
+func (a *account) churn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.churned++
+}
+
+// churnedSoFar counts the short connections that ended.
+func (a *account) churnedSoFar() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.churned
+}
+
+// wasReset notes when the Observer got the RST of a connection's last failure.
+func (a *account) wasReset(k key, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.of(k); len(c.failures) > 0 {
+		c.failures[len(c.failures)-1].reset = at
+	}
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	datapath "github.com/renat-project/renat/bpf/lab"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// Config is one run of the laboratory. The zero value of a field means its
+// default.
+type Config struct {
+	// Restore is which half of a mapping the datapath rebuilds from the other:
+	// "none" (the default), "reply" (Cilium since 1.18: a reply rebuilds OUT)
+	// or "both".
+	Restore string
+	// MapSize is the size of the NAT map in entries, two a connection; default
+	// 512, at least 512: below, most of it waits in the CPUs' free lists.
+	MapSize int
+	// Connections is how many long-lived connections there are at a time;
+	// default 60, at least one of each class.
+	Connections int
+	// Churn is how many short connections are made per second; default 60. Less
+	// are while the machine cannot show them to Hubble as fast.
+	Churn int
+	// Duration is how long there is traffic; default a minute.
+	Duration time.Duration
+	IPv6     bool // instead of IPv4
+	// Patience is how long a client waits for an answer before it gives the
+	// connection up; default 8 s.
+	Patience time.Duration
+
+	// StateDir keeps the incidents (a NATS store in "nats") and the agent's
+	// state; empty: a temporary folder that is removed.
+	StateDir string
+	// Record is a folder to write a recording of the run to; empty: none.
+	Record string
+
+	Version string // of renat
+	Log     zerolog.Logger
+	// Ready, if not nil, is called when NATS can be reached at url, before
+	// there is traffic.
+	Ready func(url string)
+	// Incident, if not nil, is called with each incident as it is stored, from
+	// one goroutine. Its error ends the run.
+	Incident func(jetstream.Stored) error
+}
+
+var restores = map[string]datapath.Restore{
+	"none": datapath.RestoreNothing, "reply": datapath.RestoreOut, "both": datapath.RestoreBoth,
+}
+
+const (
+	minMapSize   = 512
+	maxMapSize   = 1 << 20
+	maxPerSecond = 5000
+	minDuration  = 5 * time.Second
+)
+
+// withDefaults fills in and checks.
+func (c Config) withDefaults() (Config, error) {
+	if c.Restore == "" {
+		c.Restore = "none"
+	}
+	c.MapSize = orDefault(c.MapSize, 512)
+	c.Connections = orDefault(c.Connections, 60)
+	c.Churn = orDefault(c.Churn, 60)
+	c.Duration = orDefault(c.Duration, time.Minute)
+	c.Patience = orDefault(c.Patience, 8*time.Second)
+	_, known := restores[c.Restore]
+	return c, errors.Join(
+		unless(known, "restore %q is not one of none, reply, both", c.Restore),
+		unless(c.MapSize >= minMapSize && c.MapSize <= maxMapSize, "map size %d is not between %d and %d", c.MapSize, minMapSize, maxMapSize),
+		unless(c.Connections >= len(classes) && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, len(classes), maxLong),
+		unless(c.Churn > 0 && c.Churn <= maxPerSecond, "churn of %d connections per second is not between 1 and %d", c.Churn, maxPerSecond),
+		unless(c.Duration >= minDuration, "duration %v is shorter than %v", c.Duration, minDuration),
+		unless(c.Patience > 0, "patience %v is not positive", c.Patience),
+	)
+}
+
+func unless(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// Row is the score of a class, or of all.
+type Row struct {
+	Class       Class `json:"class,omitempty"`
+	Connections int   `json:"connections"`
+	// Broken by the client's own account. Named, Missed and Other add up to it.
+	Broken int `json:"broken"`
+	// Named by exactly one incident, with the right kind, cause and ports.
+	Named  int `json:"named"`
+	Missed int `json:"missed"`
+	// Other broke without the datapath's doing.
+	Other int `json:"other"`
+	// False counts incidents that name no broken connection, name one again, or
+	// are wrong in something.
+	False int `json:"false"`
+	// FailureRate is Broken by Connections, 0 to 1.
+	FailureRate float64 `json:"failure_rate"`
+}
+
+// Latency is how long it took from the RST's flow to the stored incident.
+type Latency struct {
+	Incidents int           `json:"incidents"`
+	P50       time.Duration `json:"p50_ns"`
+	P99       time.Duration `json:"p99_ns"`
+}
+
+// score compares incidents with the account.
+type score struct {
+	rows      map[Class]*Row
+	faults    []string
+	latencies []time.Duration
+}
+
+func (a *account) score(stored []jetstream.Stored) *score {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := &score{rows: map[Class]*Row{}}
+	for _, c := range classes {
+		s.rows[c] = &Row{Class: c}
+	}
+	named := map[key][]jetstream.Stored{}
+	for _, i := range stored {
+		k := key{i.Incident.Source.AddrPort(), i.Incident.Destination.AddrPort()}
+		if c := a.connections[k]; c == nil || s.rows[c.class] == nil {
+			s.rows[Churn].False++
+			s.fault("%s -> %s: nobody made it, but an incident says %s", k.client, k.server, describe(i.Incident))
+			continue
+		}
+		named[k] = append(named[k], i)
+	}
+	for k, c := range a.connections {
+		if row := s.rows[c.class]; row != nil {
+			row.Connections++
+			s.judge(row, k, c, named[k])
+		}
+	}
+	slices.Sort(s.faults)
+	return s
+}
+
+func (s *score) fault(format string, args ...any) {
+	s.faults = append(s.faults, fmt.Sprintf(format, args...))
+}
+
+// judge scores one connection and the incidents that name it.
+func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stored) {
+	at := fmt.Sprintf("%s %s -> %s", c.class, k.client, k.server)
+	if c.broken == nil {
+		row.False += len(incidents)
+		for _, i := range incidents {
+			s.fault("%s: works, but an incident says %s; the datapath's account: %v", at, describe(i.Incident), c.failures)
+		}
+		return
+	}
+	row.Broken++
+	right := false
+	for _, i := range incidents {
+		f, ok := c.match(i.Incident)
+		if !ok || right {
+			row.False++
+			s.fault("%s: %v; an incident says %s; the datapath's account: %v", at, c.broken, describe(i.Incident), c.failures)
+			continue
+		}
+		right = true
+		if !f.reset.IsZero() {
+			s.latencies = append(s.latencies, i.At.Sub(f.reset))
+		}
+	}
+	switch {
+	case right:
+		row.Named++
+	case len(c.failures) == 0:
+		row.Other++
+		s.fault("%s: %v; the datapath had no part in it", at, c.broken)
+	default:
+		row.Missed++
+		s.fault("%s: %v; no incident; the datapath's account: %v", at, c.broken, c.failures)
+	}
+}
+
+// match finds the failure that an incident describes rightly.
+func (c *connection) match(i *incident.Incident) (failure, bool) {
+	for _, f := range c.failures {
+		if i.Kind == f.kind && i.Cause == f.cause && i.NAT.Before == f.before.String() && i.NAT.After == written(f.after) && c.seen == f.before {
+			return f, true
+		}
+	}
+	return failure{}, false
+}
+
+func written(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func describe(i *incident.Incident) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{%s %s %s %s, %s", i.Kind, i.Cause, i.NAT.Before, i.NAT.After, i.Outcome)
+	for _, e := range i.Evidence {
+		fmt.Fprintf(&b, "; %s %s: %s", e.Time.Format("15:04:05.000000"), e.From, e.What)
+	}
+	return b.String() + "}"
+}
+
+// String describes a failure as describe does an incident.
+func (f failure) String() string {
+	return fmt.Sprintf("{%s %s %s %s}", f.kind, f.cause, f.before, written(f.after))
+}
+
+// table returns the rows in the classes' order, and their sum.
+func (s *score) table() (rows []Row, total Row) {
+	for _, c := range classes {
+		r := *s.rows[c]
+		total.Connections += r.Connections
+		total.Broken += r.Broken
+		total.Named += r.Named
+		total.Missed += r.Missed
+		total.Other += r.Other
+		total.False += r.False
+		r.rate()
+		rows = append(rows, r)
+	}
+	total.rate()
+	return rows, total
+}
+
+func (r *Row) rate() {
+	if r.Connections > 0 {
+		r.FailureRate = float64(r.Broken) / float64(r.Connections)
+	}
+}
+
+// latency returns the percentiles, of the nearest rank.
+func (s *score) latency() Latency {
+	slices.Sort(s.latencies)
+	n := len(s.latencies)
+	if n == 0 {
+		return Latency{}
+	}
+	rank := func(p int) time.Duration { return s.latencies[(n*p+99)/100-1] }
+	return Latency{Incidents: n, P50: rank(50), P99: rank(99)}
+}
