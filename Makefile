@@ -11,7 +11,7 @@ GENERATED = correlator/incident/*.json internal/api/openapi.json internal/page/s
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test lint screenshots generate bench cpu fuzz clean
+.PHONY: build lab demo replay test test-tools lint screenshots generate bench cpu fuzz clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -51,6 +51,19 @@ test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
 	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(GO) test -timeout 15m -tags chromium ./internal/page
+
+# Cilium's command line tools, built in a module of their own: nothing of it is in ours.
+CILIUM_VERSION = $(shell $(GO) list -m -f '{{.Version}}' github.com/cilium/cilium)
+HUBBLE_TOOLS   = .cache/hubble-$(CILIUM_VERSION)
+
+test-tools: $(HUBBLE_TOOLS)/hubble ## Compare what hubble and hubble-relay show with and without the Observer proxy.
+	HUBBLE_TOOLS=$(CURDIR)/$(HUBBLE_TOOLS) $(GO) test -timeout 5m -tags hubbletools -run StockTools ./hubble/proxy ./cmd/renat
+
+$(HUBBLE_TOOLS)/hubble: # takes minutes the first time
+	mkdir -p $(HUBBLE_TOOLS)/module
+	cd $(HUBBLE_TOOLS)/module && rm -f go.mod go.sum && export GOFLAGS=-mod=mod GOWORK=off CGO_ENABLED=0 && $(GO) mod init tools && \
+		$(GO) get github.com/cilium/cilium/hubble@$(CILIUM_VERSION) github.com/cilium/cilium/hubble-relay@$(CILIUM_VERSION) && \
+		$(GO) build -o ../ github.com/cilium/cilium/hubble-relay github.com/cilium/cilium/hubble
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run

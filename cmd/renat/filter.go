@@ -4,26 +4,33 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/filter"
 )
 
-// filterFlags are the parameters of a filter as flags.
+// filterFlags are the parameters of a filter as flags, and --not, which turns
+// the one after it around.
 type filterFlags struct {
-	many map[string]*[]string // by parameter
-	one  map[string]*string
+	not    bool // the next one is turned around
+	wanted url.Values
+	denied url.Values
 }
 
 // flagNames are those of hubble observe, where they differ from the parameter's.
 var flagNames = map[string]string{"node": "node-name"}
 
-func (v *filterFlags) register(f *pflag.FlagSet) {
-	v.many, v.one = map[string]*[]string{}, map[string]*string{}
+func (v *filterFlags) register(cmd *cobra.Command) {
+	v.wanted, v.denied = url.Values{}, url.Values{}
+	f := cmd.Flags()
 	for _, p := range filter.Params() {
 		help := p.Help
 		if !p.Single {
@@ -36,12 +43,13 @@ func (v *filterFlags) register(f *pflag.FlagSet) {
 		if p.Name == "namespace" {
 			short = "n"
 		}
-		if p.Single {
-			v.one[p.Name] = f.StringP(flagName(p.Name), short, "", help)
-		} else {
-			v.many[p.Name] = f.StringSliceP(flagName(p.Name), short, nil, help)
+		name := flagName(p.Name)
+		f.VarP(&filterValue{v, p}, name, short, help)
+		if len(p.Values) > 0 {
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(p.Values, cobra.ShellCompDirectiveNoFileComp)) // it was just registered
 		}
 	}
+	f.BoolVar(&v.not, "not", false, "turn the next filter around: what it matches is left out")
 }
 
 func flagName(param string) string {
@@ -51,15 +59,80 @@ func flagName(param string) string {
 	return param
 }
 
+// filterValue is the value of one parameter's flag.
+type filterValue struct {
+	flags *filterFlags
+	param filter.Param
+}
+
+// String implements pflag.Value.
+func (v *filterValue) String() string {
+	if v.flags == nil {
+		return "" // pflag asks a zero value for its default
+	}
+	return strings.Join(v.flags.wanted[v.param.Name], ",")
+}
+
+// Type implements pflag.Value: how help names the value.
+func (v *filterValue) Type() string {
+	if v.param.Single {
+		return "string"
+	}
+	return "strings"
+}
+
+// Set implements pflag.Value.
+func (v *filterValue) Set(s string) error {
+	into, values := v.flags.wanted, []string{s}
+	if !v.param.Single {
+		values = strings.Split(s, ",")
+	}
+	if v.flags.not {
+		if v.param.Single {
+			return errors.New("--not is not for times")
+		}
+		into, v.flags.not = v.flags.denied, false
+	}
+	into[v.param.Name] = append(into[v.param.Name], values...)
+	return nil
+}
+
+var _ pflag.Value = (*filterValue)(nil)
+
+// chosen is what the flags choose.
+type chosen struct {
+	filter.Filter
+	denied []filter.Filter // one a name
+}
+
+// Match reports whether i is chosen: nothing that --not names matches it.
+func (c *chosen) Match(i *incident.Incident) bool {
+	return c.Filter.Match(i) && !slices.ContainsFunc(c.denied, func(f filter.Filter) bool { return f.Match(i) })
+}
+
 // parse returns the filter; an error names the flag.
-func (v *filterFlags) parse(now time.Time) (filter.Filter, error) {
-	q := url.Values{}
-	for name, values := range v.many {
-		q[name] = *values
+func (v *filterFlags) parse(now time.Time) (chosen, error) {
+	var c chosen
+	if v.not {
+		return c, errors.New("--not needs a filter after it")
 	}
-	for name, value := range v.one {
-		q.Set(name, *value)
+	var err error
+	if c.Filter, err = parseFilter(v.wanted, now); err != nil {
+		return c, err
 	}
+	for name, values := range v.denied {
+		f, err := parseFilter(url.Values{name: values}, now)
+		if err != nil {
+			return c, fmt.Errorf("--not %w", err)
+		}
+		if !f.Empty() {
+			c.denied = append(c.denied, f)
+		}
+	}
+	return c, nil
+}
+
+func parseFilter(q url.Values, now time.Time) (filter.Filter, error) {
 	f, err := filter.Parse(q, now)
 	var wrong *filter.Error
 	if errors.As(err, &wrong) {

@@ -50,6 +50,14 @@ func (o *observer) run(ctx context.Context) error {
 	return o.proxy.Run(ctx)
 }
 
+// stats are zero without an Observer.
+func (o *observer) stats() proxy.Stats {
+	if o == nil {
+		return proxy.Stats{}
+	}
+	return o.proxy.Stats()
+}
+
 // found takes an incident.
 func (o *observer) found(i *incident.Incident) {
 	if o != nil {

@@ -68,4 +68,7 @@ func TestObserverTellsOfPortsAndIncidents(t *testing.T) {
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	if metrics := n.get("/metrics"); !strings.Contains(metrics, "renat_observer_flows_total 12\n") || !strings.Contains(metrics, "renat_observer_enriched_flows_total 5\n") {
+		t.Error("the metrics do not count the flows")
+	}
 }

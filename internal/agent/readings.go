@@ -42,6 +42,11 @@ var (
 	descWaiting   = describe("outbox_waiting_incidents", "Incidents on disk that NATS does not have.")
 	descQueued    = describe("outbox_queued_incidents", "Incidents that are not on disk yet.")
 
+	descProxied  = describe("observer_flows_total", "Flows passed on by --observer-listen, to all clients together.")
+	descEnriched = describe("observer_enriched_flows_total", "Flows passed on with something added.")
+	descCalls    = describe("observer_calls_total", "Calls passed on by --observer-listen.")
+	descSlow     = describe("observer_lost_events_total", "Events that Hubble told clients of --observer-listen it lost.")
+
 	descMapMax       = describe("map_max_entries", "Size of a map.", "map")
 	descMapEntries   = describe("map_entries", "Entries in a map, where the kernel counts them (Linux 6.8).", "map")
 	descMapInserts   = describe("map_inserts_total", "Updates of a map that worked.", "map")
@@ -95,6 +100,11 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descForwarded, s.Outbox.Forwarded)
 	gauge(descWaiting, float64(s.Outbox.Waiting))
 	gauge(descQueued, float64(s.Outbox.Queued))
+	proxied := r.observe.stats()
+	counter(descCalls, proxied.Calls)
+	counter(descProxied, proxied.Flows)
+	counter(descEnriched, proxied.Enriched)
+	counter(descSlow, proxied.Lost)
 	r.collectMaps(s, counter, gauge)
 }
 

@@ -22,7 +22,9 @@ type Format string
 const (
 	Compact Format = "compact" // one readable line each
 	Dict    Format = "dict"    // one field a line, with the evidence
+	Table   Format = "table"   // one line of columns each
 	JSON    Format = "json"    // one CloudEvent a line
+	JSONPB  Format = "jsonpb"  // the same: hubble's name of it
 )
 
 // ParseFormat accepts one of the allowed formats.
@@ -46,6 +48,8 @@ type Writer struct {
 	format  Format
 	zone    *time.Location
 	written int
+	// Drawings follows each compact line with the incident's timeline.
+	Drawings bool
 
 	red, yellow, cyan, faint func(string, ...any) string
 }
@@ -71,7 +75,7 @@ func New(w io.Writer, f Format, colored bool, zone *time.Location) *Writer {
 func (w *Writer) Write(i *incident.Incident) error {
 	var out string
 	switch w.format {
-	case JSON:
+	case JSON, JSONPB:
 		b, err := i.MarshalCloudEvent()
 		if err != nil {
 			return err
@@ -79,8 +83,13 @@ func (w *Writer) Write(i *incident.Incident) error {
 		out = string(b) + "\n"
 	case Dict:
 		out = w.dict(i)
+	case Table:
+		out = w.table(i)
 	default:
 		out = w.compact(i)
+		if w.Drawings {
+			out += w.drawing(i)
+		}
 	}
 	w.written++
 	_, err := io.WriteString(w.w, out)

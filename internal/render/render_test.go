@@ -86,6 +86,40 @@ func TestDict(t *testing.T) {
 	}
 }
 
+func TestTable(t *testing.T) {
+	orphan := sample()
+	orphan.Kind, orphan.NAT.After = incident.OrphanedReply, ""
+	got := write(t, render.Table, false, sample(), orphan)
+	want := "" +
+		"TIMESTAMP            SOURCE                                DESTINATION                           PROTOCOL  KIND            NAT BEFORE             NAT AFTER              CAUSE                     OUTCOME\n" +
+		"Nov 22 22:51:26.123  shop/cart-1:40000                     [2001:db8::1]:443 (api.example.com)   TCP       renat           192.0.2.1:40000        192.0.2.1:51288        evicted                   reset\n" +
+		"Nov 22 22:51:26.123  shop/cart-1:40000                     [2001:db8::1]:443 (api.example.com)   TCP       orphaned_reply  192.0.2.1:40000        -                      evicted                   reset\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestDrawing(t *testing.T) {
+	i := sample()
+	i.Evidence[0].Step, i.Evidence[1].Step, i.Evidence[1].Flags = incident.OutRemoved, incident.ServerPacket, "RST"
+	i.Evidence = append(i.Evidence, incident.Evidence{Time: i.Time, From: incident.Hubble, What: "of a later version", Step: "later"})
+	var b strings.Builder
+	w := render.New(&b, render.Compact, false, time.UTC)
+	w.Drawings = true
+	if err := w.Write(i); err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := strings.Cut(b.String(), "\n")
+	want := `                    pod     NAT    server
+    22:50:46.123456 │        ✗        │  OUT entry evicted
+    22:51:26.123456 │◀────────────────┤  packet from the server
+    22:51:26.123456 │                 │  of a later version
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestJSONIsOneCloudEventALine(t *testing.T) {
 	got := write(t, render.JSON, true, sample(), sample())
 	if lines := strings.Split(got, "\n"); len(lines) != 3 || lines[0] != lines[1] || lines[2] != "" {
