@@ -110,7 +110,7 @@ func TestPartialAnswers(t *testing.T) {
   new: its pod renat-agent-new is Pending
   old: its status has version 99, this renat knows 1: use the version of the agent
   refused: error trying to reach service: dial tcp 10.0.0.7:9969: connect: connection refused: nothing listens there, agents do on their node's loopback unless they get --listen :9969
-  shy: it answers to its own machine only: start the agents with --user-header X-Forwarded-For and --trusted-proxies with the API server's addresses, to let in whom that lets through
+  shy: it answers to its own machine only: start the agents with --http-user-header X-Forwarded-For and --http-trusted-proxies with the API server's addresses, to let in whom that lets through
 `
 	if errs != want {
 		t.Errorf("got\n%swant\n%s", errs, want)
