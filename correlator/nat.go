@@ -47,7 +47,7 @@ func (c *Correlator) onTracked(ev *Event) {
 	r := c.connection(&ev.Tuple)
 	cn := c.table.at(r)
 	if cn.suspect != 0 {
-		c.decide(r) // the connection before this one
+		c.replace(r, ev.Time)
 	}
 	why := openedExactly
 	if ev.Time-cn.opened <= skewEarly {

@@ -27,6 +27,8 @@ type suspect struct {
 	triggered bool // the pod's packet that was re-NATted was seen
 	proven    bool // the kernel's events alone show that the connection was cut
 	reset     bool // the RST was seen
+	replaced  bool // a new connection began on its tuple before Hubble told of this one's end
+	guiltless bool // the rules acquitted it when it was replaced
 
 	m     *Map
 	rate  float64 // evictions per second before
@@ -93,6 +95,9 @@ func (c *Correlator) accuse(r ref, kind incident.Kind, ev *Event) {
 	cn := c.table.at(r)
 	if cn.flags&broken != 0 && cn.tuple.Protocol == TCP {
 		return
+	}
+	if cn.suspect != 0 && c.suspects.at(cn.suspect).replaced {
+		c.decide(r) // the connection before this one
 	}
 	if cn.suspect != 0 {
 		c.note(r, deciding(kind, ev))
@@ -173,14 +178,31 @@ func (s *suspect) closes(cn *conn, at int64) {
 	}
 }
 
+// replace notes that a new connection takes the tuple of cn at a time. What
+// Hubble shows late may still be of the old one: the RST of its application
+// that was re-NATted, or that of its server.
+func (c *Correlator) replace(r ref, at int64) {
+	cn := c.table.at(r)
+	s := c.suspects.at(cn.suspect)
+	if s.replaced || at > s.at+skewLate {
+		c.decide(r)
+		return
+	}
+	s.guiltless = !s.guilty(cn)
+	s.replaced = true
+}
+
 // confirm takes an RST that ends a suspect's connection.
 func (c *Correlator) confirm(r ref, fct fact) {
 	cn := c.table.at(r)
-	cn.close(fct.at, closedByPeer)
 	if cn.suspect == 0 {
+		cn.close(fct.at, closedByPeer)
 		return // it failed before
 	}
 	s := c.suspects.at(cn.suspect)
+	if !s.replaced {
+		cn.close(fct.at, closedByPeer)
+	}
 	s.reset = true
 	s.facts = append(s.facts, fct) // note has left room for it
 	c.settle(r)
@@ -203,7 +225,9 @@ func (c *Correlator) decide(r ref) {
 	cn := c.table.at(r)
 	s := c.suspects.at(cn.suspect)
 	if s.guilty(cn) {
-		cn.flags |= broken
+		if !s.replaced {
+			cn.flags |= broken
+		}
 		c.publish(s, cn)
 	} else {
 		c.stats.Harmless++
@@ -215,6 +239,9 @@ func (c *Correlator) decide(r ref) {
 // guilty applies the rules: the connection was established, had not closed,
 // and was not opened anew after it lost its mapping.
 func (s *suspect) guilty(cn *conn) bool {
+	if s.replaced {
+		return !s.guiltless && !s.harmless
+	}
 	if s.closed || s.harmless || s.endedWell(cn) {
 		return false
 	}
