@@ -152,6 +152,27 @@ func extension(t *testing.T, f *flow.Flow) map[string]*structpb.Value {
 	return s.GetFields()["renat"].GetStructValue().GetFields()
 }
 
+// TestEnrichFromNATS marks as many flows with the incidents of a server as with
+// the recording that they came from.
+func TestEnrichFromNATS(t *testing.T) {
+	url, dir := startNATS(t), recordings[0]
+	renat(t, "replay", dir, "--nats-url", url).must(t)
+	file := filepath.Join(t.TempDir(), "flows.jsonl")
+	if err := os.WriteFile(file, unzipped(t, filepath.Join(dir, "flows.jsonl.gz")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	marks := func(args ...string) int {
+		var out bytes.Buffer
+		if code := run(t.Context(), streams{out: &out, err: io.Discard}, append([]string{"enrich", "--input-file", file}, args...)); code != exitDone {
+			t.Fatalf("ended with %d", code)
+		}
+		return bytes.Count(out.Bytes(), []byte(`"incident"`))
+	}
+	if stored, recorded := marks("--nats-url", url), marks("--recording", dir); stored != recorded || stored == 0 {
+		t.Errorf("%d flows marked from NATS, %d from the recording", stored, recorded)
+	}
+}
+
 type knowsNothing struct{}
 
 func (knowsNothing) Find(*enrich.Flow) (enrich.Addition, bool) { return enrich.Addition{}, false }
