@@ -78,7 +78,7 @@ func explainProxy(err error, a *podAgent) error {
 	var api *apiError
 	var said *fleet.StatusError
 	if errors.As(err, &said) && said.Code == http.StatusForbidden {
-		return errors.New("it answers to its own machine only: start the agents with --user-header X-Forwarded-For and --trusted-proxies with the API server's addresses, to let in whom that lets through")
+		return errors.New("it answers to its own machine only: start the agents with --http-user-header X-Forwarded-For and --http-trusted-proxies with the API server's addresses, to let in whom that lets through")
 	}
 	if !errors.As(err, &api) {
 		return err

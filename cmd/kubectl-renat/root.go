@@ -52,7 +52,7 @@ which size of the map stops it. renat's agents run on the nodes; they are reache
 through the API server's proxy to pods, so they must listen on their pods'
 addresses and trust the API server:
 
-  renat agent --listen :9969 --user-header X-Forwarded-For --trusted-proxies NETWORK
+  renat agent --listen :9969 --http-user-header X-Forwarded-For --http-trusted-proxies NETWORK
 
 With --nats-url what they told NATS is shown instead.
 
@@ -79,7 +79,7 @@ pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.`
 	f.StringVar(&p.namespace, "agent-namespace", "renat", "namespace in which renat's agents run")
 	f.StringVar(&p.selector, "agent-selector", "app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "labels of the agents' pods")
 	f.Uint16Var(&p.port, "agent-port", 9969, "port on which the agents serve HTTP (--listen)")
-	f.BoolVar(&p.tls, "agent-tls", false, "the agents serve HTTPS (--tls-cert-file); the API server does not check their certificates")
+	f.BoolVar(&p.tls, "agent-tls", false, "the agents serve HTTPS (--http-tls-cert-file); the API server does not check their certificates")
 	f.DurationVar(&p.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer")
 	f.StringVar(&p.nats.URL, "nats-url", "", "show what NATS knows, instead of asking the agents; several separated by commas")
 	f.StringVar(&p.nats.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")

@@ -26,11 +26,11 @@ type httpFlags struct {
 
 func (h *httpFlags) register(f *pflag.FlagSet, listen string) {
 	f.StringVar(&h.listen, "listen", listen, "where to serve the page, /v1, /metrics, /healthz and /readyz; empty: nowhere")
-	f.StringVar(&h.cert, "tls-cert-file", "", "file with the certificate, for TLS on --listen; it may be renewed")
-	f.StringVar(&h.key, "tls-key-file", "", "file with its key")
-	f.StringVar(&h.token, "token-file", "", "file with the bearer token that the page and /v1 ask for; without, they answer to this machine only")
-	f.StringVar(&h.userHeader, "user-header", "", "header in which a proxy names the user it let in; see --trusted-proxies")
-	f.StringSliceVar(&h.proxies, "trusted-proxies", nil, "networks of the proxies whose --user-header counts")
+	f.StringVar(&h.cert, "http-tls-cert-file", "", "file with the certificate, for TLS on --listen; it may be renewed")
+	f.StringVar(&h.key, "http-tls-key-file", "", "file with its key")
+	f.StringVar(&h.token, "http-token-file", "", "file with the bearer token that the page and /v1 ask for; without, they answer to this machine only")
+	f.StringVar(&h.userHeader, "http-user-header", "", "header in which a proxy names the user it let in; see --http-trusted-proxies")
+	f.StringSliceVar(&h.proxies, "http-trusted-proxies", nil, "networks of the proxies whose --http-user-header counts")
 }
 
 // access returns who may see the page.
@@ -42,16 +42,16 @@ func (h *httpFlags) access() (*api.Access, error) {
 			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--trusted-proxies %q is neither an address nor a network", s)}
+			return nil, usageError{fmt.Errorf("--http-trusted-proxies %q is neither an address nor a network", s)}
 		}
 		c.TrustedProxies = append(c.TrustedProxies, p)
 	}
 	if (c.UserHeader == "") != (len(c.TrustedProxies) == 0) {
-		return nil, usageError{errors.New("--user-header and --trusted-proxies go together")}
+		return nil, usageError{errors.New("--http-user-header and --http-trusted-proxies go together")}
 	}
 	a, err := api.NewAccess(c)
 	if err != nil {
-		return nil, fmt.Errorf("--token-file: %w", err)
+		return nil, fmt.Errorf("--http-token-file: %w", err)
 	}
 	return a, nil
 }
@@ -59,7 +59,7 @@ func (h *httpFlags) access() (*api.Access, error) {
 // open opens the socket; nil if nothing is to be served.
 func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
 	if (h.cert == "") != (h.key == "") {
-		return nil, usageError{errors.New("--tls-cert-file and --tls-key-file go together")}
+		return nil, usageError{errors.New("--http-tls-cert-file and --http-tls-key-file go together")}
 	}
 	if h.listen == "" {
 		return nil, nil
@@ -77,7 +77,7 @@ func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
 	}
 	if _, err := load(); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("reading --tls-cert-file and --tls-key-file: %w", err)
+		return nil, fmt.Errorf("reading --http-tls-cert-file and --http-tls-key-file: %w", err)
 	}
 	// Read at each handshake, which is rare here: certificates are renewed.
 	return tls.NewListener(l, &tls.Config{

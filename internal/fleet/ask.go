@@ -18,7 +18,7 @@ const (
 	// atOnce is how many agents are asked at a time: 1,000 agents that answer
 	// in 100 ms take a second, also when 50 of them let their time run out.
 	// API servers allow 250 streams to a connection and 400 requests at once.
-	atOnce = 160
+	atOnce = 200
 	// DefaultTimeout is how long an agent may take.
 	DefaultTimeout = 1500 * time.Millisecond
 	// readTimes is how much longer it may take to read its maps.

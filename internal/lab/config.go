@@ -77,7 +77,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(
 		unless(known, "restore %q is not one of none, reply, both", c.Restore),
 		unless(c.MapSize >= minMapSize && c.MapSize <= maxMapSize, "map size %d is not between %d and %d", c.MapSize, minMapSize, maxMapSize),
-		unless(c.Connections >= len(classes) && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, len(classes), maxLong),
+		unless(c.Connections >= minLong && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, minLong, maxLong),
 		unless(c.Churn > 0 && c.Churn <= maxPerSecond, "churn of %d connections per second is not between 1 and %d", c.Churn, maxPerSecond),
 		unless(c.Duration >= minDuration, "duration %v is shorter than %v", c.Duration, minDuration),
 		unless(c.Patience > 0, "patience %v is not positive", c.Patience),

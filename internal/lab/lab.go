@@ -33,7 +33,8 @@ type Result struct {
 	Latency  Latency       `json:"latency"`
 	// Evictions from the NAT map, as the kernel tracer counted them.
 	Evictions uint64 `json:"evictions"`
-	// Unopened counts connections that could not be opened.
+	// Unopened counts connections that could not be opened: an entry was evicted
+	// between the SYN and its answer, most often.
 	Unopened int `json:"unopened"`
 	// Lost counts packets that the Observer was not told of.
 	Lost uint64 `json:"lost"`
@@ -110,7 +111,7 @@ func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 	s := l.account.score(stored)
 	r := &Result{
 		Version: l.cfg.Version, Kernel: release(), Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
-		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: len(l.account.unopened), Faults: append(s.faults, l.account.unopened...),
+		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults,
 	}
 	r.Classes, r.Total = s.table()
 	counted, err := l.tracer.Stats()

@@ -6,11 +6,15 @@ package lab_test
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator"
@@ -63,6 +67,54 @@ func TestPrivilegedLab(t *testing.T) {
 				t.Errorf("the recording has %d incidents, want %d", n, r.Total.Named)
 			}
 		})
+	}
+}
+
+// TestPrivilegedInterrupted ends a run in the middle: it must end soon, and
+// leave nothing in the kernel.
+func TestPrivilegedInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var stopped time.Time
+	l, err := lab.New(lab.Config{Log: zerolog.Nop(), Ready: func(string) {
+		time.AfterFunc(2*time.Second, func() {
+			stopped = time.Now()
+			cancel()
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	if took := time.Since(stopped); took > 10*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	left := mapsLeft()
+	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = mapsLeft() {
+		time.Sleep(50 * time.Millisecond) // the kernel frees what a program used a little later
+	}
+	if len(left) > 0 {
+		t.Errorf("maps are left: %q", left)
+	}
+}
+
+// mapsLeft names the datapath's maps that there are.
+func mapsLeft() (names []string) {
+	for id := ebpf.MapID(0); ; {
+		next, err := ebpf.MapGetNextID(id)
+		if err != nil {
+			return names
+		}
+		id = next
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			continue // it went away meanwhile
+		}
+		if info, err := m.Info(); err == nil && strings.HasPrefix(info.Name, "cilium_") {
+			names = append(names, info.Name)
+		}
+		m.Close()
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	// out, each used by one connection or by one that is opened again.
 	firstPort = 20000
 	lastPort  = 32767
+	minLong   = 6 // one of each class
 	maxLong   = 2000
 
 	churners   = 16 // short connections at a time
@@ -109,7 +110,8 @@ func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*cli
 	c, err := t.connect(class, port, to)
 	if err != nil {
 		if ctx.Err() == nil {
-			t.account.couldNotOpen(class, err)
+			t.cfg.Log.Debug().Err(err).Str("class", string(class)).Msg("a connection cannot be opened")
+			t.account.couldNotOpen()
 			sleep(ctx, hotPause)
 		}
 		return nil, false

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed static
@@ -24,7 +25,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // file is one that is served.
 type file struct {
-	plain, packed     []byte // packed by gzip
+	plain             []byte
+	packed            func() []byte // by gzip, when somebody wants it
 	contentType, etag string
 }
 
@@ -54,7 +56,8 @@ func load(name string) *file {
 		panic(err) // see Handler
 	}
 	sum := sha256.Sum256(plain)
-	return &file{plain, pack(plain), mime.TypeByExtension(path.Ext(name)), `"` + hex.EncodeToString(sum[:8]) + `"`}
+	packed := sync.OnceValue(func() []byte { return pack(plain) })
+	return &file{plain, packed, mime.TypeByExtension(path.Ext(name)), `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
 func pack(plain []byte) []byte {
@@ -82,7 +85,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	body := f.plain
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
-		body = f.packed
+		body = f.packed()
 	}
 	_, _ = w.Write(body) // who asked has gone
 }

@@ -87,7 +87,7 @@ func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
 		color = "--color=always"
 	}
 	// What an emulated machine can do; flags that were given come after these.
-	load := []string{"--connections=40", "--churn=25"}
+	load := []string{"--connections=40", "--churn=25", "--duration=30s"}
 	c := vm.Config{
 		Kernel: kernel, Modules: []string{"veth", "sch_ingress", "cls_bpf"}, Memory: 2048, Steady: true,
 		Commands: []vm.Command{{Binary: renat, Args: slices.Concat([]string{"lab", color}, load, flags)}},

@@ -28,13 +28,12 @@ export function Time({ at, text }: { at: string; text?: string }) {
   return <time dateTime={at} title={utc(t)}>{text ?? localTime(t)}</time>;
 }
 
-export function Card({ title, id, aside, children, level = 2 }: {
-  title: string; id: string; aside?: ComponentChildren; children: ComponentChildren; level?: 2 | 3;
+export function Card({ title, id, aside, children }: {
+  title: string; id: string; aside?: ComponentChildren; children: ComponentChildren;
 }) {
-  const H = `h${level}` as "h2";
   return (
     <section class={`card ${id}`} aria-labelledby={id + "-title"}>
-      <div class="card-head"><H id={id + "-title"}>{title}</H>{aside}</div>
+      <div class="card-head"><h2 id={id + "-title"}>{title}</h2>{aside}</div>
       {children}
     </section>
   );

@@ -94,8 +94,8 @@ export class Rows {
 }
 
 export function useRows(query: string): Rows {
-  const [, changed] = useReducer((n: number) => n + 1, 0);
-  const rows = useMemo(() => new Rows(query, () => changed(undefined as never)), [query]);
+  const [, changed] = useReducer<number, void>((n) => n + 1, 0);
+  const rows = useMemo(() => new Rows(query, changed), [query]);
   useEffect(() => {
     void rows.refresh();
     return () => rows.close();

@@ -20,7 +20,7 @@ export function SignIn({ then }: { then: () => void }) {
   return (
     <form class="card signin" onSubmit={submit}>
       <h1>Sign in</h1>
-      <p>This renat asks for its token: what is in the file named with <code>--token-file</code>.</p>
+      <p>This renat asks for its token: what is in the file named with <code>--http-token-file</code>.</p>
       <input type="text" name="username" autocomplete="username" value="renat" hidden readOnly />
       <label for="token">Token</label>
       <input id="token" name="token" type="password" autocomplete="current-password" required aria-describedby="wrong" />
