@@ -152,6 +152,27 @@ func extension(t *testing.T, f *flow.Flow) map[string]*structpb.Value {
 	return s.GetFields()["renat"].GetStructValue().GetFields()
 }
 
+// TestEnrichFromNATS marks as many flows with the incidents of a server as with
+// the recording that they came from.
+func TestEnrichFromNATS(t *testing.T) {
+	url, dir := startNATS(t), recordings[0]
+	renat(t, "replay", dir, "--nats-url", url).must(t)
+	file := filepath.Join(t.TempDir(), "flows.jsonl")
+	if err := os.WriteFile(file, unzipped(t, filepath.Join(dir, "flows.jsonl.gz")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	marks := func(args ...string) int {
+		var out bytes.Buffer
+		if code := run(t.Context(), streams{out: &out, err: io.Discard}, append([]string{"enrich", "--input-file", file}, args...)); code != exitDone {
+			t.Fatalf("ended with %d", code)
+		}
+		return bytes.Count(out.Bytes(), []byte(`"incident"`))
+	}
+	if stored, recorded := marks("--nats-url", url), marks("--recording", dir); stored != recorded || stored == 0 {
+		t.Errorf("%d flows marked from NATS, %d from the recording", stored, recorded)
+	}
+}
+
 type knowsNothing struct{}
 
 func (knowsNothing) Find(*enrich.Flow) (enrich.Addition, bool) { return enrich.Addition{}, false }
@@ -173,13 +194,20 @@ func (o *onlyLines) Write(b []byte) (int, error) {
 // nothing, line by line.
 func FuzzEnrichLines(f *testing.F) {
 	f.Add([]byte("{\"flow\":{\"IP\":{\"source\":\"::\",\"destination\":\"::\"},\"l4\":{\"TCP\":{}}}}\n\n\r\nlast"))
-	f.Add([]byte(strings.Repeat("x", maxLine+10) + "\n{}\n"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		out := onlyLines{t: t}
-		if err := enrichLines(knowsNothing{}, bytes.NewReader(in), &out); err != nil || !bytes.Equal(out.Bytes(), in) {
-			t.Errorf("%d bytes became %d, %v", len(in), out.Len(), err)
-		}
-	})
+	f.Fuzz(passUnchanged)
+}
+
+func TestEnrichPassesLongLines(t *testing.T) {
+	for _, size := range []int{maxLine - 1, maxLine, maxLine + 1, 2*maxLine + 1} {
+		passUnchanged(t, []byte(strings.Repeat("x", size)+"\n{}\n"))
+	}
+}
+
+func passUnchanged(t *testing.T, in []byte) {
+	out := onlyLines{t: t}
+	if err := enrichLines(knowsNothing{}, bytes.NewReader(in), &out); err != nil || !bytes.Equal(out.Bytes(), in) {
+		t.Errorf("%d bytes became %d, %v", len(in), out.Len(), err)
+	}
 }
 
 func TestEnrichRefuses(t *testing.T) {

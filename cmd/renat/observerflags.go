@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/pflag"
 
@@ -43,8 +44,8 @@ func (o *observerFlags) open(ctx context.Context) (agent.Observer, error) {
 	}
 	var err error
 	out.Listener, err = proxy.Listen(ctx, o.listen, o.group, out.TLS)
-	if err != nil {
-		return out, usageError{err}
+	if errors.Is(err, proxy.ErrAddress) {
+		return out, usageError{fmt.Errorf("--observer-listen: %w", err)}
 	}
-	return out, nil
+	return out, err
 }

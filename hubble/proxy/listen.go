@@ -19,6 +19,10 @@ import (
 // socketMode is that of Cilium's own socket (pkg/api.SetDefaultPermissions).
 const socketMode = 0o660
 
+// ErrAddress says that an address is none, or is not one to serve at as things
+// are.
+var ErrAddress = errors.New("not an address to serve the Observer at")
+
 // Listen opens where to serve: unix:///path, or host:port of TCP.
 //
 // A Unix socket belongs to root and group, if there is such a group, as
@@ -31,14 +35,14 @@ func Listen(ctx context.Context, address, group string, t *ServerTLS) (net.Liste
 	hostport := strings.TrimPrefix(strings.TrimPrefix(address, "tcp://"), "tls://")
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
-		return nil, fmt.Errorf("serving the Observer at %q: it is neither unix:///path nor host:port", address)
+		return nil, fmt.Errorf("%q is %w: it is neither unix:///path nor host:port", address, ErrAddress)
 	}
 	if ip, err := netip.ParseAddr(host); (err != nil || !ip.IsLoopback()) && host != "localhost" {
 		switch {
 		case t == nil:
-			return nil, fmt.Errorf("serving the Observer at %q: beyond 127.0.0.1 it needs TLS: give a certificate and its key", address)
+			return nil, fmt.Errorf("%q is %w: beyond 127.0.0.1 it needs TLS, give a certificate and its key", address, ErrAddress)
 		case len(t.ClientCAFiles) == 0:
-			return nil, fmt.Errorf("serving the Observer at %q: beyond 127.0.0.1 only clients with a certificate may see flows: give their authority", address)
+			return nil, fmt.Errorf("%q is %w: beyond 127.0.0.1 only clients with a certificate may see flows, give their authority", address, ErrAddress)
 		}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", hostport)

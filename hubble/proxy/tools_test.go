@@ -236,3 +236,35 @@ func testRelay(t *testing.T, bin string) {
 		t.Errorf("with a proxy\n%s\nwithout\n%s", got, want)
 	}
 }
+
+// BenchmarkStockHubble is one flow that hubble prints, alternately without and
+// through a proxy that adds to every second one.
+func BenchmarkStockHubble(b *testing.B) {
+	const held = 40_000
+	flows := recorded(b)
+	server := observe(b, hubbletest.Config{Capacity: held})
+	for i := range held {
+		if err := server.Feed(b.Context(), flows[i%len(flows)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	server.Seal()
+	address, _ := front(b, proxy.Config{Upstream: server.Addr(), Source: knowing{}})
+	var took [2]time.Duration
+	for b.Loop() {
+		for n, a := range []string{server.Addr(), address} {
+			start := time.Now()
+			cmd := exec.CommandContext(b.Context(), filepath.Join(os.Getenv("HUBBLE_TOOLS"), "hubble"),
+				"observe", "--first", fmt.Sprint(held), "-o", "compact", "--server", a)
+			cmd.Env = []string{"HOME=" + b.TempDir()}
+			if err := cmd.Run(); err != nil {
+				b.Fatal(err)
+			}
+			took[n] += time.Since(start)
+		}
+	}
+	perFlow := func(d time.Duration) float64 { return float64(d) / float64(b.N) / held }
+	b.ReportMetric(perFlow(took[0]), "direct-ns/flow")
+	b.ReportMetric(perFlow(took[1]), "through-ns/flow")
+	b.ReportMetric(100*float64(took[0])/float64(took[1]), "%-of-direct")
+}
