@@ -6,6 +6,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -21,8 +23,10 @@ func (a *agent) tell(ctx context.Context) error {
 	ticks := time.NewTicker(tellEvery)
 	defer ticks.Stop()
 	var nodes *jetstream.Nodes
+	ready := readiness{}
 	for failing := ""; ; {
 		s := a.status()
+		ready.log(a.log, s.Parts)
 		a.board.SetStatus(*s)
 		err := a.tellNATS(ctx, &nodes, s)
 		switch {
@@ -56,4 +60,21 @@ func (a *agent) tellNATS(ctx context.Context, nodes **jetstream.Nodes, s *nodest
 		*nodes = nil // somebody may have removed it
 	}
 	return err
+}
+
+// readiness is which parts were ready when last looked at.
+type readiness map[string]bool
+
+// log says what changed; at first, what is waited for.
+func (r readiness) log(log zerolog.Logger, parts []nodestatus.Part) {
+	for _, p := range parts {
+		before, known := r[p.Name]
+		r[p.Name] = p.Ready
+		switch {
+		case p.Ready && known && !before:
+			log.Info().Str("part", p.Name).Msg("ready")
+		case !p.Ready && (before || !known):
+			log.Warn().Str("part", p.Name).Str("problem", p.Problem).Msg("waiting")
+		}
+	}
 }
