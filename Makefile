@@ -7,11 +7,11 @@ TOOLS    = .cache/bin
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
-GENERATED = correlator/incident/*.json internal/api/openapi.json '*_bpfel*.go' '*_bpfel*.o'
+GENERATED = correlator/incident/*.json internal/api/openapi.json internal/page/static '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test lint generate bench cpu fuzz clean
+.PHONY: build lab demo replay test lint screenshots generate bench cpu fuzz clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -39,13 +39,18 @@ replay: build ## Replay a recording into an embedded NATS server and show what b
 	@echo
 	@echo '$$ renat observe --state-dir .cache/demo --kind renat --last 1 -o dict'
 	@bin/renat observe --state-dir .cache/demo --kind renat --last 1 -o dict
+	@echo
+	@echo 'See it in a browser, at http://127.0.0.1:9972:  bin/renat hub --state-dir .cache/demo'
 
 test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) vet ./...
 	$(GO) vet -tags vmtest ./...
+	$(GO) vet -tags chromium ./internal/page
 	$(GO) test $$($(GO) list ./... | grep -v internal/vm)
 	$(GO) test -timeout 20m ./internal/vm # alone: it takes both cores
 	$(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
+	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
+	$(GO) test -timeout 15m -tags chromium ./internal/page
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
@@ -55,7 +60,10 @@ lint: $(LINT) generate ## Check style, import rules and that generated files are
 $(LINT):
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
-generate: ## Regenerate what is generated; needs Debian 12's clang, llvm and libbpf-dev.
+screenshots: ## Take the pictures of the page in docs/img; needs Debian's chromium.
+	$(GO) test -tags chromium -run Screenshots ./internal/page -screenshots $(CURDIR)/docs/img
+
+generate: ## Regenerate what is generated; needs Debian 12's clang, llvm and libbpf-dev, and npm for the page.
 	$(GO) generate ./...
 	$(GO) generate -tags vmtest ./kprobes
 

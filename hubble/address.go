@@ -59,3 +59,12 @@ func (a address) host() string {
 	}
 	return host
 }
+
+// dialed returns the address as gRPC takes it, for a dialer that knows the
+// network. A path is no host name to send.
+func (a address) dialed() string {
+	if a.network == "unix" {
+		return "passthrough:///localhost"
+	}
+	return "passthrough:///" + a.target
+}

@@ -44,27 +44,18 @@ func (c *connection) fault() error {
 // read anew each time.
 func (c *Client) dial() (*connection, error) {
 	conn := &connection{}
-	creds := insecure.NewCredentials()
-	if c.cfg.TLS != nil {
-		cfg, err := c.cfg.TLS.config(c.addr)
-		if err != nil {
-			return nil, err
-		}
-		creds = credentials.NewTLS(cfg)
+	creds, err := transport(c.addr, c.cfg.TLS)
+	if err != nil {
+		return nil, err
 	}
-	target := c.addr.target
-	if c.addr.network == "unix" {
-		target = "localhost" // a path is no host name to send; the dialer knows it
-	}
-	var err error
-	conn.ClientConn, err = grpc.NewClient("passthrough:///"+target,
+	conn.ClientConn, err = grpc.NewClient(c.addr.dialed(),
 		grpc.WithTransportCredentials(notingCreds{creds, conn}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, c.addr.network, c.addr.target)
 			conn.note(err)
 			if err == nil && c.cfg.TLS == nil {
-				nc = &pacedConn{Conn: nc}
+				nc = &pacedConn{Conn: nc, pace: pace}
 			}
 			return nc, err
 		}),
@@ -79,6 +70,18 @@ func (c *Client) dial() (*connection, error) {
 		return nil, c.named("preparing the connection to Hubble at", err)
 	}
 	return conn, nil
+}
+
+// transport returns what secures a connection; t may be nil.
+func transport(a address, t *TLS) (credentials.TransportCredentials, error) {
+	if t == nil {
+		return insecure.NewCredentials(), nil
+	}
+	cfg, err := t.config(a)
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(cfg), nil
 }
 
 // notingCreds keep the error of a failed handshake.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pace is the shortest time between two reads of a busy connection. It is
+// pace is a Client's shortest time between two reads of a busy connection. It is
 // small beside the tens of milliseconds by which an agent's flows trail the
 // kernel.
 const pace = 5 * time.Millisecond
@@ -18,12 +18,13 @@ const pace = 5 * time.Millisecond
 // for TLS, which reads one record at a time however much has gathered.
 type pacedConn struct {
 	net.Conn
+	pace time.Duration
 	last time.Time // when a read last took all there was; Read's caller owns it
 }
 
 // Read implements net.Conn; gRPC calls it from one goroutine.
 func (c *pacedConn) Read(b []byte) (int, error) {
-	if rest := pace - time.Since(c.last); rest > 0 {
+	if rest := c.pace - time.Since(c.last); rest > 0 {
 		time.Sleep(rest)
 	}
 	n, err := c.Conn.Read(b)

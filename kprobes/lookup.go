@@ -3,7 +3,6 @@
 package kprobes
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -65,59 +64,6 @@ func (t *Tracer) Occupancy() ([]Occupancy, error) {
 		all = append(all, Occupancy{Map: m.Map, Entries: entries[m.ID]})
 	}
 	return all, nil
-}
-
-// countBatch is how many entries one syscall of Count reads. It must exceed the
-// longest chain of a hash bucket.
-const countBatch = 4096
-
-// Count counts a watched map's entries by reading them all, in batches: for a
-// single question, not for a gauge. Entries that come or go meanwhile may or
-// may not be counted.
-func (t *Tracer) Count(ctx context.Context, id uint32) (uint64, error) {
-	t.mu.Lock()
-	m := t.watching[id]
-	t.mu.Unlock()
-	if m == nil {
-		return 0, fmt.Errorf("counting map %d: it is not watched", id)
-	}
-	// A descriptor of its own: the map may be replaced meanwhile.
-	fd, err := m.fd.Clone()
-	if err != nil {
-		return 0, fmt.Errorf("counting map %s: %w", m.Name, err)
-	}
-	defer fd.Close()
-	var total uint64
-	switch {
-	case m.v6:
-		total, err = countEntries[[key6Size]byte, [value6Size]byte](ctx, fd)
-	case m.CT:
-		total, err = countEntries[[key4Size]byte, [valueCTSize]byte](ctx, fd)
-	default:
-		total, err = countEntries[[key4Size]byte, [value4Size]byte](ctx, fd)
-	}
-	if err != nil {
-		return total, fmt.Errorf("counting map %s: %w", m.Name, err)
-	}
-	return total, nil
-}
-
-// countEntries reads a map with keys K and values V; both v6 values are of one size.
-func countEntries[K, V any](ctx context.Context, fd *ebpf.Map) (uint64, error) {
-	keys, values := make([]K, countBatch), make([]V, countBatch)
-	var cursor ebpf.MapBatchCursor
-	var total uint64
-	for ctx.Err() == nil {
-		n, err := fd.BatchLookup(&cursor, keys, values, nil)
-		total += uint64(n)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, ctx.Err()
 }
 
 // occupancy runs the map iterator of bpf/occupancy.bpf.c.

@@ -33,6 +33,7 @@ type agentFlags struct {
 	conns      int
 	http       httpFlags
 	pprof      bool
+	observer   observerFlags
 }
 
 // kernelFlags say how to watch the kernel.
@@ -67,6 +68,7 @@ before the environment, and that before the file.`,
 		Example: `  renat agent
   renat agent --nats-url nats://nats.example:4222 --nats-creds /etc/renat/nats.creds
   renat agent --config /etc/renat/agent.yaml --listen :9969
+  renat agent --observer-listen unix:///var/run/renat/hubble.sock
   curl -s localhost:9969/v1/status | jq .maps`,
 		Args: cobra.NoArgs,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -97,6 +99,7 @@ before the environment, and that before the file.`,
 	f.DurationVar(&a.settle, "settle", 3*time.Second, "how long after a connection lost its mapping an RST is waited for")
 	f.IntVar(&a.conns, "max-connections", 1<<18, "how many connections to remember, some 180 bytes each")
 	a.http.register(f, "127.0.0.1:9969")
+	a.observer.register(f)
 	f.BoolVar(&a.pprof, "pprof", false, "serve /debug/pprof on --listen, too")
 	return cmd
 }
@@ -135,6 +138,13 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if listener != nil {
 		defer listener.Close()
 	}
+	observer, err := a.observer.open(ctx)
+	if err != nil {
+		return err
+	}
+	if observer.Listener != nil {
+		defer observer.Listener.Close()
+	}
 	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs})
 	if err != nil {
 		return err
@@ -145,6 +155,6 @@ func (a *agentFlags) run(ctx context.Context) error {
 		Kernel: tracer, Hubble: flows, NATS: a.nats.Config, Replicas: a.replicas,
 		StateDir: a.state, NATSListen: a.natsListen, OutboxMaxBytes: a.outboxMax,
 		Settle: a.settle, MaxConnections: a.conns,
-		Listener: listener, Access: access, Pprof: a.pprof, Log: log,
+		Listener: listener, Access: access, Pprof: a.pprof, Observer: observer, Log: log,
 	})
 }

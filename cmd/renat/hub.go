@@ -45,8 +45,9 @@ A page on --listen shows the incidents and the nodes, see docs/page.md.
 
 The configuration is a YAML file, read again on SIGHUP and when it changes; one
 that is wrong is reported, and the hub goes on with the one before. See
-docs/notifications.md.`,
-		Example: `  renat hub --check-config --config hub.yaml
+docs/notifications.md. Without one the hub notifies nobody and serves the page.`,
+		Example: `  renat hub --state-dir store/
+  renat hub --check-config --config hub.yaml
   renat hub --config hub.yaml --nats-url nats://nats.example:4222
   renat hub test-notification ops --config hub.yaml
   renat hub redeliver --config hub.yaml`,
@@ -80,8 +81,13 @@ func (h *hubFlags) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if _, err := h.load(); err != nil {
-		return err
+	if h.config == "" && h.http.listen == "" {
+		return usageError{errors.New("say with --config which file has the receivers, or with --listen where to serve the page")}
+	}
+	if h.config != "" {
+		if _, err := h.load(); err != nil {
+			return err
+		}
 	}
 	if h.incidents < 1 {
 		return usageError{fmt.Errorf("--page-incidents %d is not positive", h.incidents)}
@@ -107,16 +113,21 @@ func (h *hubFlags) run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
-	reload := h.reloads(ctx, &background)
-	active, err := hub.New(hub.Config{
-		NATS: nc.Conn, Load: h.load, Reload: reload, Holder: holder(), Replicas: h.replicas,
+	config := hub.Config{
+		NATS: nc.Conn, Holder: holder(), Replicas: h.replicas,
 		Incidents: h.incidents, Access: access, Version: buildVersion(), Log: h.log(),
-	})
+	}
+	if h.config != "" {
+		config.Load, config.Reload = h.load, h.reloads(ctx, &background)
+	}
+	active, err := hub.New(config)
 	if err != nil {
 		return err
 	}
 	if listener != nil {
-		server := &http.Server{Handler: active.Handler(), ReadHeaderTimeout: 5 * time.Second}
+		log := h.log()
+		log.Info().Stringer("http", listener.Addr()).Msg("serving the page")
+		server := &http.Server{Handler: active.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 		background.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
 		defer server.Close()
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/renat-project/renat/sinks/slack/slacktest"
 )
 
-// notificationsDoc returns the blocks of docs/notifications.md of a language.
-func notificationsDoc(t *testing.T, language string) (blocks []string) {
+// blocks returns the blocks of a document that are in a language.
+func blocks(t *testing.T, file, language string) (blocks []string) {
 	t.Helper()
-	b, err := os.ReadFile("../../docs/notifications.md")
+	b, err := os.ReadFile("../../docs/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func notificationsDoc(t *testing.T, language string) (blocks []string) {
 
 // The document's commands are run as they are written, against a stand-in for Slack.
 func TestNotificationsDoc(t *testing.T) {
-	yaml, commands := notificationsDoc(t, "yaml"), notificationsDoc(t, "sh")
+	yaml, commands := blocks(t, "notifications.md", "yaml"), blocks(t, "notifications.md", "sh")
 	repo, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,13 @@ func TestHubUsage(t *testing.T) {
 		code int
 		say  string
 	}{
-		{[]string{"hub"}, exitUsage, "--config"},
+		{[]string{"hub", "--listen", ""}, exitUsage, "--config"},
+		{[]string{"hub", "--page-incidents", "0"}, exitUsage, "--page-incidents 0"},
+		{[]string{"hub", "--tls-cert-file", "x"}, exitUsage, "--tls-key-file"},
+		{[]string{"hub", "--tls-cert-file", "x", "--tls-key-file", "y", "--listen", "127.0.0.1:0"}, exitFailed, "no such file"},
+		{[]string{"hub", "--token-file", filepath.Join(dir, "none")}, exitFailed, "--token-file: reading the token"},
+		{[]string{"hub", "--user-header", "X-User"}, exitUsage, "--trusted-proxies"},
+		{[]string{"hub", "--user-header", "X-User", "--trusted-proxies", "10.0.0"}, exitUsage, `"10.0.0" is neither`},
 		{[]string{"hub", "--check-config", "--config", bad}, exitFailed, `line 3: there is no key "colour"`},
 		{[]string{"hub", "--check-config", "--config", filepath.Join(dir, "none")}, exitFailed, "no such file"},
 		{[]string{"hub", "--config", bad}, exitFailed, "line 3"},
@@ -136,6 +142,34 @@ func TestHubReloadsChangedFile(t *testing.T) {
 	}
 	stop()
 	if r := <-ended; r.code != exitDone || !strings.Contains(r.err, "keeping the old one") {
+		t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+}
+
+// The link that docs/page.md shows is one that a receiver can have.
+func TestPageDocLink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hub.yaml")
+	write(t, path, "receivers:\n  - name: x\n    webhook: {url: 'http://127.0.0.1:1'}\n    "+blocks(t, "page.md", "yaml")[0])
+	renat(t, "hub", "--check-config", "--config", path).must(t)
+}
+
+// Without receivers a hub serves what a replay stored.
+func TestHubServesThePage(t *testing.T) {
+	store, address := t.TempDir(), freeAddress(t)
+	renat(t, "replay", recordings[0], "--state-dir", store).must(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan result, 1)
+	go func() { ended <- renatUntil(ctx, "hub", "--state-dir", store, "--listen", address) }()
+	until(t, func() bool {
+		list, err := get("http://" + address + "/v1/incidents?kind=renat&limit=1")
+		return err == nil && strings.Contains(list, `"total":2,`)
+	})
+	page, err := get("http://" + address + "/incidents?kind=renat")
+	if err != nil || !strings.Contains(page, `src="/assets/app.js"`) {
+		t.Errorf("%v: %s", err, page)
+	}
+	stop()
+	if r := <-ended; r.code != exitDone {
 		t.Errorf("exit code %d: %s", r.code, r.err)
 	}
 }

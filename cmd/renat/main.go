@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/renat-project/renat/internal/nodeview"
 )
 
 // The exit codes.
@@ -18,6 +20,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitFound  = 3 // what nodes --fail-on names
 )
 
 func main() {
@@ -35,11 +38,15 @@ func run(ctx context.Context, s streams, args []string) int {
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	var usage usageError
+	var found *nodeview.FoundError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, syscall.EPIPE):
 		return exitDone // the reader of our output has seen enough
+	case errors.As(err, &found):
+		fmt.Fprintln(s.err, "renat:", found)
+		return exitFound
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(s.err, "renat: interrupted")
 		return exitFailed

@@ -54,7 +54,8 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
-	root.AddCommand(newAgent(g), newRecord(g), newReplay(g), newObserve(g), newHub(g), newLab(g), newVersion(g))
+	root.AddCommand(newAgent(g), newRecord(g), newReplay(g), newObserve(g), newEnrich(g), newHub(g),
+		newNodes(g), newAdvise(g), newTop(g), newLab(g), newVersion(g))
 	g.watchStart(root)
 	return root, g
 }

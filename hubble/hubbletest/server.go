@@ -16,10 +16,12 @@ import (
 
 	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
+	"github.com/cilium/cilium/api/v1/peer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
 )
 
 // Config describes the server. Its zero value is an agent's Observer on a
@@ -40,6 +42,8 @@ type Config struct {
 
 	Version  string // of the server; empty: "hubbletest"
 	NodeName string // of the server; empty: "node-a"
+	// PeerAddress is where relays are told that the Observer is; empty: at Addr.
+	PeerAddress string
 	// LostEventInterval is how often a reader that is too slow is told what it
 	// lost. Zero: 1 s, as in an agent.
 	LostEventInterval time.Duration
@@ -162,6 +166,8 @@ func (s *Server) Resume(keep bool) error {
 	h := health.NewServer()
 	h.SetServingStatus("hubble.server.Observer", healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(s.grpc, h)
+	peer.RegisterPeerServer(s.grpc, peers{server: s})
+	reflection.Register(s.grpc)
 	go func(g *grpc.Server, served chan struct{}) {
 		defer close(served)
 		_ = g.Serve(l) // ends with Halt, and tells nothing else

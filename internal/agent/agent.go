@@ -5,6 +5,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/peaks"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -42,6 +45,9 @@ type agent struct {
 	tracker *tracker
 	tally   *tally
 	board   *board.Board
+	observe *observer // nil if there is none
+	tops    tops
+	peaks   *peaks.Peaks
 	rates   *rates
 	metrics *metrics
 }
@@ -51,8 +57,10 @@ type agent struct {
 // when the kernel tracer does, when the state directory is another's or cannot
 // be used, and on settings that no waiting mends.
 func Run(ctx context.Context, c Config) error {
-	if c.Listener != nil {
-		defer c.Listener.Close()
+	for _, l := range []net.Listener{c.Listener, c.Observer.Listener} {
+		if l != nil {
+			defer l.Close()
+		}
 	}
 	c, err := c.withDefaults()
 	if err != nil {
@@ -88,7 +96,7 @@ func Run(ctx context.Context, c Config) error {
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
 		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
-		a.sample, a.tell,
+		a.observe.run, a.sample, a.tell,
 	} {
 		rest.Go(func() {
 			if err := run(storing); storing.Err() == nil {
@@ -97,7 +105,7 @@ func Run(ctx context.Context, c Config) error {
 		})
 	}
 	sources, watching := errgroup.WithContext(ctx)
-	sources.Go(func() error { return c.Kernel.Run(watching, a.tracker.change) })
+	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.change)) })
 	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
 	a.sayStarted()
@@ -107,6 +115,9 @@ func Run(ctx context.Context, c Config) error {
 	drained := a.drain()
 	stop()
 	rest.Wait()
+	if err := a.peaks.Save(); err != nil {
+		a.log.Warn().Err(err).Msg("the next start will not know it")
+	}
 	switch {
 	case asked.Err() != nil:
 		failed = nil
@@ -132,10 +143,17 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
 		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		tops: tops{evicted: map[string]*holders{}},
+	}
+	var err error
+	if a.peaks, err = peaks.Open(filepath.Join(c.StateDir, peaksFile)); err != nil {
+		a.log.Warn().Err(err).Msg("what was before the start is forgotten")
 	}
 	c.Hubble.Follow, c.Hubble.Since, c.Hubble.Logger = true, a.started.Add(-lookBack), c.Log
-	var err error
 	if a.flows, err = hubble.New(c.Hubble); err != nil {
+		return nil, err
+	}
+	if a.observe, err = newObserver(&c); err != nil {
 		return nil, err
 	}
 	a.metrics = newMetrics(a)
@@ -150,6 +168,7 @@ func (a *agent) showHistory(ctx context.Context) error {
 	history, err := a.outbox.Recent(ctx, a.board.Capacity())
 	for _, i := range history {
 		a.board.Load(i, 0)
+		a.observe.found(i)
 	}
 	return err
 }
@@ -158,8 +177,15 @@ func (a *agent) showHistory(ctx context.Context) error {
 func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.tally.add(i, time.Now())
 	a.board.Add(i, 0)
+	a.observe.found(i)
 	a.metrics.found(i, delay)
 	a.outbox.Add(i) // a full queue is counted there
+}
+
+// change takes what the kernel tracer emits.
+func (a *agent) change(ev correlator.Event) {
+	a.tops.change(&ev)
+	a.tracker.change(ev)
 }
 
 // drain waits until what was found is on disk and, if NATS is there, sent.

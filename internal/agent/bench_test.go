@@ -79,6 +79,7 @@ func BenchmarkSoak(b *testing.B) {
 	}}
 	n := &node{t: b, http: "http://" + address}
 	soak := &soak{traffic: tr}
+	eventually(b, "the agent answers", n.answers)
 	soak.second(b.Context())
 	n.awaitReady()
 	for range soakConnections / soakFlows * 2 { // every connection is known
@@ -200,7 +201,7 @@ func readFile(b *testing.B, name string) string {
 	return string(raw)
 }
 
-func freeAddress(b *testing.B) string {
+func freeAddress(b testing.TB) string {
 	b.Helper()
 	l := listen(b, "127.0.0.1:0")
 	defer l.Close()

@@ -48,6 +48,8 @@ type Config struct {
 
 	// Listener is where HTTP is served; nil: nowhere. Run closes it.
 	Listener net.Listener
+	// Observer says where to serve Hubble's flows with additions.
+	Observer Observer
 	// Access is who may ask for /v1; nil: this machine only.
 	Access *api.Access
 	// Pprof adds /debug/pprof, for the same.
@@ -64,6 +66,9 @@ type Addresses struct {
 	NATS string // URL for clients, without its secrets
 }
 
+// peaksFile is the file in StateDir with the maps' peaks.
+const peaksFile = "peaks.json"
+
 // defaultMaxConnections is the correlator's, which the status shows.
 const defaultMaxConnections = 1 << 18
 
@@ -73,6 +78,9 @@ type Kernel interface {
 	Status() kprobes.Status
 	Stats() (kprobes.Stats, error)
 	Occupancy() ([]kprobes.Occupancy, error)
+	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
+	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
+	Open(correlator.Tuple) (bool, error)
 }
 
 // withDefaults fills in and checks.

@@ -44,6 +44,8 @@ func (a *agent) handler() http.Handler {
 	mux.Handle("/v1/", a.config.Access.Wrap(guarded))
 	mux.Handle("/debug/", a.config.Access.Wrap(guarded))
 	guarded.HandleFunc("GET /v1/status", a.serveStatus)
+	guarded.HandleFunc("GET /v1/mapping", a.serveMapping)
+	guarded.HandleFunc("GET /v1/top", a.serveTop)
 	guarded.Handle("/v1/", api.New(api.Config{Board: a.board, Version: a.config.Version, Title: "node " + a.config.Node}))
 	if a.config.Pprof {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)

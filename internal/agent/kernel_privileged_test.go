@@ -19,7 +19,7 @@ import (
 // TestPrivilegedAgentKernel follows one agent through what a kernel may do to
 // it: more events than its ring buffer holds, a map replaced, the clock set.
 func TestPrivilegedAgentKernel(t *testing.T) {
-	n := startRealNode(t, kprobes.Config{RingBytes: 1 << 15}) // some 290 events
+	n := startRealNode(t, kprobes.Config{RingBytes: 1 << 18}) // some 2,300 events
 	lost := checkFlood(t, n)
 	checkMapReplaced(t, n)
 	checkClock(t, n)
@@ -43,7 +43,7 @@ func checkFlood(t *testing.T, n *realNode) (lost time.Time) {
 		t.Errorf("loss before there was any: %+v, %v", i.Loss, n.status().Losses)
 	}
 	for n.dropped() == 0 && !t.Failed() {
-		n.nat.crowd(4096)
+		n.nat.crowd(16384)
 	}
 	dropped, place := n.dropped(), correlator.LossKernelRing.String()
 	eventually(t, "the status has the loss", func() bool { return n.status().Losses[place] == dropped })

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,9 +30,12 @@ import (
 const patience = 60 * time.Second
 
 // fakeKernel hands on what a test gives it.
-type fakeKernel struct{ changes chan correlator.Event }
+type fakeKernel struct {
+	changes chan correlator.Event
+	entries sync.Map // OUT entries: correlator.Tuple to correlator.Addr
+}
 
-func newFakeKernel() *fakeKernel { return &fakeKernel{make(chan correlator.Event, 1<<16)} }
+func newFakeKernel() *fakeKernel { return &fakeKernel{changes: make(chan correlator.Event, 1<<16)} }
 
 func (k *fakeKernel) give(changes ...correlator.Event) {
 	for _, c := range changes {
@@ -43,6 +47,11 @@ func (k *fakeKernel) Run(ctx context.Context, emit func(correlator.Event)) error
 	for {
 		select {
 		case c := <-k.changes:
+			if c.NAT.Dir == correlator.Out && c.NAT.Op == correlator.Insert {
+				k.entries.Store(c.Tuple, c.NAT.To)
+			} else if c.NAT.Dir == correlator.Out {
+				k.entries.Delete(c.Tuple)
+			}
 			emit(c)
 		case <-ctx.Done():
 			return ctx.Err()
@@ -58,8 +67,30 @@ func (k *fakeKernel) Stats() (kprobes.Stats, error) {
 	return kprobes.Stats{Maps: []kprobes.MapStats{{Map: natMap, Counters: kprobes.Counters{Evictions: 3, Forced: 1}}}}, nil
 }
 
+func (k *fakeKernel) Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
+	to, found := k.entries.Load(t)
+	if !found || d != correlator.Out {
+		return correlator.Addr{}, false, nil
+	}
+	return to.(correlator.Addr), true, nil
+}
+
 func (k *fakeKernel) Occupancy() ([]kprobes.Occupancy, error) {
 	return []kprobes.Occupancy{{Map: natMap, Entries: 400}}, nil
+}
+
+// Keys gives two connections of each of two pods, and one host's; the first
+// pod's are open.
+func (k *fakeKernel) Keys(_ context.Context, _ uint32, each func(correlator.Tuple, correlator.Dir)) error {
+	for _, t := range natTuples() {
+		each(t, correlator.Out)
+		each(t.Reverse(), correlator.In)
+	}
+	return nil
+}
+
+func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
+	return t.Src.IP == natTuples()[0].Src.IP, nil
 }
 
 // node is an agent with all that surrounds it.
@@ -132,6 +163,16 @@ func (n *node) status() *nodestatus.Status {
 		n.t.Fatal(err)
 	}
 	return &s
+}
+
+// answers reports whether the agent serves HTTP yet.
+func (n *node) answers() bool {
+	r, err := http.Get(n.http + "/healthz")
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	return r.StatusCode == http.StatusOK
 }
 
 func (n *node) get(path string) string {

@@ -188,12 +188,19 @@ func TestKilledAnywhere(t *testing.T) {
 	j.mu.Lock()
 	early := len(j.stored)
 	j.mu.Unlock()
+	c.Listen = freeAddress(t)
 	last := startProcess(t, c, j)
 	set(last)
-	time.Sleep(3 * time.Second) // it names what breaks, and forwards what others left
+	n := &node{t: t, http: "http://" + c.Listen}
+	eventually(t, "the last agent answers", n.answers)
+	time.Sleep(2 * time.Second) // it names what breaks
 	cancel()
 	breaking.Wait()
 	set(nil)
+	eventually(t, "what all agents left is forwarded", func() bool {
+		s := n.status()
+		return s.Outbox.Waiting == 0 && s.Outbox.Queued == 0 && s.Outbox.Forwarded > 0
+	})
 	began := time.Now()
 	if err := last.end(t, syscall.SIGTERM); err != nil {
 		t.Errorf("the last agent: %v", err)

@@ -60,6 +60,28 @@ func (r *rates) of(id uint32, samples int, now time.Time, c kprobes.Counters) no
 	return nodestatus.Rates{}
 }
 
+// covers reports whether there are samples of so long ago.
+func (r *rates) covers(samples int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.samples) > samples
+}
+
+// seePeaks remembers what the maps have to bear now.
+func (a *agent) seePeaks(stats []kprobes.MapStats) {
+	now := time.Now()
+	full := a.rates.covers(minute)
+	for _, m := range a.maps(stats, now) {
+		var rates *nodestatus.Rates
+		if full {
+			rates = &m.LastMinute
+		}
+		if err := a.peaks.See(&m, m.Entries, rates, now); err != nil {
+			a.log.Warn().Err(err).Msg("a restart will forget it")
+		}
+	}
+}
+
 // sample reads the counters every ten seconds until ctx ends.
 func (a *agent) sample(ctx context.Context) error {
 	ticks := time.NewTicker(sampleEvery)
@@ -73,6 +95,7 @@ func (a *agent) sample(ctx context.Context) error {
 				s.maps[m.Map.ID] = m.Counters
 			}
 			a.rates.add(s)
+			a.seePeaks(stats.Maps)
 		}
 		select {
 		case <-ctx.Done():

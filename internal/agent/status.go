@@ -111,6 +111,7 @@ func (a *agent) maps(counted []kprobes.MapStats, now time.Time) []nodestatus.Map
 			LastMinute:     a.rates.of(m.Map.ID, minute, now, m.Counters),
 			LastTenMinutes: a.rates.of(m.Map.ID, tenMinutes, now, m.Counters),
 			LongestGap:     a.tally.longestGap(m.Map.Name),
+			Peaks:          a.peaks.Of(m.Map.Name, m.Map.MaxEntries),
 		})
 	}
 	return all

@@ -38,7 +38,8 @@ type Subscription struct {
 	board  *Board
 }
 
-// Subscribe begins with the board's Problem. If after is the ID of an event of
+// Subscribe begins with the board's Problem, whose ID stands for all that was
+// before. If after is the ID of an event of
 // this board, the incidents since then follow, or a Restart if they are too
 // many or the board is another. Then come changes as they happen.
 func (b *Board) Subscribe(after string) *Subscription {
@@ -47,7 +48,7 @@ func (b *Board) Subscribe(after string) *Subscription {
 	s := &Subscription{events: make(chan Event, waiting), board: b}
 	s.Events = s.events
 	problem := b.problem
-	s.events <- Event{Problem: &problem}
+	s.events <- Event{ID: b.hearing.id(b.hearing.told), Problem: &problem}
 	for _, e := range b.hearing.since(after) {
 		s.events <- e
 	}
@@ -87,8 +88,10 @@ func (h *hearing) incident(i *incident.Incident) {
 }
 
 func (h *hearing) event(i *incident.Incident, number uint64) Event {
-	return Event{ID: h.epoch + "-" + strconv.FormatUint(number, 10), Incident: h.brief(i)}
+	return Event{ID: h.id(number), Incident: h.brief(i)}
 }
+
+func (h *hearing) id(number uint64) string { return h.epoch + "-" + strconv.FormatUint(number, 10) }
 
 // tell drops who is too slow.
 func (h *hearing) tell(e Event) {

@@ -28,10 +28,17 @@ func next(t *testing.T, s *board.Subscription) board.Event {
 func TestSubscribeAndResume(t *testing.T) {
 	b := fill(board.New(board.Config{}), span(0, 10)...)
 	s := b.Subscribe("")
-	if e := next(t, s); e.Problem == nil || *e.Problem != "" {
-		t.Fatalf("began with %+v", e)
+	begin := next(t, s)
+	if begin.Problem == nil || *begin.Problem != "" || begin.ID == "" {
+		t.Fatalf("began with %+v", begin)
+	}
+	if missed := b.Subscribe(begin.ID); len(missed.Events) != 1 {
+		t.Errorf("%d events although nothing happened", len(missed.Events))
 	}
 	fill(b, 10, 10, 11)
+	if missed := b.Subscribe(begin.ID); len(missed.Events) != 3 {
+		t.Errorf("%d events, want the problem and two incidents", len(missed.Events))
+	}
 	first, second := next(t, s), next(t, s)
 	if first.Incident.ID != sample(10).ID || second.Incident.ID != sample(11).ID || len(first.Incident.Evidence) != 0 {
 		t.Errorf("got %+v, %+v", first, second)

@@ -142,7 +142,7 @@ func (s *Summary) fill(chosen []*entry, f *filter.Filter, now time.Time) {
 	}
 	step := steps[len(steps)-1]
 	for _, d := range steps {
-		if to.Sub(from) <= maxBuckets*d {
+		if to.Sub(from) < (maxBuckets+1)*d {
 			step = d
 			break
 		}

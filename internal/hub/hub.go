@@ -26,6 +26,7 @@ type Config struct {
 	// NATS is the connection; it stays the caller's.
 	NATS *nats.Conn
 	// Load reads the configuration: once in New, and whenever Reload has a value.
+	// Nil: the hub notifies nobody and has only the page; another is active.
 	Load   func() (*config.Config, error)
 	Reload <-chan struct{}
 	// Holder names this process among the hubs: unique, and for people.
@@ -65,9 +66,12 @@ type Hub struct {
 
 // New reads the configuration.
 func New(c Config) (*Hub, error) {
-	first, err := c.Load()
-	if err != nil {
-		return nil, err
+	first := &config.Config{}
+	if c.Load != nil {
+		var err error
+		if first, err = c.Load(); err != nil {
+			return nil, err
+		}
 	}
 	h := &Hub{config: c, changed: make(chan struct{}, 1), lanes: map[string]*running{}, registry: prometheus.NewRegistry()}
 	h.current.Store(first)
@@ -85,6 +89,10 @@ const retryAfter = 2 * time.Second
 // Run is active whenever no other hub is, until ctx ends; then it finishes the
 // notifications on their way and returns nil.
 func (h *Hub) Run(ctx context.Context) error {
+	if h.config.Load == nil {
+		h.show(ctx)
+		return nil
+	}
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { h.reload(ctx) })

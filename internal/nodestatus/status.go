@@ -85,6 +85,17 @@ type Map struct {
 	// LongestGap is the longest time that a connection was silent before it
 	// was found broken by an eviction from this map; 0: there was none.
 	LongestGap time.Duration `json:"longest_gap_ns,omitempty"`
+	// Peaks are the most it had to bear; nil: not known.
+	Peaks *Peaks `json:"peaks,omitempty"`
+}
+
+// Peaks are the highest values of a map, also of the time before its agent was
+// restarted. Rates are means over a minute.
+type Peaks struct {
+	Since     time.Time `json:"since"`
+	Entries   uint64    `json:"entries,omitempty"` // 0 where the kernel does not count them
+	Inserts   float64   `json:"inserts_per_second"`
+	Evictions float64   `json:"evictions_per_second"`
 }
 
 // Rates are means over a time; over less, while the agent is younger.

@@ -4,8 +4,8 @@
 // what a board holds, served from files inside the binary. It asks /v1 for
 // everything it shows, so its own files hold nothing that needs protection.
 //
-// Its source is in web/, in TypeScript; go generate makes static/ from it and
-// needs npm. What is in static/ is committed, so that go build does not.
+// Its source is in web/, in TypeScript; go generate makes static/ from it, if
+// there is npm. What is in static/ is committed, so that go build needs none.
 package page
 
-//go:generate sh -c "npm --prefix web ci --ignore-scripts --silent && npm --prefix web run --silent check && npm --prefix web run --silent build"
+//go:generate sh web/generate.sh

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/fatih/color"
 
@@ -101,15 +100,15 @@ func (w *Writer) compact(i *incident.Incident) string {
 	}
 	return fmt.Sprintf("%s: %s -> %s %s %s, %s, %s\n",
 		w.faint("%s", i.Time.In(w.zone).Format(timeFormat)),
-		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), clean(i.Protocol),
-		w.yellow("%s", clean(what)), clean(cause), w.outcome(i.Outcome))
+		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), Clean(i.Protocol),
+		w.yellow("%s", Clean(what)), Clean(cause), w.outcome(i.Outcome))
 }
 
 func (w *Writer) outcome(o incident.Outcome) string {
 	if o == incident.Reset {
 		return w.red("%s", o)
 	}
-	return clean(string(o))
+	return Clean(string(o))
 }
 
 // dict is a block of fields.
@@ -124,22 +123,22 @@ func (w *Writer) dict(i *incident.Incident) string {
 		}
 	}
 	field("TIMESTAMP", i.Time.In(w.zone).Format(time.RFC3339Nano))
-	field("ID", clean(i.ID))
-	field("KIND", w.yellow("%s", clean(string(i.Kind))))
-	field("CAUSE", clean(causeWords(i)))
+	field("ID", Clean(i.ID))
+	field("KIND", w.yellow("%s", Clean(string(i.Kind))))
+	field("CAUSE", Clean(causeWords(i)))
 	field("OUTCOME", w.outcome(i.Outcome))
-	field("NODE", clean(nodeName(i)))
-	field("PROTOCOL", clean(i.Protocol))
+	field("NODE", Clean(nodeName(i)))
+	field("PROTOCOL", Clean(i.Protocol))
 	field("SOURCE", w.cyan("%s", party(&i.Source)))
-	field("WORKLOAD", clean(i.Source.Workload))
+	field("WORKLOAD", Clean(i.Source.Workload))
 	field("DESTINATION", w.cyan("%s", party(&i.Destination)))
 	field("NAT BEFORE", i.NAT.Before)
 	field("NAT AFTER", i.NAT.After)
 	if !i.NAT.RemovedAt.IsZero() {
 		field("REMOVED", i.NAT.RemovedAt.In(w.zone).Format(time.RFC3339Nano))
 	}
-	field("PROGRAM", clean(i.NAT.Program))
-	field("MAP", clean(mapWords(i)))
+	field("PROGRAM", Clean(i.NAT.Program))
+	field("MAP", Clean(mapWords(i)))
 	field("LOST", lossWords(&i.Loss))
 	for n, e := range i.Evidence {
 		name := ""
@@ -151,7 +150,7 @@ func (w *Writer) dict(i *incident.Incident) string {
 			sep = " "
 		}
 		fmt.Fprintf(&b, "%14s%s %s %-6s %s\n", name, sep,
-			w.faint("%s", e.Time.In(w.zone).Format("15:04:05.000000")), clean(string(e.From)), clean(e.What))
+			w.faint("%s", e.Time.In(w.zone).Format("15:04:05.000000")), Clean(string(e.From)), Clean(e.What))
 	}
 	return b.String()
 }
@@ -161,9 +160,9 @@ func party(e *incident.Endpoint) string {
 	port := strconv.Itoa(int(e.Port))
 	switch {
 	case e.Pod != "":
-		return clean(e.Namespace + "/" + e.Pod + ":" + port)
+		return Clean(e.Namespace + "/" + e.Pod + ":" + port)
 	case len(e.Names) > 0:
-		return clean(e.AddrPort().String() + " (" + e.Names[0] + ")")
+		return Clean(e.AddrPort().String() + " (" + e.Names[0] + ")")
 	}
 	return e.AddrPort().String()
 }
@@ -215,14 +214,4 @@ func lossWords(l *incident.Loss) string {
 		parts = append(parts, "an unknown number more")
 	}
 	return strings.Join(parts, ", ")
-}
-
-// clean replaces what a terminal would obey.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }

@@ -3,6 +3,7 @@
 package vm_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const cache = "../../.cache/vm"
 var kernels = []string{vm.Linux6_1, vm.Linux6_12}
 
 // privileged are the packages with tests for the machines.
-var privileged = []string{"kprobes", "bpf/lab", "cmd/renat", "internal/agent"}
+var privileged = []string{"kprobes", "bpf/lab", "cmd/renat", "internal/agent", "internal/sizing/lru"}
 
 // trouble is what a kernel prints when a test made it misbehave.
 var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive locking|hung_task|blocked for more than`)
@@ -83,7 +84,7 @@ func TestLab(t *testing.T) {
 	for _, name := range kernels {
 		t.Run(name, func(t *testing.T) {
 			runOn(t, name, vm.Config{
-				Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=^TestPrivileged"}}},
+				Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=" + cmp.Or(os.Getenv("RENAT_VM_RUN"), "^TestPrivileged")}}},
 				Steady:   true, Memory: 2048, Timeout: 9 * time.Minute,
 			})
 		})

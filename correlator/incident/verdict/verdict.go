@@ -90,7 +90,7 @@ func what(f Facts) string {
 	if f.Node != "" {
 		b.WriteString(" on node " + f.Node)
 	}
-	b.WriteString(": " + why(f))
+	b.WriteString(": " + why(f, plural(total, "its entry", "their entries")))
 	renat, orphaned := f.Kinds[incident.Renat], f.Kinds[incident.OrphanedReply]
 	switch {
 	case renat > 0 && orphaned > 0:
@@ -104,7 +104,8 @@ func what(f Facts) string {
 	return b.String()
 }
 
-func why(f Facts) string {
+// why says what became of the entries, which entries names.
+func why(f Facts, entries string) string {
 	evicted, deleted := f.Causes[incident.LRUEviction], f.Causes[incident.UserspaceDelete]
 	datapath, unknown := f.Causes[incident.DatapathDelete], f.Causes[incident.UnknownCause]
 	var parts []string
@@ -113,12 +114,12 @@ func why(f Facts) string {
 			parts = append(parts, s)
 		}
 	}
-	add(evicted, "the full NAT map evicted their entries")
-	add(deleted, deleter(f)+" deleted their entries from the NAT map")
-	add(datapath, "the datapath deleted their entries from the NAT map")
-	add(unknown, "their entries vanished from the NAT map, how was not seen")
+	add(evicted, "the full NAT map evicted "+entries)
+	add(deleted, deleter(f)+" deleted "+entries+" from the NAT map")
+	add(datapath, "the datapath deleted "+entries+" from the NAT map")
+	add(unknown, entries+" vanished from the NAT map, how was not seen")
 	if len(parts) == 0 {
-		return "their entries are gone from the NAT map"
+		return entries + " went from the NAT map"
 	}
 	return strings.Join(parts, ", or ")
 }

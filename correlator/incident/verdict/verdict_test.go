@@ -41,7 +41,7 @@ func TestOf(t *testing.T) {
 		},
 		"the collector": {
 			facts: verdict.Facts{Kinds: kinds{incident.Renat: 1}, Causes: causes{incident.UserspaceDelete: 1}, DeletedBy: "cilium-agent", MaxEntries: 512},
-			say:   []string{"cilium-agent deleted their entries", "A larger NAT map does not help"},
+			say:   []string{"cilium-agent deleted its entry", "A larger NAT map does not help"},
 			not:   []string{"bpf-nat-global-max"},
 		},
 		"the largest": {
@@ -53,7 +53,7 @@ func TestOf(t *testing.T) {
 			facts:   verdict.Facts{Kinds: kinds{incident.Renat: 1}, Causes: causes{incident.LRUEviction: 1}, MaxEntries: 1 << 20, EvictionsPerSecond: 1e9},
 			entries: 1 << 24,
 		},
-		"nothing known": {say: []string{"0 connections were broken: their entries are gone"}},
+		"nothing known": {say: []string{"0 connections were broken: their entries went"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := verdict.Of(c.facts)

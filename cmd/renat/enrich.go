@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/renat-project/renat/hubble/enrich"
+)
+
+const (
+	// maxLine is the longest line that is looked at; longer ones pass as they are.
+	maxLine = 1 << 20
+	// maxInputLine is the longest line that hubble observe --input-file reads.
+	maxInputLine = bufio.MaxScanTokenSize - 1
+)
+
+type enrichFlags struct {
+	*globals
+	agent     string
+	token     string
+	recording string
+	input     string
+	nats      natsFlags
+}
+
+func newEnrich(g *globals) *cobra.Command {
+	e := &enrichFlags{globals: g}
+	cmd := &cobra.Command{
+		Use:   "enrich",
+		Short: "Add NAT ports and incidents to what hubble observe prints",
+		Long: `Add to the flows of hubble observe -o jsonpb, read from standard input, the
+address and port that a masqueraded connection is sent from, and the incident
+that broke it. The output is of the same form, so that hubble can print it:
+
+  Summary     gains "SNAT 192.168.50.1:41234", "(was :40000)" after re-NATting,
+              and the first characters of the incident's id
+  extensions  holds renat: {pre_nat, post_nat, incident}, unless it is in use
+
+Everything else passes as it is, line by line and in order.
+
+What is known comes from the agent of this node (ports and incidents), from NATS
+(incidents of all nodes, and their ports), or from a recording (both).`,
+		Example: `  hubble observe --follow -o jsonpb | renat enrich | hubble observe --input-file -
+  renat enrich --recording DIR --input-file flows.jsonl | hubble observe --input-file - -o json
+  hubble observe --since 1h -o jsonpb | renat enrich --nats-url nats://nats:4222 | jq .flow.Summary`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd.Context(), cmd.InOrStdin()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&e.agent, "agent", "http://127.0.0.1:9969", "URL of the node's agent")
+	f.StringVar(&e.token, "token-file", "", "file with the bearer token of the agent")
+	f.StringVar(&e.recording, "recording", "", "folder of a recording, instead of an agent")
+	f.StringVar(&e.input, "input-file", "-", `file to read instead of standard input; "-" is standard input`)
+	e.nats.registerRemote(f, "")
+	cmd.MarkFlagsMutuallyExclusive("agent", "recording", "nats-url")
+	return cmd
+}
+
+func (e *enrichFlags) run(ctx context.Context, in io.Reader) error {
+	if e.input != "-" {
+		f, err := os.Open(e.input)
+		if err != nil {
+			return fmt.Errorf("reading flows: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	source, err := e.source(ctx)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- enrichLines(source, in, e.out) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done(): // a read of a terminal or a pipe cannot be broken off
+		return nil
+	}
+}
+
+// enrichLines copies lines, adding to those that are flows.
+func enrichLines(source enrich.Source, in io.Reader, out io.Writer) error {
+	r := bufio.NewReaderSize(in, maxLine)
+	for rest := false; ; { // rest: what comes belongs to a line that is too long
+		line, err := r.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		if len(line) > 0 {
+			print := line
+			if !long && !rest {
+				print = enrichLine(source, line)
+			}
+			if _, err := out.Write(print); err != nil {
+				return fmt.Errorf("writing flows: %w", err)
+			}
+		}
+		rest = long
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !long:
+			return fmt.Errorf("reading flows: %w", err)
+		}
+	}
+}
+
+// enrichLine leaves a line alone that hubble could not read with additions.
+func enrichLine(source enrich.Source, line []byte) []byte {
+	out := enrich.Line(source, line)
+	if len(out) > maxInputLine {
+		return line
+	}
+	return out
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// startAgent serves what an agent of a node with a full map tells, to whom has
+// the token.
+func startAgent(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	for path, body := range map[string]string{
+		"/v1/status": `{"version":1,"node":"node-a","renat":"v1.0.0","machine":{"cpus":8,"memory_bytes":8589934592},
+			"maps":[{"name":"cilium_snat_v4_external","max_entries":131072,"entries":130048,"inserts":900000,"evictions":500000,
+			"last_minute":{"inserts_per_second":900,"evictions_per_second":870},"last_ten_minutes":{"inserts_per_second":900,"evictions_per_second":870}}],
+			"incidents":{"total":3,"reset":3,"last_ten_minutes":1}}`,
+		"/v1/top": `{"version":1,"node":"node-a","maps":[{"name":"cilium_snat_v4_external","entries":130048,"live_share":0.46,
+			"sources":[{"address":"10.0.1.10","count":90000}],"destinations":[{"address":"192.0.2.1:443","count":60000}]}]}`,
+	} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer a-long-enough-token" {
+				w.WriteHeader(http.StatusUnauthorized)
+				fmt.Fprint(w, `{"title":"not signed in","status":401,"detail":"send the token"}`)
+				return
+			}
+			fmt.Fprint(w, body)
+		})
+	}
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestVerbsOfOneNode(t *testing.T) {
+	file := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	agent := []string{"--agent", startAgent(t), "--token-file", file("token", "a-long-enough-token\n")}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"nodes", "--fail-on", "breaking"}, exitFound, "node-a  breaking  snat_v4  131072   99%"},
+		{[]string{"advise"}, exitDone, "natMax: "},
+		{[]string{"advise"}, exitDone, "its defaults are assumed"},
+		{[]string{"advise", "--cilium-config", file("config", "bpf-nat-global-max: \"131072\"\n")}, exitDone, "In force: bpf-nat-global-max 131072\n"},
+		{[]string{"top"}, exitDone, "192.0.2.1:443    60000    46%"},
+		{[]string{"nodes", "-o", "xml"}, exitUsage, "not one of wide"},
+		{[]string{"advise", "--cilium-config", "/nonexistent"}, exitFailed, "no such file"},
+	} {
+		got := renat(t, append(c.args, agent...)...)
+		if got.code != c.code || !strings.Contains(got.out+got.err, c.says) {
+			t.Errorf("%s: exit %d\n%s%s", c.args, got.code, got.out, got.err)
+		}
+	}
+	if got := renat(t, "nodes", agent[0], agent[1]); got.code != exitFailed || !strings.Contains(got.err, "not signed in: send the token") {
+		t.Errorf("without the token: exit %d, %s", got.code, got.err)
+	}
+	if got := renat(t, "nodes", "--agent", "http://127.0.0.1:1"); got.code != exitFailed || !strings.Contains(got.err, "name running agents with --agent") {
+		t.Errorf("no agent: exit %d, %s", got.code, got.err)
+	}
+	if got := renat(t, "nodes", "--agent", "127.0.0.1:1"); got.code != exitUsage {
+		t.Errorf("no URL: exit %d, %s", got.code, got.err)
+	}
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/internal/api"
+)
+
+// Mapping is the answer of /v1/mapping?protocol=TCP&source=ip:port&destination=ip:port.
+type Mapping struct {
+	// Where the pod sends from, and where the server sees it.
+	PreNAT  string `json:"pre_nat"`
+	PostNAT string `json:"post_nat"`
+}
+
+// serveMapping tells how a pod's connection is translated now.
+func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
+	refuse := func(status int, title, detail string) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(api.Problem{Title: title, Status: status, Detail: detail}) // who asked has gone
+	}
+	q := r.URL.Query()
+	var t correlator.Tuple
+	var errs [3]error
+	t.Protocol, errs[0] = correlator.ParseProtocol(q.Get("protocol"))
+	t.Src, errs[1] = correlator.ParseAddr(q.Get("source"))
+	t.Dst, errs[2] = correlator.ParseAddr(q.Get("destination"))
+	if err := errors.Join(errs[:]...); err != nil {
+		refuse(http.StatusBadRequest, "wrong parameter", err.Error())
+		return
+	}
+	to, found, err := a.config.Kernel.Lookup(t, correlator.Out)
+	switch {
+	case err != nil:
+		refuse(http.StatusServiceUnavailable, "source is away", err.Error())
+	case !found:
+		refuse(http.StatusNotFound, "no mapping", t.String()+" has no entry in this node's NAT maps")
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(Mapping{PreNAT: t.Src.String(), PostNAT: to.String()}) // who asked has gone
+	}
+}

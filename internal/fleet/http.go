@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// HTTPAgent is an agent that is reached without a cluster.
+type HTTPAgent struct {
+	URL    string // http://127.0.0.1:9969
+	Token  string // for the agent; "": it needs none
+	Client *http.Client
+}
+
+// NewHTTPAgent checks the URL.
+func NewHTTPAgent(rawURL string) (*HTTPAgent, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is no URL of an agent, like http://127.0.0.1:9969", rawURL)
+	}
+	return &HTTPAgent{URL: strings.TrimSuffix(rawURL, "/"), Client: http.DefaultClient}, nil
+}
+
+// Node returns the agent's host.
+func (a *HTTPAgent) Node() string {
+	if u, err := url.Parse(a.URL); err == nil {
+		return u.Host
+	}
+	return a.URL
+}
+
+// Get implements Agent.
+func (a *HTTPAgent) Get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	target := a.URL + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.Token)
+	}
+	res, err := a.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading its answer: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, &StatusError{Code: res.StatusCode, Body: Said(body)}
+	}
+	return body, nil
+}
+
+// Said returns in a line what the body of an error says: the detail of the
+// agent's problem, or the text.
+func Said(body []byte) string {
+	var problem struct{ Title, Detail string }
+	if json.Unmarshal(body, &problem) == nil && problem.Title != "" {
+		return strings.TrimSuffix(problem.Title+": "+problem.Detail, ": ")
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	if r := []rune(line); len(r) > 200 {
+		line = string(r[:200]) + "…"
+	}
+	return line
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { CloudEvent, NodeView } from "./types";
+
+// Line is the state of the connection over which changes come.
+export interface Line {
+  state: "opening" | "open" | "lost";
+  // problem says in words why the server may not know what is new.
+  problem: string;
+}
+
+export interface Listener {
+  incident?: (e: CloudEvent) => void;
+  node?: (n: NodeView) => void;
+  // restart: there was more than could be told; ask for everything again.
+  restart?: () => void;
+}
+
+// retryMs is how long to wait when the browser has given up, which it does when
+// the answer was an error.
+const retryMs = 3000;
+
+// useLive listens to /v1/events with a filter while the component is shown and
+// somebody can see it: a browser has few connections to a server, and hidden
+// tabs would take them all. It resumes a stream that broke where it was.
+export function useLive(query: string, listener: Listener): Line {
+  const [line, setLine] = useState<Line>({ state: "opening", problem: "" });
+  const current = useRef(listener);
+  current.current = listener;
+  useEffect(() => {
+    let source: EventSource | undefined;
+    let timer = 0;
+    let wasLost = false;
+    const connect = () => {
+      const opened = (source = new EventSource(`/v1/events${query && "?" + query}`));
+      const on = <T>(name: string, then: (data: T) => void) =>
+        opened.addEventListener(name, (e) => then(JSON.parse((e as MessageEvent<string>).data) as T));
+      opened.addEventListener("open", () => {
+        setLine((l) => ({ ...l, state: "open" }));
+        if (wasLost) current.current.restart?.(); // a new EventSource resumes nothing
+        wasLost = false;
+      });
+      opened.addEventListener("error", () => {
+        setLine((l) => ({ ...l, state: "lost" }));
+        if (opened.readyState !== EventSource.CLOSED) return;
+        wasLost = true;
+        timer = window.setTimeout(connect, retryMs);
+      });
+      on<{ problem: string }>("problem", ({ problem }) => setLine((l) => ({ ...l, problem })));
+      on<CloudEvent>("incident", (e) => current.current.incident?.(e));
+      on<NodeView>("node", (n) => current.current.node?.(n));
+      on("restart", () => current.current.restart?.());
+    };
+    const stop = () => {
+      window.clearTimeout(timer);
+      source?.close();
+      source = undefined;
+      wasLost = true;
+    };
+    const look = () => {
+      if (document.hidden) stop();
+      else if (!source) connect();
+    };
+    look();
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("pagehide", stop);
+    window.addEventListener("pageshow", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      window.removeEventListener("pagehide", stop);
+      window.removeEventListener("pageshow", look);
+      stop();
+    };
+  }, [query]);
+  return line;
+}
+
+// useSoon returns a function that calls then at most every so many ms: at once,
+// and once more after what came meanwhile.
+export function useSoon(then: () => void, everyMs: number): () => void {
+  const latest = useRef(then);
+  latest.current = then;
+  const state = useRef({ timer: 0, again: false });
+  useEffect(() => () => window.clearTimeout(state.current.timer), []);
+  return useRef(() => {
+    const s = state.current;
+    if (s.timer) {
+      s.again = true;
+      return;
+    }
+    latest.current();
+    const rest = () => {
+      s.timer = 0;
+      if (!s.again) return;
+      s.again = false;
+      latest.current();
+      s.timer = window.setTimeout(rest, everyMs);
+    };
+    s.timer = window.setTimeout(rest, everyMs);
+  }).current;
+}
+
+// useEvery calls then every so many ms while the page can be seen.
+export function useEvery(then: () => void, ms: number): void {
+  const latest = useRef(then);
+  latest.current = then;
+  useEffect(() => {
+    const timer = window.setInterval(() => {
+      if (!document.hidden) latest.current();
+    }, ms);
+    return () => window.clearInterval(timer);
+  }, [ms]);
+}
