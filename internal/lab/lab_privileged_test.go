@@ -41,7 +41,7 @@ func TestPrivilegedLab(t *testing.T) {
 			name = c.Restore + "_IPv6"
 		}
 		t.Run(name, func(t *testing.T) {
-			c.Duration, c.Connections, c.Churn = 8*time.Second, 40, 75
+			c.Duration, c.Connections, c.Churn = 6*time.Second, 30, 60
 			c.Record = filepath.Join(t.TempDir(), "recording")
 			c.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 			l, err := lab.New(c)
@@ -75,7 +75,7 @@ func TestPrivilegedLab(t *testing.T) {
 func TestPrivilegedInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var stopped time.Time
-	l, err := lab.New(lab.Config{Log: zerolog.Nop(), Ready: func(string) {
+	l, err := lab.New(lab.Config{Churn: 20, Log: zerolog.Nop(), Ready: func(string) {
 		time.AfterFunc(2*time.Second, func() {
 			stopped = time.Now()
 			cancel()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/agent"
@@ -20,10 +21,11 @@ import (
 const (
 	// agentWait is how long the agent may take to watch the maps.
 	agentWait = 30 * time.Second
-	// afterwards is how long there are short connections after the others have
-	// ended: Hubble withholds the newest flow until there is another, and the
-	// agent waits 3 s for an RST.
-	afterwards = 5 * time.Second
+	// afterwards is how long there are some short connections after the others
+	// have ended: Hubble withholds the newest flow until there is another, and
+	// the agent waits 3 s for an RST.
+	afterwards     = 5 * time.Second
+	afterwardsRate = 5 // per second
 )
 
 // operate runs the agent and, beside it, the traffic; then it lets the agent
@@ -94,15 +96,17 @@ func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 		late: late, open: map[*client]struct{}{},
 	}
 	defer context.AfterFunc(ctx, t.hangUp)()
+	limit := rate.NewLimiter(rate.Limit(l.cfg.Churn), 1)
 	churning, endChurn := context.WithCancel(ctx)
 	churned := make(chan struct{})
 	go func() {
 		defer close(churned)
-		t.runChurn(churning)
+		t.runChurn(churning, limit)
 	}()
 	timed, cancel := context.WithTimeout(ctx, l.cfg.Duration)
 	defer cancel()
 	t.runLong(timed)
+	limit.SetLimit(min(afterwardsRate, limit.Limit()))
 	sleep(ctx, afterwards)
 	endChurn()
 	<-churned

@@ -26,6 +26,9 @@ const (
 	churners   = 16 // short connections at a time
 	abortEvery = 7  // of the short connections, one in so many resets
 	hotPause   = 300 * time.Millisecond
+	// abortWait is how long a reset may take through the datapath. Met by a
+	// deleted entry it would get another port itself.
+	abortWait = 50 * time.Millisecond
 )
 
 // mix is which classes the long-lived connections have, over and over.
@@ -156,6 +159,7 @@ func (t *traffic) reuse(ctx context.Context, class Class) {
 	}
 	c.abort()
 	if class == ReuseNewPort {
+		sleep(ctx, abortWait)
 		t.deleteOut(c.key)
 	} else {
 		t.churnBy(ctx, 0.6, 0.7)
@@ -191,9 +195,8 @@ func (t *traffic) churnBy(ctx context.Context, least, most float64) {
 	}
 }
 
-// runChurn makes short connections until ctx ends.
-func (t *traffic) runChurn(ctx context.Context) {
-	limit := rate.NewLimiter(rate.Limit(t.cfg.Churn), 1)
+// runChurn makes short connections until ctx ends, at the rate of limit.
+func (t *traffic) runChurn(ctx context.Context, limit *rate.Limiter) {
 	var all sync.WaitGroup
 	for range churners {
 		all.Go(func() {
