@@ -19,13 +19,14 @@ const (
 	Push         Class = "push"           // silent between rounds, the server speaks first
 	Hot          Class = "hot"            // always active
 	GC           Class = "gc"             // its OUT entry is deleted by syscall, then the client speaks
+	GCPush       Class = "gc_push"        // the same, then the server speaks: a restore mends it
 	Reuse        Class = "reuse"          // its source port is opened again after its entries were evicted
 	ReuseNewPort Class = "reuse_new_port" // opened again while the old IN entry lives
 	Churn        Class = "churn"          // short; a seventh resets on purpose
 )
 
 // classes have a pod each, in this order. Churn is the last.
-var classes = []Class{Idle, Push, Hot, GC, Reuse, ReuseNewPort, Churn}
+var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Churn}
 
 // key is a connection as its client has it. A source port that is opened again
 // makes no new one.

@@ -59,6 +59,9 @@ func TestPrivilegedLab(t *testing.T) {
 				t.Error("some connections were missed, or named wrongly")
 			}
 			for _, row := range r.Classes {
+				if row.Class == lab.GCPush && (row.Broken == 0) != (c.Restore != "none") {
+					t.Errorf("of %d %s connections %d broke with restore %s", row.Connections, row.Class, row.Broken, c.Restore)
+				}
 				if (row.Class == lab.Push || row.Class == lab.GC) && row.Broken == 0 {
 					t.Errorf("no %s connection broke", row.Class)
 				}

@@ -20,7 +20,7 @@ const (
 	// out, each used by one connection or by one that is opened again.
 	firstPort = 20000
 	lastPort  = 32767
-	minLong   = 6 // one of each class
+	minLong   = 7 // one of each class
 	maxLong   = 2000
 
 	churners   = 16 // short connections at a time
@@ -33,8 +33,8 @@ const (
 
 // mix is which classes the long-lived connections have, over and over.
 var mix = []Class{
-	Idle, Push, Hot, GC, Reuse, ReuseNewPort, Idle, Push, GC, Idle,
-	Hot, Push, Idle, Reuse, ReuseNewPort, Idle, Push, GC, Hot, Idle,
+	Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Idle, Push, GC,
+	Hot, Push, Idle, GCPush, Reuse, ReuseNewPort, Idle, Push, GC, Idle,
 }
 
 // traffic is what pods do.
@@ -87,7 +87,7 @@ func (t *traffic) runLong(ctx context.Context) {
 // keep uses one connection until it breaks or ctx ends.
 func (t *traffic) keep(ctx context.Context, class Class) {
 	to := uint16(portLong)
-	if class == Push {
+	if class == Push || class == GCPush {
 		to = portPush
 	}
 	c, ok := t.start(ctx, class, uint16(t.nextPort.Add(1)), to)
@@ -132,12 +132,15 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 	switch class {
 	case Push:
 		return c.pushed(t.servers)
-	case GC:
+	case GC, GCPush:
 		// Both entries must be there for one to be deleted.
 		if err := c.exchange(); err != nil || ctx.Err() != nil {
 			return err
 		}
 		t.deleteOut(c.key)
+	}
+	if class == GCPush {
+		return c.pushed(t.servers)
 	}
 	return c.exchange()
 }
@@ -176,7 +179,7 @@ func (t *traffic) silence(ctx context.Context, class Class) {
 	switch class {
 	case Hot:
 		sleep(ctx, hotPause)
-	case GC:
+	case GC, GCPush:
 		t.churnBy(ctx, 0.05, 0.15)
 	case Push:
 		t.churnBy(ctx, 0.1, 0.6)
