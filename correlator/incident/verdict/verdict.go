@@ -143,7 +143,8 @@ func restore(f Facts) string {
 
 // size advises the map's size. With E evictions a second, an entry nobody uses
 // stays M/2E to M/E seconds in a map of M entries; so a connection that is
-// silent for Idle needs M ≥ 2·E·Idle. At least the double is advised.
+// silent for Idle needs M ≥ 2·E·Idle. At least the double is advised. It is a
+// guess from what an incident tells, and says so: internal/sizing has the law.
 func (v *Verdict) size(f Facts) {
 	if f.MaxEntries == 0 {
 		v.Size = "The size of the NAT map is not known here; double it, and watch the evictions."
@@ -165,6 +166,7 @@ func (v *Verdict) size(f Facts) {
 	} else {
 		v.Size = fmt.Sprintf("The NAT map has %d entries; begin with %d, and watch the evictions.", f.MaxEntries, v.Entries)
 	}
+	v.Size += " This is a first guess from one incident; kubectl renat advise works the size out from what the node has measured."
 	v.Option = fmt.Sprintf("Set bpf-nat-global-max to %d (Helm: bpf.natMax).", v.Entries)
 	if v.Entries > defaultCT {
 		v.Option += " It may not exceed bpf-ct-global-tcp-max + bpf-ct-global-any-max (Helm: bpf.ctTcpMax, bpf.ctAnyMax), so raise those too."
