@@ -4,6 +4,7 @@ package kprobes
 
 import (
 	"testing"
+	"unsafe"
 
 	"github.com/renat-project/renat/correlator"
 )
@@ -69,7 +70,7 @@ func TestParse(t *testing.T) {
 	if err := parse(raw, &e); err == nil {
 		t.Error("version 0 was taken")
 	}
-	raw[24] = eventABI // after ktime, caller, map, cpu and error
+	raw[unsafe.Offsetof(e.Abi)] = eventABI
 	if err := parse(raw, &e); err != nil {
 		t.Error(err)
 	}
