@@ -128,7 +128,7 @@ static __always_inline struct counters *counters_of(const struct watched *w)
 
 /* All but the caller is set; NULL and a count if the ring is full. */
 static __always_inline struct event *begin(struct counters *c, const struct watched *w, const struct entry *entry,
-					   enum event_op op, __u8 flags, int error)
+					   __u64 ktime, enum event_op op, __u8 flags, int error)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -136,7 +136,7 @@ static __always_inline struct event *begin(struct counters *c, const struct watc
 		count(c->dropped);
 		return 0;
 	}
-	e->ktime = bpf_ktime_get_ns();
+	e->ktime = ktime;
 	e->caller = 0;
 	__builtin_memcpy(e->key, entry->key, sizeof(e->key));
 	__builtin_memcpy(e->to, entry->to, sizeof(e->to));
@@ -188,6 +188,7 @@ static __always_inline void count_insert(struct counters *c, int error)
 struct insert {
 	struct counters *c;
 	struct entry entry;
+	__u64 ktime;
 	bool wanted;
 };
 
@@ -212,6 +213,7 @@ static __always_inline bool insert_matters(struct insert *in, const struct watch
 		count(in->c->withheld);
 		return false;
 	}
+	in->ktime = bpf_ktime_get_ns();
 	return true;
 }
 
@@ -219,7 +221,7 @@ static __always_inline void send_insert(struct insert *in, const struct watched 
 					__u8 update_flags, struct caller by)
 {
 	__u8 flags = (in->wanted ? EVENT_WANTED : 0) | (w->ct ? 0 : EVENT_VALUE);
-	struct event *e = begin(in->c, w, &in->entry, OP_INSERT, flags, error);
+	struct event *e = begin(in->c, w, &in->entry, in->ktime, OP_INSERT, flags, error);
 
 	if (!e)
 		return;
@@ -244,6 +246,7 @@ static __always_inline void on_evict(const struct watched *w, const void *node, 
 	struct counters *c = counters_of(w);
 	struct entry entry = {};
 	struct event *e;
+	__u64 ktime;
 
 	if (!c)
 		return;
@@ -252,10 +255,11 @@ static __always_inline void on_evict(const struct watched *w, const void *node, 
 		count(c->forced);
 	if (w->ct && !send_everything)
 		return;
+	ktime = bpf_ktime_get_ns();
 	read_node(&entry, w, node);
 	if (!w->ct)
 		remember(&entry, w, true);
-	e = begin(c, w, &entry, OP_EVICT, (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE), 0);
+	e = begin(c, w, &entry, ktime, OP_EVICT, (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE), 0);
 	if (e)
 		send(c, e);
 }
@@ -280,15 +284,17 @@ static __always_inline void on_delete(const struct watched *w, struct entry *ent
 {
 	struct counters *c = counters_of(w);
 	struct event *e;
+	__u64 ktime;
 
 	if (!c)
 		return;
 	count_delete(c, error, by);
 	if ((w->ct || error) && !send_everything)
 		return;
+	ktime = bpf_ktime_get_ns();
 	if (!w->ct && !error)
 		remember(entry, w, value);
-	e = begin(c, w, entry, OP_DELETE, (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0), error);
+	e = begin(c, w, entry, ktime, OP_DELETE, (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0), error);
 	if (!e)
 		return;
 	name_caller(e, by);
