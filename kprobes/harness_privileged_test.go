@@ -117,6 +117,7 @@ func (u *user) do(t *testing.T, ops ...opsOp) []opsOp {
 const (
 	doUpdate = 1
 	doDelete = 2
+	doLookup = 3
 )
 
 // entry is a NAT or CT entry in the test's words.
