@@ -65,7 +65,7 @@ func bpftraced(script string, id uint32) func(t *testing.T) watcher {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "bpftrace has placed its three probes", func() bool { return programs(t) >= before+3 })
+		within(t, time.Minute, "bpftrace has placed its three probes", func() bool { return programs(t) >= before+3 })
 		time.Sleep(2 * time.Second) // the last program is loaded: it is being attached
 		read := func() []byte {
 			said, err := os.ReadFile(out.Name())

@@ -39,6 +39,10 @@ type Config struct {
 	Files    map[string]string // further files: path in the machine → path here
 	Append   string            // added to the kernel's command line
 	Memory   int               // MiB, 1024 if 0
+	// CountInstructions has the machine's clocks advance by one nanosecond with
+	// each instruction of either CPU, so that durations count instructions,
+	// however busy the host is. It makes the machine slower.
+	CountInstructions bool
 	// Timeout ends the machine; 0 means 5 minutes.
 	Timeout time.Duration
 	Output  io.Writer // what the commands print
@@ -92,11 +96,15 @@ func Run(ctx context.Context, c Config) (Result, error) {
 
 // boot runs QEMU to its end and returns the exit code the machine told.
 func (c Config) boot(ctx context.Context, initrd, console string) (int, error) {
-	cmd := exec.CommandContext(ctx, qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+	cpus := []string{"-accel", "tcg,thread=multi"}
+	if c.CountInstructions {
+		cpus = []string{"-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"}
+	}
+	cmd := exec.CommandContext(ctx, qemu, append(cpus, "-cpu", "max", "-smp", "2",
 		"-m", strconv.Itoa(c.Memory), "-kernel", c.Kernel.Image, "-initrd", initrd,
 		"-append", "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 no_timer_check "+c.Append,
 		"-no-reboot", "-nodefaults", "-display", "none", "-monitor", "none",
-		"-serial", "file:"+console, "-serial", "stdio")
+		"-serial", "file:"+console, "-serial", "stdio")...)
 	cmd.WaitDelay = 5 * time.Second
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
