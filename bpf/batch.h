@@ -16,15 +16,15 @@ static __always_inline struct hook_counters *hook_counts(void)
 /* A function of its own, so that the verifier walks it once, not per key of a batch. */
 __noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)
 {
-	struct watched *w = find(id);
 	struct caller by = {.is_syscall = true};
 	struct entry entry = {};
 	struct hook_counters *c;
+	struct watched w;
 	long failed;
 
-	if (!w)
+	if (!find(id, &w))
 		return 0;
-	if (w->family == 6)
+	if (w.family == 6)
 		failed = bpf_probe_read_user(entry.key, KEY6_SIZE, (void *)user_key);
 	else
 		failed = bpf_probe_read_user(entry.key, KEY4_SIZE, (void *)user_key);
@@ -34,7 +34,7 @@ __noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)
 			count(c->batch_cut);
 		return 0;
 	}
-	on_delete(id, w, &entry, false, error, by);
+	on_delete(&w, &entry, false, error, by);
 	return 0;
 }
 
@@ -45,12 +45,12 @@ __noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)
 static __always_inline void deleted_batch(__u32 id, __u64 user_keys, __u32 n)
 {
 	struct hook_counters *c = hook_counts();
-	struct watched *w = find(id);
+	struct watched w;
 	__u32 step;
 
-	if (!w)
+	if (!find(id, &w))
 		return;
-	step = w->family == 6 ? KEY6_SIZE : KEY4_SIZE;
+	step = w.family == 6 ? KEY6_SIZE : KEY4_SIZE;
 	for (__u32 i = 0; i < BATCH_MAX && i < n; i++)
 		deleted_by_syscall(id, user_keys + i * step, 0);
 	if (n > BATCH_MAX && c)

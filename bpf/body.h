@@ -17,6 +17,22 @@ const volatile __u64 text_end = 0;
 /* How often a BPF program got a name in kallsyms: user space's copy is stale if it moved. */
 volatile __u64 programs_named;
 
+/*
+ * The watched maps, found by id with one load: a map's place is its id modulo
+ * PLACES. Where two maps want one place the first has it, and the others are
+ * found in watching, which has all of them. User space maps the array into its
+ * memory, so as to store whole words.
+ */
+#define PLACES 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, struct watched);
+} places SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -80,9 +96,27 @@ static __always_inline struct caller caller_at(__u64 address)
 	return c;
 }
 
-static __always_inline struct watched *find(__u32 map)
+/* Tells whether a map is watched, and what of it. */
+static __always_inline bool find(__u32 map, struct watched *w)
 {
-	return bpf_map_lookup_elem(&watching, &map);
+	union {
+		__u64 word;
+		struct watched w;
+	} found;
+	__u32 place = map % PLACES;
+	__u64 *p = bpf_map_lookup_elem(&places, &place);
+
+	if (!p)
+		return false;
+	found.word = *(volatile __u64 *)p;
+	if (found.w.map != map && found.w.shared) {
+		p = bpf_map_lookup_elem(&watching, &map);
+		if (!p)
+			return false;
+		found.word = *p;
+	}
+	*w = found.w;
+	return w->map == map;
 }
 
 static __always_inline struct counters *counters_of(const struct watched *w)
@@ -92,9 +126,9 @@ static __always_inline struct counters *counters_of(const struct watched *w)
 	return bpf_map_lookup_elem(&counts, &slot);
 }
 
-/* The fields every event has; NULL and a count if the ring is full. */
-static __always_inline struct event *begin(struct counters *c, __u32 map, const struct entry *entry,
-					   __u64 ktime)
+/* All but the caller is set; NULL and a count if the ring is full. */
+static __always_inline struct event *begin(struct counters *c, const struct watched *w, const struct entry *entry,
+					   __u64 ktime, enum event_op op, __u8 flags, int error)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -102,13 +136,19 @@ static __always_inline struct event *begin(struct counters *c, __u32 map, const 
 		count(c->dropped);
 		return 0;
 	}
-	__builtin_memset(e, 0, sizeof(*e));
-	e->abi = EVENT_ABI;
 	e->ktime = ktime;
-	e->map = map;
+	e->caller = 0;
+	__builtin_memcpy(e->key, entry->key, sizeof(e->key));
+	__builtin_memcpy(e->to, entry->to, sizeof(e->to));
+	__builtin_memset(e->comm, 0, sizeof(e->comm));
+	e->map = w->map;
 	e->cpu = bpf_get_smp_processor_id();
-	__builtin_memcpy(e->key, entry->key, KEY_MAX);
-	__builtin_memcpy(e->to, entry->to, TO_MAX);
+	e->error = error;
+	e->abi = EVENT_ABI;
+	e->op = op;
+	e->flags = flags;
+	e->update_flags = 0;
+	__builtin_memset(e->reserved, 0, sizeof(e->reserved));
 	return e;
 }
 
@@ -162,42 +202,38 @@ static __always_inline bool insert_matters(struct insert *in, const struct watch
 	if (!in->c)
 		return false;
 	count_insert(in->c, error);
+	__builtin_memset(&in->entry, 0, sizeof(in->entry));
 	read_key(&in->entry, w, key);
 	if (!w->ct)
 		read_to(&in->entry, w, value);
-	in->ktime = bpf_ktime_get_ns();
-	now = filter_time(in->ktime);
+	now = filter_now();
 	k = hash_entry(&in->entry, w);
 	in->wanted = filter_has(k.before, now) || (!w->ct && filter_has(k.after, now));
 	if (!in->wanted && !send_everything) {
 		count(in->c->withheld);
 		return false;
 	}
+	in->ktime = bpf_ktime_get_ns();
 	return true;
 }
 
-static __always_inline void send_insert(struct insert *in, __u32 map, const struct watched *w, int error,
+static __always_inline void send_insert(struct insert *in, const struct watched *w, int error,
 					__u8 update_flags, struct caller by)
 {
-	struct event *e = begin(in->c, map, &in->entry, in->ktime);
+	__u8 flags = (in->wanted ? EVENT_WANTED : 0) | (w->ct ? 0 : EVENT_VALUE);
+	struct event *e = begin(in->c, w, &in->entry, in->ktime, OP_INSERT, flags, error);
 
 	if (!e)
 		return;
-	e->op = OP_INSERT;
-	e->error = error;
 	e->update_flags = update_flags;
-	if (in->wanted)
-		e->flags |= EVENT_WANTED;
-	if (!w->ct)
-		e->flags |= EVENT_VALUE;
 	name_caller(e, by);
 	send(in->c, e);
 }
 
-static __always_inline void remember(const struct entry *entry, const struct watched *w, bool value, __u64 ktime)
+static __always_inline void remember(const struct entry *entry, const struct watched *w, bool value)
 {
 	struct filter_keys k = hash_entry(entry, w);
-	__u16 now = filter_time(ktime);
+	__u16 now = filter_now();
 
 	filter_add(k.before, now);
 	if (value)
@@ -205,17 +241,15 @@ static __always_inline void remember(const struct entry *entry, const struct wat
 }
 
 /* The LRU unlinked a node and will reuse it. */
-static __always_inline void on_evict(__u32 map, const struct watched *w, struct bpf_lru_node *node)
+static __always_inline void on_evict(const struct watched *w, const void *node, bool forced)
 {
 	struct counters *c = counters_of(w);
 	struct entry entry = {};
 	struct event *e;
 	__u64 ktime;
-	bool forced;
 
 	if (!c)
 		return;
-	forced = BPF_CORE_READ(node, type) == LRU_LIST_ACTIVE || BPF_CORE_READ(node, ref);
 	count(c->evictions);
 	if (forced)
 		count(c->forced);
@@ -224,13 +258,10 @@ static __always_inline void on_evict(__u32 map, const struct watched *w, struct 
 	ktime = bpf_ktime_get_ns();
 	read_node(&entry, w, node);
 	if (!w->ct)
-		remember(&entry, w, true, ktime);
-	e = begin(c, map, &entry, ktime);
-	if (!e)
-		return;
-	e->op = OP_EVICT;
-	e->flags = (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE);
-	send(c, e);
+		remember(&entry, w, true);
+	e = begin(c, w, &entry, ktime, OP_EVICT, (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE), 0);
+	if (e)
+		send(c, e);
 }
 
 static __always_inline void count_delete(struct counters *c, int error, struct caller by)
@@ -248,7 +279,7 @@ static __always_inline void count_delete(struct counters *c, int error, struct c
 }
 
 /* A delete returned; entry has the key, and the value if the caller had it. */
-static __always_inline void on_delete(__u32 map, const struct watched *w, struct entry *entry, bool value, int error,
+static __always_inline void on_delete(const struct watched *w, struct entry *entry, bool value, int error,
 				      struct caller by)
 {
 	struct counters *c = counters_of(w);
@@ -262,13 +293,10 @@ static __always_inline void on_delete(__u32 map, const struct watched *w, struct
 		return;
 	ktime = bpf_ktime_get_ns();
 	if (!w->ct && !error)
-		remember(entry, w, value, ktime);
-	e = begin(c, map, entry, ktime);
+		remember(entry, w, value);
+	e = begin(c, w, entry, ktime, OP_DELETE, (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0), error);
 	if (!e)
 		return;
-	e->op = OP_DELETE;
-	e->error = error;
-	e->flags = (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0);
 	name_caller(e, by);
 	send(c, e);
 }
@@ -281,7 +309,7 @@ static __always_inline struct freed *freed_here(void)
 }
 
 /* A node goes back to the free list, its entry still in it. */
-static __always_inline void on_free(__u32 map, const struct watched *w, struct bpf_lru_node *node)
+static __always_inline void on_free(const struct watched *w, const void *node)
 {
 	struct freed *f;
 
@@ -291,7 +319,7 @@ static __always_inline void on_free(__u32 map, const struct watched *w, struct b
 	if (!f)
 		return;
 	*(volatile __u32 *)&f->seq += 1;
-	f->map = map;
+	f->map = w->map;
 	__builtin_memset(&f->entry, 0, sizeof(f->entry));
 	read_node(&f->entry, w, node);
 	*(volatile __u32 *)&f->seq += 1;

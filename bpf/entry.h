@@ -49,15 +49,47 @@ static __always_inline void read_to(struct entry *e, const struct watched *w, co
 		bpf_probe_read_kernel(e->to, TO4_SIZE, value + VALUE_TO);
 }
 
-/* Of a node of the LRU: the key follows the element, the value the key. */
-static __always_inline void read_node(struct entry *e, const struct watched *w, struct bpf_lru_node *node)
+/* How a NAT map's keys and values lie in its elements. */
+struct element4 {
+	__u64 key[2];
+	__u64 value[4];
+	__u64 to;
+};
+
+struct element6 {
+	__u64 key[5];
+	__u64 value[4];
+	__u64 to[3];
+};
+
+/* The bytes of a little-endian word that a key or an address leaves unused are cleared. */
+#define LOW_48 0xffffffffffffULL
+#define LOW_16 0xffffULL
+
+/* Of a node of the LRU: the key follows the element, the value the key. One read takes both. */
+static __always_inline void read_node(struct entry *e, const struct watched *w, const void *node)
 {
-	const void *elem = (void *)node - bpf_core_field_offset(struct htab_elem, lru_node);
+	const void *elem = node - bpf_core_field_offset(struct htab_elem, lru_node);
 	const void *key = elem + bpf_core_field_offset(struct htab_elem, key);
 
-	read_key(e, w, key);
-	if (!w->ct)
-		read_to(e, w, key + (w->family == 6 ? 40 : 16));
+	if (w->ct) {
+		read_key(e, w, key);
+	} else if (w->family == 6) {
+		struct element6 read;
+
+		bpf_probe_read_kernel(&read, sizeof(read), key);
+		__builtin_memcpy(e->key, read.key, sizeof(e->key));
+		__builtin_memcpy(e->to, read.to, sizeof(e->to));
+		e->key[4] &= LOW_48;
+		e->to[2] &= LOW_16;
+	} else {
+		struct element4 read;
+
+		bpf_probe_read_kernel(&read, sizeof(read), key);
+		e->key[0] = read.key[0];
+		e->key[1] = read.key[1] & LOW_48;
+		e->to[0] = read.to & LOW_48;
+	}
 }
 
 static __always_inline bool same_key(const struct entry *a, const struct entry *b)

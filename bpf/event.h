@@ -7,7 +7,7 @@
  * ring buffer and what lies in the maps. bpf2go generates the Go types from
  * it. Any change of layout or meaning raises EVENT_ABI.
  */
-#define EVENT_ABI 1
+#define EVENT_ABI 2
 
 #pragma clang diagnostic push
 #pragma clang diagnostic error "-Wpadded"
@@ -27,8 +27,9 @@ enum event_flag {
 	EVENT_VALUE = 8,   /* to is set */
 };
 
-#define KEY_MAX 38
-#define TO_MAX 18
+/* Whole words, so that they are copied as such. */
+#define KEY_MAX 40
+#define TO_MAX 24
 
 /*
  * One operation on a watched map. Byte order: as in the map, i.e. key and to
@@ -37,6 +38,9 @@ enum event_flag {
 struct event {
 	__u64 ktime;        /* CLOCK_MONOTONIC, nanoseconds */
 	__u64 caller;       /* return address into the calling program or syscall, 0 if unknown */
+	__u8 key[KEY_MAX];  /* the map's key as it is: 14 bytes for IPv4, 38 for IPv6, then zeros */
+	__u8 to[TO_MAX];    /* NAT value: address and port, 6 bytes for IPv4, 18 for IPv6, then zeros */
+	__u8 comm[16];      /* of the process, with EVENT_SYSCALL only */
 	__u32 map;          /* kernel's map id */
 	__u16 cpu;
 	__u16 error;        /* positive errno, 0 when it worked */
@@ -44,18 +48,16 @@ struct event {
 	__u8 op;            /* enum event_op */
 	__u8 flags;         /* enum event_flag */
 	__u8 update_flags;  /* insert: BPF_ANY 0, BPF_NOEXIST 1, BPF_EXIST 2 */
-	__u8 key[KEY_MAX];  /* the map's key as it is: 14 bytes for IPv4, 38 for IPv6 */
-	__u8 to[TO_MAX];    /* NAT value: address and port, 6 bytes for IPv4, 18 for IPv6 */
-	__u8 comm[16];      /* of the process, with EVENT_SYSCALL only */
 	__u8 reserved[4];
 };
 
-/* Value of the watched map; the key is a map id. */
+/* A watched map, in one word: user space stores it whole, the programs load it whole. */
 struct watched {
-	__u32 slot;         /* index into counters */
+	__u32 map;          /* its id, 0: none */
+	__u8 slot;          /* index into counts */
 	__u8 family;        /* 4 or 6 */
 	__u8 ct;            /* 1: a connection tracking map, 0: NAT */
-	__u8 reserved[2];
+	__u8 shared;        /* in places: another map has the same place, see watching */
 };
 
 /* What one CPU counted for one watched map. */

@@ -35,12 +35,12 @@ SEC("fexit/htab_lru_map_update_elem")
 int update_exit(__u64 *ctx) /* map, key, value, flags; int */
 {
 	__u32 id = ((struct bpf_map *)ctx[0])->id;
-	struct watched *w = find(id);
-	struct insert in = {};
 	int error = -(int)ctx[4];
+	struct watched w;
+	struct insert in;
 
-	if (w && insert_matters(&in, w, (void *)ctx[1], (void *)ctx[2], error))
-		send_insert(&in, id, w, error, ctx[3], caller_of(ctx, update_address));
+	if (find(id, &w) && insert_matters(&in, &w, (void *)ctx[1], (void *)ctx[2], error))
+		send_insert(&in, &w, error, ctx[3], caller_of(ctx, update_address));
 	return 0;
 }
 
@@ -49,10 +49,11 @@ SEC("fexit/htab_lru_map_delete_node")
 int evict_exit(__u64 *ctx) /* htab, node; bool */
 {
 	__u32 id = BPF_CORE_READ((struct bpf_map *)ctx[0], id);
-	struct watched *w = find(id);
+	const struct bpf_lru_node *node = (void *)ctx[1];
+	struct watched w;
 
-	if (w && (__u8)ctx[2])
-		on_evict(id, w, (void *)ctx[1]);
+	if (find(id, &w) && (__u8)ctx[2])
+		on_evict(&w, node, node->type == LRU_LIST_ACTIVE || node->ref);
 	return 0;
 }
 
@@ -60,17 +61,17 @@ SEC("fexit/htab_lru_map_delete_elem")
 int delete_exit(__u64 *ctx) /* map, key; int */
 {
 	__u32 id = ((struct bpf_map *)ctx[0])->id;
-	struct watched *w = find(id);
 	struct entry entry = {};
 	int error = -(int)ctx[2];
 	bool value = false;
+	struct watched w;
 
-	if (!w)
+	if (!find(id, &w))
 		return 0;
-	read_key(&entry, w, (void *)ctx[1]);
-	if (!error && !w->ct)
+	read_key(&entry, &w, (void *)ctx[1]);
+	if (!error && !w.ct)
 		value = take_freed(&entry, id);
-	on_delete(id, w, &entry, value, error, caller_of(ctx, delete_address));
+	on_delete(&w, &entry, value, error, caller_of(ctx, delete_address));
 	return 0;
 }
 
@@ -79,17 +80,17 @@ SEC("fexit/htab_lru_map_lookup_and_delete_elem")
 int take_exit(__u64 *ctx) /* map, key, value, flags; int */
 {
 	__u32 id = ((struct bpf_map *)ctx[0])->id;
-	struct watched *w = find(id);
 	struct caller by = {.is_syscall = true};
 	struct entry entry = {};
 	int error = -(int)ctx[4];
+	struct watched w;
 
-	if (!w)
+	if (!find(id, &w))
 		return 0;
-	read_key(&entry, w, (void *)ctx[1]);
-	if (!error && !w->ct)
-		read_to(&entry, w, (void *)ctx[2]);
-	on_delete(id, w, &entry, !error && !w->ct, error, by);
+	read_key(&entry, &w, (void *)ctx[1]);
+	if (!error && !w.ct)
+		read_to(&entry, &w, (void *)ctx[2]);
+	on_delete(&w, &entry, !error && !w.ct, error, by);
 	return 0;
 }
 
@@ -99,9 +100,10 @@ int take_batch_exit(__u64 *ctx) /* map, attr, uattr; int */
 {
 	__u32 id = ((struct bpf_map *)ctx[0])->id;
 	struct attr_batch attr = {};
+	struct watched w;
 	__u32 n = 0;
 
-	if (!find(id) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
+	if (!find(id, &w) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
 		return 0;
 	if (!bpf_probe_read_user(&n, sizeof(n), &((struct attr_batch *)ctx[2])->count))
 		deleted_batch(id, attr.keys, n);
@@ -113,10 +115,10 @@ SEC("fentry/bpf_lru_push_free")
 int free_enter(__u64 *ctx) /* lru, node */
 {
 	__u32 id = BPF_CORE_READ((struct bpf_map *)((struct bpf_lru *)ctx[0])->del_arg, id);
-	struct watched *w = find(id);
+	struct watched w;
 
-	if (w)
-		on_free(id, w, (void *)ctx[1]);
+	if (find(id, &w))
+		on_free(&w, (void *)ctx[1]);
 	return 0;
 }
 

@@ -8,17 +8,16 @@
  *
  * A Bloom filter whose cells hold times instead of bits: a removal stores the
  * time in two cells, an insert matters if both its cells are younger than
- * FILTER_WINDOW. Cells are only ever overwritten by younger times, by plain
+ * filter_window. Cells are only ever overwritten by younger times, by plain
  * stores, so nothing needs clearing, rotating or atomics, and nothing inside
  * the window can be forgotten. What fills up is only its precision.
  *
- * The unit of time is 2^filter_shift ns. With the default of 30 the window is
- * 8192 * 1.07 s = 2 h 26 min: longer than Cilium keeps an idle established
- * TCP connection (8000 s, bpf-ct-timeout-regular-tcp), hence longer than
- * any connection can sleep and still be translated. A cell's 16 bits wrap after
- * 19.5 h; an old cell may then look young, which sends a needless insert.
+ * Time is the kernel's tick counter, which costs one load where a clock costs
+ * a call, in units of 2^filter_shift ticks. User space, which knows how long a
+ * tick is, sets both. A cell's 16 bits wrap after 65,536 units, eight times
+ * the longest window; an old cell may then look young, which sends a needless
+ * insert.
  */
-#define FILTER_WINDOW 8192
 #define FILTER_LINE 32 /* cells of one cache line */
 
 struct filter_line {
@@ -33,7 +32,8 @@ struct {
 } filter SEC(".maps");
 
 const volatile __u32 filter_mask = 0;
-const volatile __u8 filter_shift = 30;
+const volatile __u8 filter_shift = 0;
+const volatile __u16 filter_window = 0; /* units, below 8192 */
 
 /* The two hashes an entry is remembered by. */
 struct filter_keys {
@@ -48,9 +48,9 @@ static __always_inline __u64 mix(__u64 h, __u64 v)
 }
 
 /* 0 is the cell nobody wrote, so time skips it. */
-static __always_inline __u16 filter_time(__u64 ktime)
+static __always_inline __u16 filter_now(void)
 {
-	__u16 t = ktime >> filter_shift;
+	__u16 t = bpf_jiffies64() >> filter_shift;
 
 	return t ? t : 1;
 }
@@ -67,9 +67,10 @@ static __always_inline __u32 first_cell(__u64 h)
 	return (h >> 32) % FILTER_LINE;
 }
 
+/* An odd number of cells further, so never the same. */
 static __always_inline __u32 second_cell(__u64 h)
 {
-	return (first_cell(h) + 1 + (h >> 40) % (FILTER_LINE - 1)) % FILTER_LINE;
+	return (first_cell(h) + (h >> 40 | 1)) % FILTER_LINE;
 }
 
 static __always_inline void filter_add(__u64 h, __u16 now)
@@ -82,10 +83,10 @@ static __always_inline void filter_add(__u64 h, __u16 now)
 	line->cell[second_cell(h)] = now;
 }
 
-/* One unit of slack: another CPU's clock may have passed into the next one. */
+/* One unit of slack: the CPU that stored the cell may have seen the next tick already. */
 static __always_inline bool young(__u16 cell, __u16 now)
 {
-	return cell && (__u16)(now - cell + 1) <= FILTER_WINDOW + 1;
+	return cell && (__u16)(now - cell + 1) <= filter_window + 1;
 }
 
 static __always_inline bool filter_has(__u64 h, __u16 now)

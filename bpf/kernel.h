@@ -36,6 +36,8 @@ enum {
 	BPF_EXIST = 2,
 };
 
+#define BPF_F_MMAPABLE (1U << 10)
+
 /* Commands of bpf(2) that delete elements. */
 enum {
 	BPF_MAP_DELETE_ELEM = 3,

@@ -49,6 +49,7 @@ static __always_inline void enter(struct pt_regs *ctx, __u32 hook)
 	struct bpf_map *map = (void *)REGS_ARG1(ctx);
 	__u64 frame = REGS_ENTRY_FRAME(ctx);
 	struct hook_counters *c;
+	struct watched w;
 	struct call call = {
 		.map = (__u64)map,
 		.arg = REGS_ARG2(ctx),
@@ -56,7 +57,7 @@ static __always_inline void enter(struct pt_regs *ctx, __u32 hook)
 		.hook = hook,
 	};
 
-	if (!find(call.id))
+	if (!find(call.id, &w))
 		return;
 	if (hook == OP_INSERT) {
 		call.value = REGS_ARG3(ctx);
@@ -99,15 +100,13 @@ SEC("kretprobe/htab_lru_map_update_elem")
 int update_return(struct pt_regs *ctx)
 {
 	int error = -(int)REGS_RETURN(ctx);
-	struct insert in = {};
-	struct watched *w;
+	struct watched w;
+	struct insert in;
 	struct call call;
 
-	if (!leave(ctx, OP_INSERT, &call))
-		return 0;
-	w = find(call.id);
-	if (w && insert_matters(&in, w, (void *)call.arg, (void *)call.value, error))
-		send_insert(&in, call.id, w, error, call.flags, caller_at(call.caller));
+	if (leave(ctx, OP_INSERT, &call) && find(call.id, &w) &&
+	    insert_matters(&in, &w, (void *)call.arg, (void *)call.value, error))
+		send_insert(&in, &w, error, call.flags, caller_at(call.caller));
 	return 0;
 }
 
@@ -121,14 +120,15 @@ int evict_enter(struct pt_regs *ctx)
 SEC("kretprobe/htab_lru_map_delete_node")
 int evict_return(struct pt_regs *ctx)
 {
-	struct watched *w;
+	struct bpf_lru_node *node;
+	struct watched w;
 	struct call call;
 
 	if (!leave(ctx, OP_EVICT, &call))
 		return 0;
-	w = find(call.id);
-	if (w && (__u8)REGS_RETURN(ctx))
-		on_evict(call.id, w, (void *)call.arg);
+	node = (void *)call.arg;
+	if (find(call.id, &w) && (__u8)REGS_RETURN(ctx))
+		on_evict(&w, node, BPF_CORE_READ(node, type) == LRU_LIST_ACTIVE || BPF_CORE_READ(node, ref));
 	return 0;
 }
 
@@ -145,22 +145,19 @@ int delete_return(struct pt_regs *ctx)
 	int error = -(int)REGS_RETURN(ctx);
 	struct entry entry = {};
 	struct caller by;
-	struct watched *w;
+	struct watched w;
 	struct call call;
 	bool value = false;
 
-	if (!leave(ctx, OP_DELETE, &call))
+	if (!leave(ctx, OP_DELETE, &call) || !find(call.id, &w))
 		return 0;
-	w = find(call.id);
-	if (!w)
-		return 0;
-	read_key(&entry, w, (void *)call.arg);
-	if (!error && !w->ct)
+	read_key(&entry, &w, (void *)call.arg);
+	if (!error && !w.ct)
 		value = take_freed(&entry, call.id);
 	by = caller_at(call.caller);
 	by.is_syscall = false;
 	by.is_program = true;
-	on_delete(call.id, w, &entry, value, error, by);
+	on_delete(&w, &entry, value, error, by);
 	return 0;
 }
 
@@ -170,10 +167,10 @@ int free_probe(struct pt_regs *ctx)
 	struct bpf_lru *lru = (void *)REGS_ARG1(ctx);
 	struct bpf_map *map = BPF_CORE_READ(lru, del_arg);
 	__u32 id = BPF_CORE_READ(map, id);
-	struct watched *w = find(id);
+	struct watched w;
 
-	if (w)
-		on_free(id, w, (void *)REGS_ARG2(ctx));
+	if (find(id, &w))
+		on_free(&w, (void *)REGS_ARG2(ctx));
 	return 0;
 }
 
@@ -218,6 +215,7 @@ int bpf_enter(struct sys_enter *ctx)
 	__u64 self = bpf_get_current_pid_tgid();
 	struct command command = {.cmd = ctx->args[0], .attr = ctx->args[1]};
 	struct hook_counters *c;
+	struct watched w;
 	__u32 fd = 0;
 
 	if (command.cmd == BPF_MAP_DELETE_ELEM || command.cmd == BPF_MAP_LOOKUP_AND_DELETE_ELEM)
@@ -227,7 +225,7 @@ int bpf_enter(struct sys_enter *ctx)
 	else
 		return 0;
 	command.id = map_of(fd);
-	if (!find(command.id))
+	if (!find(command.id, &w))
 		return 0;
 	c = hook_counts();
 	if (bpf_map_update_elem(&commands, &self, &command, BPF_ANY) && c)

@@ -40,6 +40,24 @@ func Now() (ktime uint64, wall time.Time, err error) {
 	return uint64(now.UnixNano() - offset), now, nil
 }
 
+// filterUnits returns the filter's unit of time, as a power of two of the
+// kernel's ticks, and its window in such units (bpf/filter.h).
+func filterUnits(window, tick time.Duration) (shift uint8, units uint16) {
+	const unitsMax = 8191
+	for ; window > unitsMax*tick<<shift; shift++ {
+	}
+	return shift, uint16((window + tick<<shift - 1) / (tick << shift))
+}
+
+// tick is the time between two of the kernel's ticks: the coarse clock's resolution.
+func tick() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t); err != nil {
+		return 0, fmt.Errorf("asking how long a tick is: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
 func readClocks() (before, wall, after int64, err error) {
 	var a, w, b unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &a); err != nil {

@@ -35,14 +35,15 @@ type Config struct {
 	// BPFFS is where Cilium pins its maps; /sys/fs/bpf if empty.
 	BPFFS string
 
-	// filterShift is the filter's unit of time, 2^filterShift ns; 30 if 0.
-	filterShift uint8
+	// filterWindow is FilterWindow if 0.
+	filterWindow time.Duration
 }
 
 // FilterWindow is how long a removal is remembered, so that later inserts of
-// the same connection are sent: 8191 units of 2^30 ns, 2 h 26 min. It is longer
-// than Cilium keeps an idle established TCP connection (8000 s).
-const FilterWindow = 8191 << 30 * time.Nanosecond
+// the same connection are sent. It is longer than Cilium keeps an idle
+// established TCP connection (8000 s, bpf-ct-timeout-regular-tcp), hence longer
+// than any connection can sleep and still be translated.
+const FilterWindow = 8100 * time.Second
 
 // cellLine is the size of the filter's elements (bpf/filter.h).
 const cellLine = 64
@@ -61,8 +62,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.BPFFS == "" {
 		c.BPFFS = "/sys/fs/bpf"
 	}
-	if c.filterShift == 0 {
-		c.filterShift = 30
+	if c.filterWindow == 0 {
+		c.filterWindow = FilterWindow
 	}
 	switch {
 	case c.Backend != Auto && c.Backend != Fentry && c.Backend != Kprobe:

@@ -12,7 +12,7 @@ import (
 )
 
 // eventABI is EVENT_ABI of bpf/event.h.
-const eventABI = 1
+const eventABI = 2
 
 const eventSize = int(unsafe.Sizeof(watchEvent{}))
 

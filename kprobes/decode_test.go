@@ -4,6 +4,9 @@ package kprobes
 
 import (
 	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/renat-project/renat/correlator"
 )
@@ -69,7 +72,7 @@ func TestParse(t *testing.T) {
 	if err := parse(raw, &e); err == nil {
 		t.Error("version 0 was taken")
 	}
-	raw[24] = eventABI // after ktime, caller, map, cpu and error
+	raw[unsafe.Offsetof(e.Abi)] = eventABI
 	if err := parse(raw, &e); err != nil {
 		t.Error(err)
 	}
@@ -86,5 +89,22 @@ func TestConfig(t *testing.T) {
 		if _, err := c.withDefaults(); err == nil {
 			t.Errorf("%+v was taken", c)
 		}
+	}
+}
+
+// BenchmarkDeliver is what an event costs that was read from the ring buffer.
+func BenchmarkDeliver(b *testing.B) {
+	m := &cilium{Map: &correlator.Map{ID: 7, Name: "cilium_snat_v4_external"}}
+	t := &Tracer{watching: map[uint32]*cilium{7: m}}
+	e := watchEvent{Ktime: 5, Map: 7, Abi: eventABI, Op: uint8(watchEventOpOP_EVICT), Flags: uint8(watchEventFlagEVENT_VALUE)}
+	record := ringbuf.Record{RawSample: unsafe.Slice((*byte)(unsafe.Pointer(&e)), eventSize)}
+	var read watchEvent
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		t.deliver(&record, &read, 1000, func(correlator.Event) { n++ })
+	}
+	if n == 0 || t.undecodable.Load() != 0 {
+		b.Error("no event was delivered")
 	}
 }

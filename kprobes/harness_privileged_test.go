@@ -117,6 +117,7 @@ func (u *user) do(t *testing.T, ops ...opsOp) []opsOp {
 const (
 	doUpdate = 1
 	doDelete = 2
+	doLookup = 3
 )
 
 // entry is a NAT or CT entry in the test's words.
@@ -250,9 +251,14 @@ func (r *recorder) of(t *testing.T, name string) Counters {
 // eventually waits for up to 10 s.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	within(t, 10*time.Second, what, ok)
+}
+
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("10 s passed before %s", what)
+			t.Fatalf("%s passed before %s", limit, what)
 		}
 	}
 }

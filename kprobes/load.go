@@ -82,6 +82,7 @@ type kernelSide struct {
 	backend    Backend
 	why        string // the backend
 	collection *ebpf.Collection
+	places     *places
 	links      []link.Link
 }
 
@@ -123,8 +124,13 @@ func loadHooks(c Config, a kernelAddresses, b Backend, hooks []hook, why string)
 	lines := uint32(c.FilterBytes / cellLine)
 	spec.Maps[watchMapFilter].MaxEntries = lines
 	spec.Maps[watchMapEvents].MaxEntries = uint32(c.RingBytes)
+	tick, err := tick()
+	if err != nil {
+		return nil, err
+	}
+	shift, units := filterUnits(c.filterWindow, tick)
 	constants := map[string]any{
-		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterShift: c.filterShift,
+		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterShift: shift, watchVarFilterWindow: units,
 		watchVarTextStart: a.textStart, watchVarTextEnd: a.textEnd,
 		watchVarUpdateAddress: a.update, watchVarDeleteAddress: a.remove,
 	}
@@ -136,6 +142,10 @@ func loadHooks(c Config, a kernelAddresses, b Backend, hooks []hook, why string)
 	k := &kernelSide{backend: b, why: why}
 	if k.collection, err = ebpf.NewCollection(spec); err != nil {
 		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
+	}
+	if k.places, err = newPlaces(k.collection.Maps[watchMapWatching], k.collection.Maps[watchMapPlaces]); err != nil {
+		k.collection.Close()
+		return nil, err
 	}
 	for _, h := range hooks {
 		l, err := h.attach(k.collection.Programs[h.program])
@@ -153,6 +163,7 @@ func (k *kernelSide) close() error {
 	for _, l := range slices.Backward(k.links) {
 		errs = append(errs, l.Close())
 	}
+	errs = append(errs, k.places.close())
 	k.collection.Close()
 	return errors.Join(errs...)
 }

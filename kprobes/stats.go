@@ -99,7 +99,8 @@ type Stats struct {
 	Total Counters   // of all maps, those that were replaced included
 	// Missed is how often an operation escaped: with fentry, because its program
 	// was running on that CPU already (recursion_misses; 0 before Linux 5.15);
-	// with kprobe, because no return followed a call, or a syscall's keys could
+	// with either, because a batch deleted more than 4,096 keys; with kprobe,
+	// because no return followed a call, or a syscall's keys could
 	// not be read.
 	Missed      uint64
 	Received    uint64 // events read from the ring buffer

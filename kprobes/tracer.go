@@ -211,7 +211,7 @@ func (t *Tracer) watch(m *cilium) (replaced bool, err error) {
 			continue
 		}
 		replaced = true
-		if err := t.kernel.collection.Maps[watchMapWatching].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := t.kernel.places.remove(id); err != nil {
 			return true, fmt.Errorf("leaving map %s: %w", old.Name, err)
 		}
 		counted, err := t.counters(old)
@@ -236,14 +236,14 @@ func (t *Tracer) program(m *cilium) error {
 	if err := t.kernel.collection.Maps[watchMapCounts].Put(m.slot, make([]watchCounters, cpus)); err != nil {
 		return fmt.Errorf("watching map %s: %w", m.Name, err)
 	}
-	w := watchWatched{Slot: m.slot, Family: 4}
+	w := watchWatched{Map: m.ID, Slot: uint8(m.slot), Family: 4}
 	if m.v6 {
 		w.Family = 6
 	}
 	if m.CT {
 		w.Ct = 1
 	}
-	if err := t.kernel.collection.Maps[watchMapWatching].Put(m.ID, w); err != nil {
+	if err := t.kernel.places.add(w); err != nil {
 		return fmt.Errorf("watching map %s: %w", m.Name, err)
 	}
 	return nil

@@ -54,6 +54,9 @@ type watchEvent struct {
 	_           structs.HostLayout
 	Ktime       uint64
 	Caller      uint64
+	Key         [40]uint8
+	To          [24]uint8
+	Comm        [16]uint8
 	Map         uint32
 	Cpu         uint16
 	Error       uint16
@@ -61,9 +64,6 @@ type watchEvent struct {
 	Op          uint8
 	Flags       uint8
 	UpdateFlags uint8
-	Key         [38]uint8
-	To          [18]uint8
-	Comm        [16]uint8
 	Reserved    [4]uint8
 }
 
@@ -108,11 +108,12 @@ type watchHookCounters struct {
 }
 
 type watchWatched struct {
-	_        structs.HostLayout
-	Slot     uint32
-	Family   uint8
-	Ct       uint8
-	Reserved [2]uint8
+	_      structs.HostLayout
+	Map    uint32
+	Slot   uint8
+	Family uint8
+	Ct     uint8
+	Shared uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -126,6 +127,7 @@ const (
 	watchMapFilter         = "filter"
 	watchMapFreed          = "freed"
 	watchMapHooks          = "hooks"
+	watchMapPlaces         = "places"
 	watchMapWatching       = "watching"
 	watchProgBpfEnter      = "bpf_enter"
 	watchProgBpfExit       = "bpf_exit"
@@ -150,6 +152,7 @@ const (
 	watchVarEventType      = "event_type"
 	watchVarFilterMask     = "filter_mask"
 	watchVarFilterShift    = "filter_shift"
+	watchVarFilterWindow   = "filter_window"
 	watchVarProgramsNamed  = "programs_named"
 	watchVarSendEverything = "send_everything"
 	watchVarTextEnd        = "text_end"
@@ -229,6 +232,7 @@ type watchMapSpecs struct {
 	Filter   *ebpf.MapSpec `ebpf:"filter"`
 	Freed    *ebpf.MapSpec `ebpf:"freed"`
 	Hooks    *ebpf.MapSpec `ebpf:"hooks"`
+	Places   *ebpf.MapSpec `ebpf:"places"`
 	Watching *ebpf.MapSpec `ebpf:"watching"`
 }
 
@@ -242,6 +246,7 @@ type watchVariableSpecs struct {
 	EventType      *ebpf.VariableSpec `ebpf:"event_type"`
 	FilterMask     *ebpf.VariableSpec `ebpf:"filter_mask"`
 	FilterShift    *ebpf.VariableSpec `ebpf:"filter_shift"`
+	FilterWindow   *ebpf.VariableSpec `ebpf:"filter_window"`
 	ProgramsNamed  *ebpf.VariableSpec `ebpf:"programs_named"`
 	SendEverything *ebpf.VariableSpec `ebpf:"send_everything"`
 	TextEnd        *ebpf.VariableSpec `ebpf:"text_end"`
@@ -276,6 +281,7 @@ type watchMaps struct {
 	Filter   *ebpf.Map `ebpf:"filter"`
 	Freed    *ebpf.Map `ebpf:"freed"`
 	Hooks    *ebpf.Map `ebpf:"hooks"`
+	Places   *ebpf.Map `ebpf:"places"`
 	Watching *ebpf.Map `ebpf:"watching"`
 }
 
@@ -288,6 +294,7 @@ func (m *watchMaps) Close() error {
 		m.Filter,
 		m.Freed,
 		m.Hooks,
+		m.Places,
 		m.Watching,
 	)
 }
@@ -302,6 +309,7 @@ type watchVariables struct {
 	EventType      *ebpf.Variable `ebpf:"event_type"`
 	FilterMask     *ebpf.Variable `ebpf:"filter_mask"`
 	FilterShift    *ebpf.Variable `ebpf:"filter_shift"`
+	FilterWindow   *ebpf.Variable `ebpf:"filter_window"`
 	ProgramsNamed  *ebpf.Variable `ebpf:"programs_named"`
 	SendEverything *ebpf.Variable `ebpf:"send_everything"`
 	TextEnd        *ebpf.Variable `ebpf:"text_end"`

@@ -12,6 +12,7 @@ struct __sk_buff;
 enum op_kind {
 	DO_UPDATE = 1,
 	DO_DELETE = 2,
+	DO_LOOKUP = 3, /* result 0 if found */
 };
 
 struct op {
@@ -57,8 +58,10 @@ int tail_handle_snat_fwd_for_tests(struct __sk_buff *skb __attribute__((unused))
 			break;
 		if (op->kind == DO_UPDATE)
 			op->result = bpf_map_update_elem(&target, op->key, op->value, op->flags);
-		else
+		else if (op->kind == DO_DELETE)
 			op->result = bpf_map_delete_elem(&target, op->key);
+		else
+			op->result = bpf_map_lookup_elem(&target, op->key) ? 0 : -2;
 	}
 	return 0;
 }

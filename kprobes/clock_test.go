@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kprobes
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFilterUnits wants windows that are long enough, by less than a unit, at
+// every rate of ticks a kernel is built with.
+func TestFilterUnits(t *testing.T) {
+	for _, tick := range []time.Duration{time.Millisecond, time.Second / 300, 4 * time.Millisecond, 10 * time.Millisecond} {
+		for _, window := range []time.Duration{tick, 2 * time.Second, FilterWindow} {
+			shift, units := filterUnits(window, tick)
+			unit := tick << shift
+			if got := time.Duration(units) * unit; got < window || got >= window+unit || units > 8191 {
+				t.Errorf("a window of %s in ticks of %s: %d units of %s", window, tick, units, unit)
+			}
+		}
+	}
+	if got, err := tick(); err != nil || got < time.Millisecond/2 || got > 20*time.Millisecond {
+		t.Errorf("a tick of %s, %v", got, err)
+	}
+}
