@@ -105,7 +105,9 @@ func TestScore(t *testing.T) {
 		Destination: incident.Endpoint{IP: server.Addr(), Port: server.Port()},
 		NAT:         incident.NAT{Before: snat(20001).String(), After: snat(30000).String()},
 	}
-	wrong, unknown := right, right
+	right.Outcome = incident.Reset
+	wrong, unknown, unconfirmed := right, right, right
+	unconfirmed.Outcome = incident.Unconfirmed
 	wrong.NAT.After = snat(30001).String()
 	unknown.Source.Port++
 	for name, c := range map[string]struct {
@@ -114,14 +116,15 @@ func TestScore(t *testing.T) {
 		incidents []incident.Incident
 		want      Row
 	}{
-		"works":         {want: Row{Connections: 1}},
-		"named":         {reset, true, []incident.Incident{right}, Row{Connections: 1, Broken: 1, Named: 1}},
-		"named twice":   {reset, true, []incident.Incident{right, right}, Row{Connections: 1, Broken: 1, Named: 1, False: 1}},
-		"named wrongly": {reset, true, []incident.Incident{wrong}, Row{Connections: 1, Broken: 1, Missed: 1, False: 1}},
-		"missed":        {reset, true, nil, Row{Connections: 1, Broken: 1, Missed: 1}},
-		"another cause": {reset, false, nil, Row{Connections: 1, Broken: 1, Other: 1}},
-		"not broken":    {nil, true, []incident.Incident{right}, Row{Connections: 1, False: 1}},
-		"unheard of":    {nil, false, []incident.Incident{unknown}, Row{Connections: 1, False: 1}},
+		"works":                {want: Row{Connections: 1}},
+		"named":                {reset, true, []incident.Incident{right}, Row{Connections: 1, Broken: 1, Named: 1}},
+		"named twice":          {reset, true, []incident.Incident{right, right}, Row{Connections: 1, Broken: 1, Named: 1, False: 1}},
+		"named wrongly":        {reset, true, []incident.Incident{wrong}, Row{Connections: 1, Broken: 1, Missed: 1, False: 1}},
+		"missed":               {reset, true, nil, Row{Connections: 1, Broken: 1, Missed: 1}},
+		"another cause":        {reset, false, nil, Row{Connections: 1, Broken: 1, Other: 1}},
+		"not broken":           {nil, true, []incident.Incident{right}, Row{Connections: 1, False: 1}},
+		"not broken after all": {nil, true, []incident.Incident{unconfirmed}, Row{Connections: 1, Survived: 1}},
+		"unheard of":           {nil, false, []incident.Incident{unknown}, Row{Connections: 1, False: 1}},
 	} {
 		a := newAccount()
 		a.probed(key{pod, server}, Idle, 0, c.err)

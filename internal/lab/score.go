@@ -27,6 +27,10 @@ type Row struct {
 	// False counts incidents that name no broken connection, name one again, or
 	// are wrong in something.
 	False int `json:"false"`
+	// Survived counts unconfirmed incidents that are right in everything, of
+	// connections that live on: the datapath gave them another port, the RST
+	// got lost, and when their old port was free again they found back to it.
+	Survived int `json:"survived"`
 	// FailureRate is Broken by Connections, 0 to 1.
 	FailureRate float64 `json:"failure_rate"`
 }
@@ -80,8 +84,12 @@ func (s *score) fault(format string, args ...any) {
 func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stored) {
 	at := fmt.Sprintf("%s %s -> %s", c.class, k.client, k.server)
 	if c.broken == nil {
-		row.False += len(incidents)
 		for _, i := range incidents {
+			if _, ok := c.match(i.Incident); ok && i.Incident.Outcome == incident.Unconfirmed {
+				row.Survived++
+				continue
+			}
+			row.False++
 			s.fault("%s: works, but an incident says %s; the datapath's account: %v", at, describe(i.Incident), c.failures)
 		}
 		return
@@ -153,6 +161,7 @@ func (s *score) table() (rows []Row, total Row) {
 		total.Missed += r.Missed
 		total.Other += r.Other
 		total.False += r.False
+		total.Survived += r.Survived
 		r.rate()
 		rows = append(rows, r)
 	}

@@ -17,13 +17,13 @@ func (r *Result) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "Linux %s, %s, NAT map of %d entries, restore %s, %v of traffic\n\n", r.Kernel, version, r.MapSize, r.Restore, r.Duration)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "class\tconnections\tbroken\tfailure rate\tnamed\tmissed\tfalse\tother\t")
+	fmt.Fprintln(t, "class\tconnections\tbroken\tfailure rate\tnamed\tmissed\tfalse\tother\tsurvived\t")
 	for _, row := range append(r.Classes, r.Total) {
 		if row.Class == "" {
 			row.Class = "all"
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f %%\t%d\t%d\t%d\t%d\t\n",
-			row.Class, row.Connections, row.Broken, 100*row.FailureRate, row.Named, row.Missed, row.False, row.Other)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f %%\t%d\t%d\t%d\t%d\t%d\t\n",
+			row.Class, row.Connections, row.Broken, 100*row.FailureRate, row.Named, row.Missed, row.False, row.Other, row.Survived)
 	}
 	if err := t.Flush(); err != nil {
 		return err
