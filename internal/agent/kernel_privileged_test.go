@@ -88,7 +88,7 @@ func checkMapReplaced(t *testing.T, n *realNode) {
 	n.acknowledge(kept)
 	first := n.next
 	var after []time.Duration // each connection was broken since the map was replaced
-	for time.Since(replaced) < 3*time.Second {
+	for time.Since(replaced) < 5*time.Second {
 		c := n.begin(1)
 		after = append(after, time.Since(replaced))
 		n.sever(t.Context(), c)
@@ -102,14 +102,14 @@ func checkMapReplaced(t *testing.T, n *realNode) {
 		switch {
 		case named[first+i] != nil:
 			seen++
-		case when > 2*time.Second:
+		case when > 4*time.Second: // 2 s, but for a busy emulated machine
 			t.Errorf("a connection that broke %s after the map was replaced was not named", when)
 		}
 	}
 	if maps := n.status().Maps; len(maps) != 1 || maps[0].ID == old {
 		t.Errorf("maps %+v, the old one was %d", maps, old)
 	}
-	t.Logf("%d of %d connections named that broke in the 3 s since the map was replaced", seen, len(after))
+	t.Logf("%d of %d connections named that broke in the 5 s since the map was replaced", seen, len(after))
 }
 
 // span is a time on the wall clock.
