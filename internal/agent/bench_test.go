@@ -104,6 +104,8 @@ func BenchmarkSoak(b *testing.B) {
 	b.ReportMetric(before.residentMiB, "MiB-start")
 	b.ReportMetric(peak.residentMiB, "MiB-peak")
 	b.ReportMetric(after.residentMiB, "MiB-end")
+	b.ReportMetric(before.liveMiB, "live-MiB-start")
+	b.ReportMetric(after.liveMiB, "live-MiB-end")
 	b.ReportMetric(before.goroutines, "goroutines-start")
 	b.ReportMetric(after.goroutines, "goroutines-end")
 	b.ReportMetric(float64(s.Tracking.Connections), "connections")
@@ -149,14 +151,18 @@ func (s *soak) second(ctx context.Context) {
 	}
 }
 
-type usage struct{ residentMiB, goroutines float64 }
+// usage is what a process holds; liveMiB is its heap after the last collection,
+// which is half of the goal of the next (GOGC 100).
+type usage struct{ residentMiB, liveMiB, goroutines float64 }
 
 // usageOf reads what a process holds.
 func usageOf(b *testing.B, n *node, pid int) usage {
 	b.Helper()
 	var u usage
 	u.residentMiB = number(b, readFile(b, fmt.Sprintf("/proc/%d/status", pid)), "VmRSS:") / 1024
-	u.goroutines = number(b, n.get("/metrics"), "\ngo_goroutines ")
+	metrics := n.get("/metrics")
+	u.goroutines = number(b, metrics, "\ngo_goroutines ")
+	u.liveMiB = number(b, metrics, "\ngo_memstats_next_gc_bytes ") / 2 / (1 << 20)
 	return u
 }
 
