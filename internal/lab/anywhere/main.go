@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -30,7 +31,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code, err := run(ctx, os.Args[1], os.Args[2:])
 	if err != nil {
@@ -98,7 +99,10 @@ func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
 		if err == nil {
 			return result.ExitCode, nil
 		}
-		if ctx.Err() != nil || boot == boots || !errors.Is(err, vm.ErrBoot) {
+		if ctx.Err() != nil {
+			return exitFailed, errors.New("interrupted; the machine is gone, and nothing of it is left")
+		}
+		if boot == boots || !errors.Is(err, vm.ErrBoot) {
 			return exitFailed, err
 		}
 	}
