@@ -49,6 +49,7 @@ test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) test $$($(GO) list ./... | grep -v internal/vm)
 	$(GO) test -timeout 30m ./internal/vm # alone: it takes both cores
 	$(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
+	cd deploy/check && $(GO) vet ./... && $(GO) test ./...
 	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(GO) test -timeout 15m -tags chromium ./internal/page
 
@@ -67,7 +68,9 @@ $(HUBBLE_TOOLS)/hubble: # takes minutes the first time
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
+	cd deploy/check && $(CURDIR)/$(LINT) run --config $(CURDIR)/.golangci.yml
 	$(GO) mod tidy -diff
+	$(GO) -C deploy/check mod tidy -diff
 	git diff --exit-code -- $(GENERATED)
 
 $(LINT):

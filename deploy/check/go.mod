@@ -1,0 +1,5 @@
+module github.com/renat-project/renat/deploy/check
+
+go 1.26.0
+
+replace github.com/renat-project/renat => ../..
