@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -104,4 +107,26 @@ func limitFileSize(t *testing.T, size uint64) (lift func()) {
 		set(before)
 		signal.Reset(syscall.SIGXFSZ)
 	}
+}
+
+// A server that gets no processor for a while is not sick: restarting it would
+// cut off its clients.
+func TestBusyMachineIsHealthy(t *testing.T) {
+	s := start(t, embedded.Config{Dir: t.TempDir()})
+	var done atomic.Bool
+	var busy sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		busy.Go(func() {
+			for !done.Load() {
+			}
+		})
+	}
+	for range 50_000 { // a few of them are interrupted at the wrong place
+		if err := s.Health(); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	done.Store(true)
+	busy.Wait()
 }
