@@ -83,8 +83,8 @@ var arguments = map[string]int{
 
 // checkKernel compares what the programs rely on with the kernel's types.
 // Moved fields are no difference: they are relocated when loading.
-func checkKernel() error {
-	kernel, err := btf.LoadKernelSpec()
+func checkKernel(types *btf.Cache) error {
+	kernel, err := types.Kernel()
 	switch {
 	case errors.Is(err, os.ErrPermission):
 		return explain(err)
@@ -106,8 +106,8 @@ func checkKernel() error {
 }
 
 // hasFunction reports whether the kernel's types name a function.
-func hasFunction(name string) bool {
-	kernel, err := btf.LoadKernelSpec()
+func hasFunction(types *btf.Cache, name string) bool {
+	kernel, err := types.Kernel()
 	var fn *btf.Func
 	return err == nil && kernel.TypeByName(name, &fn) == nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
@@ -42,7 +43,7 @@ var takers = map[string]hook{
 	"htab_lru_map_lookup_and_delete_batch": {watchProgTakeBatchExit, tracing},
 }
 
-func fentryHooks() []hook {
+func fentryHooks(types *btf.Cache) []hook {
 	hooks := []hook{
 		{watchProgFreeEnter, tracing},
 		{watchProgDeleteExit, tracing},
@@ -51,7 +52,7 @@ func fentryHooks() []hook {
 		{watchProgNamedExit, tracing},
 	}
 	for function, h := range takers {
-		if hasFunction(function) {
+		if hasFunction(types, function) {
 			hooks = append(hooks, h)
 		}
 	}
@@ -91,7 +92,8 @@ func load(c Config, addresses kernelAddresses) (*kernelSide, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lifting the limit of locked memory: %w", explain(err))
 	}
-	if err := checkKernel(); err != nil {
+	types := btf.NewCache() // reading them costs more than all else here
+	if err := checkKernel(types); err != nil {
 		return nil, err
 	}
 	if err := features.HaveMapType(ebpf.RingBuf); err != nil {
@@ -101,17 +103,22 @@ func load(c Config, addresses kernelAddresses) (*kernelSide, error) {
 		return nil, fmt.Errorf("asking for the BPF ring buffer: %w", explain(err))
 	}
 	if c.Backend == Kprobe {
-		return loadHooks(c, addresses, Kprobe, kprobeHooks(), "as configured")
+		return loadHooks(c, addresses, types, Kprobe, "as configured")
 	}
-	k, err := loadHooks(c, addresses, Fentry, fentryHooks(), "the kernel supports it")
+	k, err := loadHooks(c, addresses, types, Fentry, "the kernel supports it")
 	if err == nil || c.Backend == Fentry || !errors.Is(err, ebpf.ErrNotSupported) {
 		return k, err
 	}
-	return loadHooks(c, addresses, Kprobe, kprobeHooks(), "no fentry here: "+err.Error())
+	return loadHooks(c, addresses, types, Kprobe, "no fentry here: "+err.Error())
 }
 
-// loadHooks loads the hooks' programs only and attaches them all, or none.
-func loadHooks(c Config, a kernelAddresses, b Backend, hooks []hook, why string) (*kernelSide, error) {
+// loadHooks loads only the programs of the backend's hooks and attaches them
+// all, or none.
+func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why string) (*kernelSide, error) {
+	hooks := kprobeHooks()
+	if b == Fentry {
+		hooks = fentryHooks(types)
+	}
 	spec, err := loadWatch()
 	if err != nil {
 		return nil, fmt.Errorf("reading the programs: %w", err)
@@ -140,7 +147,7 @@ func loadHooks(c Config, a kernelAddresses, b Backend, hooks []hook, why string)
 		}
 	}
 	k := &kernelSide{backend: b, why: why}
-	if k.collection, err = ebpf.NewCollection(spec); err != nil {
+	if k.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
 	}
 	if k.places, err = newPlaces(k.collection.Maps[watchMapWatching], k.collection.Maps[watchMapPlaces]); err != nil {
