@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	filterOps = 1_000_000
+	filterOps = 400_000
 	// filterWindow expires many times over in the tens of seconds that the test
 	// takes.
 	filterWindow = 2 * time.Second

@@ -31,7 +31,7 @@ func TestLoad(t *testing.T) {
 	began := time.Now()
 	go flood(t, total, groups, nc.ConnectedUrl())
 	peak := uint64(0)
-	eventually(t, time.Minute, "all to be notified", func() bool {
+	eventually(t, 2*time.Minute, "all to be notified", func() bool {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		peak = max(peak, m.HeapInuse)
@@ -83,7 +83,7 @@ func flood(t *testing.T, total, groups int, url string) {
 		i := sample(n%groups, n)
 		b, err := i.MarshalCloudEvent()
 		if err == nil {
-			_, err = js.PublishAsync(incident.SubjectPrefix+fmt.Sprintf(".renat.prod.node%d", n%3), b)
+			_, err = js.PublishAsync(incident.SubjectPrefix+fmt.Sprintf(".renat.prod.node%d", n%3), b, natsjs.WithStallWait(time.Minute))
 		}
 		if err != nil {
 			t.Error(err)
