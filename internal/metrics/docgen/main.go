@@ -23,8 +23,7 @@ func main() {
 	}
 }
 
-const head = `<!-- SPDX-License-Identifier: Apache-2.0 -->
-<!-- Generated from internal/metrics by go generate. Do not edit. -->
+const head = `<!-- Generated from internal/metrics by go generate. Do not edit. -->
 # Metrics
 
 ` + "`renat agent` and `renat hub` serve `/metrics` on `--listen`" + `, in Prometheus' format, to everyone who can reach it: it names maps and receivers, and no
