@@ -139,7 +139,7 @@ func render(t *testing.T, r rulefmt.Rule, of map[string]string, value float64) {
 	}
 }
 
-func nameMatcher(m *labels.Matcher) bool { return m.Name == labels.MetricName }
+func nameMatcher(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel }
 
 // closed reports whether the values of a metric's label are all known.
 func closed(metric, label string) bool {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -77,7 +78,7 @@ func labelsOfSelector(e *parser.VectorSelector, counts bool) ([]string, error) {
 	all := append(slices.Clone(m.Labels), metrics.Target...)
 	var errs []error
 	for _, by := range e.LabelMatchers {
-		if by.Name != labels.MetricName {
+		if by.Name != model.MetricNameLabel {
 			errs = append(errs, checkMatcher(by, all))
 		}
 	}
