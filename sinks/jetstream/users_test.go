@@ -164,7 +164,12 @@ func hubUses(t *testing.T, nc *nats.Conn) {
 // What the example denies is refused by the server.
 func TestUsersOfNATSAreRefused(t *testing.T) {
 	connectAs := asUser(t)
-	hub := connectAs("hub", "", io.Discard)
+	hub, agent := connectAs("hub", "", io.Discard), connectAs("agent", agentInbox, io.Discard)
+	early, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := newPublisher(t, agent, jetstream.PublisherConfig{}).Send(early, produced(0)); err == nil || !strings.Contains(err.Error(), "lets this user use stream RENAT_INCIDENTS") {
+		t.Errorf("an agent before the hub: %v", err)
+	}
 	if err := newPublisher(t, hub, jetstream.PublisherConfig{}).Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
