@@ -21,11 +21,14 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
-// usersFile is the example that docs/security.md shows.
+// usersFile is the example that docs/security.md explains.
 const usersFile = "../../docs/nats-users.conf"
 
-// asUser returns how to connect as each user of the example.
-func asUser(t *testing.T) func(user, inbox string, log io.Writer) *nats.Conn {
+// connector connects as a user of the example, logging to log.
+type connector func(user, inbox string, log io.Writer) *nats.Conn
+
+// exampleUsers reads the example; the password of agent is "of-agent".
+func exampleUsers(t *testing.T) *natsserver.Options {
 	t.Helper()
 	for _, u := range []string{"AGENT", "HUB", "READER"} {
 		t.Setenv("RENAT_"+u+"_PASSWORD", "of-"+strings.ToLower(u))
@@ -35,20 +38,32 @@ func asUser(t *testing.T) func(user, inbox string, log io.Writer) *nats.Conn {
 		t.Fatal(err)
 	}
 	opts.JetStream = true
-	s := startNATS(t, opts)
+	return opts
+}
+
+// byPassword runs the example as it is.
+func byPassword(t *testing.T) connector {
+	t.Helper()
+	s := startNATS(t, exampleUsers(t))
 	return func(user, inbox string, log io.Writer) *nats.Conn {
 		at, err := url.Parse(s.ClientURL())
 		if err != nil {
 			t.Fatal(err)
 		}
 		at.User = url.UserPassword(user, "of-"+user)
-		nc, err := jetstream.Connect(t.Context(), jetstream.Config{URL: at.String(), Inbox: inbox, Wait: 10 * time.Second, Log: zerolog.New(log)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		return nc
+		return connectLogging(t, jetstream.Config{URL: at.String(), Inbox: inbox}, log)
 	}
+}
+
+func connectLogging(t *testing.T, c jetstream.Config, log io.Writer) *nats.Conn {
+	t.Helper()
+	c.Wait, c.Log = 10*time.Second, zerolog.New(log)
+	nc, err := jetstream.Connect(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 const agentInbox = "_INBOX.production.node-a"
@@ -63,7 +78,12 @@ func produced(n int) *incident.Incident {
 // Each user of the example may do what its program does, and is told of no
 // violation meanwhile.
 func TestUsersOfNATS(t *testing.T) {
-	connectAs := asUser(t)
+	t.Run("passwords", func(t *testing.T) { usersWork(t, byPassword(t)) })
+	t.Run("credentials", func(t *testing.T) { usersWork(t, byCredentials(t)) })
+}
+
+func usersWork(t *testing.T, connectAs connector) {
+	t.Helper()
 	var log bytes.Buffer
 	logged := zerolog.SyncWriter(&log)
 	hub, agent, reader := connectAs("hub", "", logged), connectAs("agent", agentInbox, logged), connectAs("reader", "", logged)
@@ -163,7 +183,12 @@ func hubUses(t *testing.T, nc *nats.Conn) {
 
 // What the example denies is refused by the server.
 func TestUsersOfNATSAreRefused(t *testing.T) {
-	connectAs := asUser(t)
+	t.Run("passwords", func(t *testing.T) { usersAreRefused(t, byPassword(t)) })
+	t.Run("credentials", func(t *testing.T) { usersAreRefused(t, byCredentials(t)) })
+}
+
+func usersAreRefused(t *testing.T, connectAs connector) {
+	t.Helper()
 	hub, agent := connectAs("hub", "", io.Discard), connectAs("agent", agentInbox, io.Discard)
 	early, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
