@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/renat-project/renat/correlator/incident"
+	reference "github.com/renat-project/renat/internal/metrics"
 )
 
 // metrics are what /metrics serves: what is counted here as it happens, and
@@ -17,32 +18,24 @@ import (
 type metrics struct {
 	registry  *prometheus.Registry
 	incidents *prometheus.CounterVec
-	delay     prometheus.Histogram
-	flowDelay prometheus.Histogram
+	delay     prometheus.Observer
+	flowDelay prometheus.Observer
 }
 
 func newMetrics(a *agent) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		incidents: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "renat_incidents_total", Help: "Connections found broken.",
-		}, []string{"kind", "cause", "outcome"}),
-		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "renat_incident_delay_seconds",
-			Help:    "From the last packet or map operation of an incident's evidence to its verdict, for incidents whose RST was seen.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}),
-		flowDelay: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "renat_flow_delay_seconds", Help: "From Hubble's time of a flow to its arrival in the agent.",
-			Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5},
-		}),
+		registry:  prometheus.NewRegistry(),
+		incidents: reference.Agent.Get("renat_incidents_total").NewCounterVec(),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "renat_build_info", Help: "1, labelled with what this agent was built from.",
-		ConstLabels: prometheus.Labels{"version": a.config.Version, "goversion": runtime.Version()},
-	})
-	build.Set(1)
-	m.registry.MustRegister(m.incidents, m.delay, m.flowDelay, build, readings{a},
+	delay := reference.Agent.Get("renat_incident_delay_seconds").NewHistogramVec(.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
+	flowDelay := reference.Agent.Get("renat_flow_delay_seconds").NewHistogramVec(.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5)
+	build := reference.Agent.Get("renat_build_info").NewGaugeVec()
+	m.delay, m.flowDelay = delay.WithLabelValues(), flowDelay.WithLabelValues()
+	build.WithLabelValues(a.config.Version, runtime.Version()).Set(1)
+	for _, series := range reference.Agent.Get("renat_incidents_total").Series() {
+		m.incidents.WithLabelValues(series...) // from 0 on: a rate needs the first one
+	}
+	m.registry.MustRegister(m.incidents, delay, flowDelay, build, readings{a},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -5,56 +5,57 @@ package agent
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	reference "github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/kprobes"
 )
 
 // readings collects what the agent's parts count themselves.
 type readings struct{ *agent }
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("renat_"+name, help, labels, nil)
-}
+func describe(name string) *prometheus.Desc { return reference.Agent.Get("renat_" + name).Desc() }
 
 var (
-	descEvents    = describe("events_total", "Events taken in: flows, and operations on NAT and connection tracking maps.", "source")
-	descIgnored   = describe("events_ignored_total", "Events of other protocols, or without a believable time.")
-	descLate      = describe("events_late_total", "Events that came too late to be put in their order.")
-	descEarly     = describe("events_early_total", "Events taken before their turn because too many waited.")
-	descLosses    = describe("losses_total", "Events and incidents lost, by place.", "place")
-	descSteps     = describe("clock_steps_total", "Times the wall clock was set.")
-	descReady     = describe("part_ready", "1 if a part of the agent is ready, 0 if it waits for something.", "part")
-	descTracked   = describe("tracked_connections", "Connections remembered.")
-	descTrackable = describe("tracked_connections_limit", "Connections that can be remembered.")
-	descForgotten = describe("connections_forgotten_total", "Connections dropped because the limit was reached.")
-	descSuspects  = describe("suspects", "Connections that wait for their verdict.")
-	descHarmless  = describe("suspects_harmless_total", "Suspects that turned out well.")
-	descHeld      = describe("held_events", "Events that wait for earlier ones.")
+	descEvents    = describe("events_total")
+	descIgnored   = describe("events_ignored_total")
+	descLate      = describe("events_late_total")
+	descEarly     = describe("events_early_total")
+	descLosses    = describe("losses_total")
+	descSteps     = describe("clock_steps_total")
+	descReady     = describe("part_ready")
+	descTracked   = describe("tracked_connections")
+	descTrackable = describe("tracked_connections_limit")
+	descForgotten = describe("connections_forgotten_total")
+	descSuspects  = describe("suspects")
+	descHarmless  = describe("suspects_harmless_total")
+	descHeld      = describe("held_events")
 
-	descReconnects = describe("hubble_reconnects_total", "Streams of flows that ended unasked.")
-	descRestarts   = describe("hubble_restarts_total", "Restarts of the Cilium agent noticed.")
-	descRepeats    = describe("hubble_repeated_flows_total", "Flows left out because they had come before.")
+	descReconnects = describe("hubble_reconnects_total")
+	descRestarts   = describe("hubble_restarts_total")
+	descRepeats    = describe("hubble_repeated_flows_total")
 
-	descWakeups = describe("kernel_wakeups_total", "Times the reader of the kernel's events woke up.")
+	descWakeups = describe("kernel_wakeups_total")
 
-	descStored    = describe("outbox_stored_total", "Incidents put on this node's disk.")
-	descForwarded = describe("outbox_forwarded_total", "Incidents that arrived in NATS.")
-	descWaiting   = describe("outbox_waiting_incidents", "Incidents on disk that NATS does not have.")
-	descQueued    = describe("outbox_queued_incidents", "Incidents that are not on disk yet.")
+	descStored    = describe("outbox_stored_total")
+	descForwarded = describe("outbox_forwarded_total")
+	descWaiting   = describe("outbox_waiting_incidents")
+	descQueued    = describe("outbox_queued_incidents")
 
-	descProxied  = describe("observer_flows_total", "Flows passed on by --observer-listen, to all clients together.")
-	descEnriched = describe("observer_enriched_flows_total", "Flows passed on with something added.")
-	descCalls    = describe("observer_calls_total", "Calls passed on by --observer-listen.")
-	descSlow     = describe("observer_lost_events_total", "Events that Hubble told clients of --observer-listen it lost.")
+	descProxied  = describe("observer_flows_total")
+	descEnriched = describe("observer_enriched_flows_total")
+	descCalls    = describe("observer_calls_total")
+	descSlow     = describe("observer_lost_events_total")
 
-	descMapMax       = describe("map_max_entries", "Size of a map.", "map")
-	descMapEntries   = describe("map_entries", "Entries in a map, where the kernel counts them (Linux 6.8).", "map")
-	descMapInserts   = describe("map_inserts_total", "Updates of a map that worked.", "map")
-	descMapFailed    = describe("map_failed_inserts_total", "Updates of a map that failed.", "map", "errno")
-	descMapEvictions = describe("map_evictions_total", "Entries the kernel evicted to make room, forced ones included.", "map")
-	descMapForced    = describe("map_forced_evictions_total", "Evictions of entries that were in recent use.", "map")
-	descMapDeletes   = describe("map_deletes_total", "Entries deleted, by a BPF program or through the bpf syscall.", "map", "by")
-	descMapWithheld  = describe("map_withheld_inserts_total", "Inserts that could not matter and were not sent to the agent.", "map")
+	descMapMax       = describe("map_max_entries")
+	descMapEvicts    = describe("map_evicts_from_entries")
+	descMapEntries   = describe("map_entries")
+	descMapInserts   = describe("map_inserts_total")
+	descMapFailed    = describe("map_failed_inserts_total")
+	descMapEvictions = describe("map_evictions_total")
+	descMapForced    = describe("map_forced_evictions_total")
+	descMapDeletes   = describe("map_deletes_total")
+	descMapWithheld  = describe("map_withheld_inserts_total")
 )
 
 // Describe implements prometheus.Collector. It tells nothing, as what there is
@@ -111,6 +112,9 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 func (r readings) collectMaps(s *nodestatus.Status, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
 	for _, m := range s.Maps {
 		gauge(descMapMax, float64(m.MaxEntries), m.Name)
+		if s.Machine.CPUs > 0 {
+			gauge(descMapEvicts, float64(sizing.EvictsFrom(int(m.MaxEntries), s.Machine.CPUs, m.Distributed)), m.Name)
+		}
 		if m.Entries != nil {
 			gauge(descMapEntries, float64(*m.Entries), m.Name)
 		}

@@ -10,16 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/correlator"
+	reference "github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
-)
-
-// The places of losses that are not one of the correlator's.
-const (
-	lossQueue   = "outbox_queue"   // more incidents than the disk took
-	lossFull    = "outbox_full"    // the outbox had no room before NATS took them
-	lossRefused = "outbox_refused" // NATS can never take them
 )
 
 // status describes the node as it is now.
@@ -64,7 +58,9 @@ func (a *agent) status() *nodestatus.Status {
 
 // losses counts by place what was lost, places without a loss included.
 func losses(tracked *correlator.Stats, box *outbox.Status) map[string]uint64 {
-	all := map[string]uint64{lossQueue: box.Overflowed, lossFull: box.Dropped, lossRefused: box.Refused}
+	all := map[string]uint64{
+		reference.LossQueue: box.Overflowed, reference.LossFull: box.Dropped, reference.LossRefused: box.Refused,
+	}
 	for source, n := range tracked.Lost {
 		if name := correlator.LossSource(source).String(); n > 0 || source > 0 { //nolint:gosec // a handful
 			all[name] += n

@@ -75,7 +75,7 @@ func New(c Config) (*Hub, error) {
 	}
 	h := &Hub{config: c, changed: make(chan struct{}, 1), lanes: map[string]*running{}, registry: prometheus.NewRegistry()}
 	h.current.Store(first)
-	h.metrics = newMetrics(h.registry)
+	h.metrics = newMetrics(h.registry, c.Version, c.Load != nil)
 	h.metrics.reloaded(nil)
 	h.board = newBoard(c)
 	h.handler = h.newHandler()

@@ -20,6 +20,8 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/hub/config"
+	"github.com/renat-project/renat/internal/metrics"
+	"github.com/renat-project/renat/internal/metrics/metricstest"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/notification"
 )
@@ -144,6 +146,9 @@ func TestEndpoints(t *testing.T) {
 	}
 	for _, want := range []string{"renat_hub_active 1", `renat_hub_notifications_total{receiver="ops",result="delivered"} 1`, `renat_hub_incidents_total{fate="held",receiver="ops"} 1`} {
 		eventually(t, 5*time.Second, want, func() bool { return strings.Contains(get(t, h, "/metrics"), want) })
+	}
+	if err := metricstest.Compare(get(t, h, "/metrics"), metrics.Hub); err != nil {
+		t.Error(err)
 	}
 	eventually(t, 5*time.Second, "the group", func() bool { return strings.Contains(get(t, h, "/v1/groups"), `"notifications":1`) })
 	var groups struct {

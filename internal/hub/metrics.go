@@ -3,10 +3,14 @@
 package hub
 
 import (
+	"runtime"
+
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/renat-project/renat/internal/hub/delivery"
 	"github.com/renat-project/renat/internal/hub/grouping"
+	reference "github.com/renat-project/renat/internal/metrics"
 )
 
 type metrics struct {
@@ -17,32 +21,32 @@ type metrics struct {
 	groups, pending, queue, open *prometheus.GaugeVec
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "renat_hub_" + name, Help: help}, []string{"receiver"})
-		r.MustRegister(g)
-		return g
-	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "renat_hub_" + name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
-	}
+// newMetrics registers the metrics of a hub of this version, which notifies or
+// has only the page.
+func newMetrics(r prometheus.Registerer, version string, notifies bool) *metrics {
+	hub := reference.Hub.Get
+	build := hub("renat_build_info").NewGaugeVec()
+	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m := &metrics{
-		active:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "renat_hub_active", Help: "1 if this hub has the lease and delivers, 0 if it stands by."}),
-		reloadOK:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "renat_hub_config_last_reload_successful", Help: "1 if the configuration was right when last read."}),
-		reloads:       counter("config_reloads_total", "Times the configuration was read.", "result"),
-		incidents:     counter("incidents_total", "Incidents by what became of them: held for a notification, unmatched, known from before, below the threshold, garbled.", "receiver", "fate"),
-		notifications: counter("notifications_total", "Attempts to notify by result: delivered, retried (to be tried again), dead (given up).", "receiver", "result"),
-		groups:        gauge("groups", "Groups that are known."),
-		pending:       gauge("pending_incidents", "Incidents not acknowledged yet: they wait for a notification, or it for delivery."),
-		queue:         gauge("queued_notifications", "Notifications that wait to be sent."),
-		open:          gauge("circuit_open", "1 if the destination failed so often that it is left alone for now, 2 if it said that it is gone."),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "renat_hub_send_seconds", Help: "How long an attempt to send took.", Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 60},
-		}, []string{"receiver"}),
+		active:        hub("renat_hub_active").NewGauge(),
+		reloadOK:      hub("renat_hub_config_last_reload_successful").NewGauge(),
+		reloads:       hub("renat_hub_config_reloads_total").NewCounterVec(),
+		incidents:     hub("renat_hub_incidents_total").NewCounterVec(),
+		notifications: hub("renat_hub_notifications_total").NewCounterVec(),
+		seconds:       hub("renat_hub_send_seconds").NewHistogramVec(.01, .05, .1, .5, 1, 5, 10, 60),
+		groups:        hub("renat_hub_groups").NewGaugeVec(),
+		pending:       hub("renat_hub_pending_incidents").NewGaugeVec(),
+		queue:         hub("renat_hub_queued_notifications").NewGaugeVec(),
+		open:          hub("renat_hub_circuit_open").NewGaugeVec(),
 	}
-	r.MustRegister(m.active, m.reloadOK, m.seconds)
+	r.MustRegister(build, m.reloadOK, m.reloads, m.incidents, m.notifications, m.seconds, m.groups, m.pending, m.queue, m.open,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, series := range hub("renat_hub_config_reloads_total").Series() {
+		m.reloads.WithLabelValues(series...)
+	}
+	if notifies { // else it would look like one that waits to become active
+		r.MustRegister(m.active)
+	}
 	return m
 }
 

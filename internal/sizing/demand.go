@@ -133,3 +133,18 @@ func (d *demand) outlives(entries int, collected time.Duration) time.Duration {
 func seconds(s float64) time.Duration {
 	return time.Duration(min(s, math.MaxInt64/2e9) * float64(time.Second)).Round(time.Second)
 }
+
+// EvictsFrom returns with how many entries a map begins to evict, when its
+// connections are spread over the CPUs that badly: a common LRU when all CPUs
+// keep aside what they may, a distributed one when the busiest CPU's share is
+// full. Of a map so small that CPUs would keep aside more than half of it, newer
+// kernels keep aside half; older ones may evict sooner.
+func EvictsFrom(entries, cpus int, distributed bool) int {
+	cpus = max(cpus, 1)
+	if !distributed {
+		return entries - min(keptAside*cpus, entries/2)
+	}
+	// each + spread·√each fills a CPU's share: size in reverse.
+	root := (math.Sqrt(spread*spread+4*float64(entries)/float64(cpus)) - spread) / 2
+	return int(root * root * float64(cpus))
+}
