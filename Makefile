@@ -7,7 +7,7 @@ TOOLS    = .cache/bin
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
-GENERATED = correlator/incident/*.json docs/metrics.md deploy/helm/renat/dashboards internal/api/openapi.json internal/page/static '*_bpfel*.go' '*_bpfel*.o'
+GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.md deploy/helm/renat/dashboards internal/api/openapi.json internal/page/static '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 

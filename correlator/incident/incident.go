@@ -25,7 +25,7 @@ type Cause string
 const (
 	// LRUEviction: the kernel took the entry to make room for another.
 	LRUEviction Cause = "lru_eviction"
-	// UserspaceDelete: a process deleted the entry, see Incident.DeletedBy.
+	// UserspaceDelete: a process deleted the entry; deleted_by names it.
 	UserspaceDelete Cause = "userspace_delete"
 	// DatapathDelete: a BPF program deleted the entry.
 	DatapathDelete Cause = "datapath_delete"
@@ -148,16 +148,16 @@ type Step string
 
 // The steps on the way to an incident.
 const (
-	Opened        Step = "opened"         // the connection
-	OutRemoved    Step = "out_removed"    // the entry that translates the pod's packets
-	InRemoved     Step = "in_removed"     // the entry that translates the server's packets
-	PortRefused   Step = "port_refused"   // the old port: its IN entry is still there
+	Opened        Step = "opened"         // the connection opened
+	OutRemoved    Step = "out_removed"    // the entry that translates the pod's packets is gone
+	InRemoved     Step = "in_removed"     // the entry that translates the server's packets is gone
+	PortRefused   Step = "port_refused"   // the old port could not be had: its IN entry is still there
 	Renatted      Step = "renatted"       // the pod's packets got another port
 	Orphaned      Step = "orphaned"       // the server's packets became the node's own
-	PodPacket     Step = "pod_packet"     // from the pod to the server
-	ServerPacket  Step = "server_packet"  // from the server to the pod
-	HostPacket    Step = "host_packet"    // from the node itself to the server
-	PacketDropped Step = "packet_dropped" // of the pod
+	PodPacket     Step = "pod_packet"     // a packet from the pod to the server
+	ServerPacket  Step = "server_packet"  // a packet from the server to the pod
+	HostPacket    Step = "host_packet"    // a packet from the node itself to the server
+	PacketDropped Step = "packet_dropped" // a packet of the pod was dropped
 )
 
 // Loss is what the sources could not deliver from the removal of the entry

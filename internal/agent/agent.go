@@ -208,6 +208,7 @@ func (c *Config) outbox() outbox.Config {
 func (c *Config) nats(embedded string) jetstream.Config {
 	n := c.NATS
 	n.Name, n.Wait, n.Log = "renat agent "+c.Node, 0, c.Log
+	n.Inbox = "_INBOX." + incident.EncodeToken(c.Cluster) + "." + incident.EncodeToken(c.Node)
 	if n.URL == "" {
 		n = jetstream.Config{URL: embedded, Name: n.Name, Log: n.Log}
 	}

@@ -37,6 +37,10 @@ type Config struct {
 	InProcess nats.InProcessConnProvider
 	// Name is what the server's operator sees, e.g. "renat agent node-a".
 	Name string
+	// Inbox begins the subjects on which answers come, e.g.
+	// "_INBOX.production.node-a"; empty: _INBOX. A server can then let this
+	// client hear its own answers only.
+	Inbox string
 	// Creds is a NATS credentials file (JWT and seed). It is read again at
 	// every reconnect, so it can be rotated.
 	Creds string
@@ -171,6 +175,9 @@ func (c Config) options() ([]nats.Option, error) {
 			}
 			e.Msg("NATS reported an error")
 		}),
+	}
+	if c.Inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(c.Inbox))
 	}
 	if c.InProcess != nil {
 		return append(opts, nats.InProcessServer(c.InProcess)), nil

@@ -174,8 +174,14 @@ func (s *scanner) consumer(ctx context.Context, from *start) (natsjs.Consumer, e
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: abandoned,
-		FilterSubjects:    s.subjects,
 		HeadersOnly:       s.headersOnly,
+	}
+	if len(s.subjects) == 1 {
+		// Then it is in the subject of the request as well, by which a server
+		// can restrict what a user reads.
+		c.FilterSubject = s.subjects[0]
+	} else {
+		c.FilterSubjects = s.subjects
 	}
 	switch {
 	case from.seq > 0:
