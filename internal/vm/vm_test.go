@@ -62,7 +62,7 @@ func TestKernels(t *testing.T) {
 		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
 	}
 	for _, name := range kernels {
-		onKernel(t, name, vm.Config{Commands: commands, Files: map[string]string{"/renat": renat}, Timeout: 12 * time.Minute})
+		onKernel(t, name, vm.Config{Commands: commands, Files: map[string]string{"/renat": renat}, Timeout: 20 * time.Minute})
 	}
 }
 
@@ -87,7 +87,7 @@ func TestLab(t *testing.T) {
 	for name, run := range laboratories {
 		onKernel(t, name, vm.Config{
 			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=" + cmp.Or(os.Getenv("RENAT_VM_RUN"), run)}}},
-			Steady:   true, Memory: 2048, Timeout: 12 * time.Minute,
+			Steady:   true, Memory: 2048, Timeout: 20 * time.Minute,
 		})
 	}
 }
