@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
 )
 
 const (
@@ -73,7 +72,7 @@ func alerts(t testing.TB) []rulefmt.Rule {
 }
 
 func parseRules(b []byte) (all []rulefmt.Rule, err error) {
-	groups, errs := rulefmt.Parse(b, false, model.LegacyValidation, promql, slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.Parse(b, false, model.LegacyValidation, parser, slog.New(slog.DiscardHandler))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -134,124 +133,4 @@ func checkRunbook(alert, page string) error {
 		}
 	}
 	return nil
-}
-
-// TestMistakesInRulesAreFound makes each of many mistakes in each alert.
-func TestMistakesInRulesAreFound(t *testing.T) {
-	t.Parallel()
-	made := 0
-	for _, r := range alerts(t) {
-		for mistake, wrong := range mistakes(t, r.Expr) {
-			made++
-			changed := r
-			changed.Expr = wrong
-			if err := checkAlert(changed); err == nil {
-				t.Errorf("%s: %s was not found: %s", r.Alert, mistake, wrong)
-			}
-		}
-		for _, change := range []func(*rulefmt.Rule){
-			func(r *rulefmt.Rule) { r.Labels = nil },
-			func(r *rulefmt.Rule) { r.Annotations["summary"] = "" },
-			func(r *rulefmt.Rule) { r.Annotations["description"] = "on {{ $labels.nod }}" },
-			func(r *rulefmt.Rule) { r.Annotations["runbook_url"] = runbooksURL + "Other.md" },
-		} {
-			made++
-			changed := r
-			changed.Annotations = map[string]string{}
-			for k, v := range r.Annotations {
-				changed.Annotations[k] = v
-			}
-			change(&changed)
-			if err := checkAlert(changed); err == nil {
-				t.Errorf("%s: %v was taken for right", r.Alert, changed)
-			}
-		}
-	}
-	t.Logf("%d mistakes were found", made)
-}
-
-func TestMistakesInTheFileAreFound(t *testing.T) {
-	t.Parallel()
-	b, err := os.ReadFile(rulesFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range [][2]string{
-		{"expr: sum by", "exp: sum by"}, {"sum by", "sum bi"}, {"[15m]))", "[15m])"}, {"for: 10m", "for: ten minutes"},
-		{"{{ $labels.node }}", "{{ $labels.node }"}, {"{{ humanizePercentage $value }}", "{{ percent $value }}"},
-	} {
-		if !strings.Contains(string(b), m[0]) {
-			t.Errorf("there is no %q to change", m[0])
-		}
-		if _, err := parseRules([]byte(strings.Replace(string(b), m[0], m[1], 1))); err == nil {
-			t.Errorf("%q instead of %q was taken for right", m[1], m[0])
-		}
-	}
-}
-
-// mistakes returns wrong variants of an expression, by what is wrong.
-func mistakes(t *testing.T, expr string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	// visit parses anew and applies change to the n-th thing that it can be
-	// applied to, if there are so many.
-	visit := func(what string, change func(node parser.Node, turn func() bool)) {
-		for n, more := 0, true; more; n++ {
-			e, err := promql.ParseExpr(expr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen := 0
-			parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
-				change(node, func() bool { seen++; return seen == n+1 })
-				return nil
-			})
-			if more = seen > n; more {
-				all[fmt.Sprintf("%s %d", what, n)] = e.String()
-			}
-		}
-	}
-	visit("metric", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok && turn() {
-			v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, nameMatcher)
-			v.Name += "s"
-		}
-	})
-	visit("matcher's label", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok {
-			for _, m := range v.LabelMatchers {
-				if !nameMatcher(m) && turn() {
-					m.Name += "s"
-				}
-			}
-		}
-	})
-	visit("matcher's value", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok {
-			for _, m := range v.LabelMatchers {
-				if closed(v.Name, m.Name) && turn() {
-					*m = *wrongValue(t, m)
-				}
-			}
-		}
-	})
-	visit("aggregation", func(node parser.Node, turn func() bool) {
-		if a, ok := node.(*parser.AggregateExpr); ok {
-			for n := range a.Grouping {
-				if turn() {
-					a.Grouping[n] += "s"
-				}
-			}
-		}
-	})
-	visit("matching", func(node parser.Node, turn func() bool) {
-		if b, ok := node.(*parser.BinaryExpr); ok && b.VectorMatching != nil {
-			for n := range b.VectorMatching.MatchingLabels {
-				if turn() {
-					b.VectorMatching.MatchingLabels[n] += "s"
-				}
-			}
-		}
-	})
-	return all
 }
