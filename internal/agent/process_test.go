@@ -92,6 +92,12 @@ type journal struct {
 	stored map[string]bool
 }
 
+func (j *journal) count() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.stored)
+}
+
 func (j *journal) read(log io.Reader) {
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		var line struct{ Message, ID string }
@@ -144,7 +150,8 @@ func (p *process) end(t testing.TB, s os.Signal) error {
 // with its start, while connections break all the time.
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
-	const kills = 100
+	const kills, enough = 100, 100
+	start := time.Now()
 	h, server := startHub(t), newHubble(t)
 	j := &journal{stored: map[string]bool{}}
 	c := childConfig{Hubble: server.Addr(), NATS: h.ClientURL(), StateDir: t.TempDir()}
@@ -176,18 +183,21 @@ func TestKilledAnywhere(t *testing.T) {
 			time.Sleep(2 * time.Millisecond)
 		}
 	})
-	for range kills {
+	killed, early, life := 0, 0, 400*time.Millisecond
+	for ; killed < kills || early < enough && time.Since(start) < 3*patience; killed++ {
 		next := startProcess(t, c, j)
 		set(next)
-		time.Sleep(rand.N(400 * time.Millisecond))
+		time.Sleep(rand.N(life))
 		set(nil)
 		if err := next.end(t, syscall.SIGKILL); err == nil {
 			t.Fatal("the process ended before it was killed")
 		}
+		if count := j.count(); count > early {
+			early = count
+		} else {
+			life += 20 * time.Millisecond // on a busy machine it takes longer until it stores anything
+		}
 	}
-	j.mu.Lock()
-	early := len(j.stored)
-	j.mu.Unlock()
 	c.Listen = freeAddress(t)
 	last := startProcess(t, c, j)
 	set(last)
@@ -208,11 +218,15 @@ func TestKilledAnywhere(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v to end", took)
 	}
-	check(t, h, j, early, broken)
+	check(t, h, j, broken)
+	t.Logf("%d kills, %d incidents stored before the last", killed, early)
+	if early < enough {
+		t.Errorf("only %d were stored by agents that were killed: the test says little", early)
+	}
 }
 
 // check wants all that was stored once in NATS, and nothing that did not break.
-func check(t *testing.T, h *hub, j *journal, early, broken int) {
+func check(t *testing.T, h *hub, j *journal, broken int) {
 	t.Helper()
 	times, pods := map[string]int{}, map[string]int{}
 	for pod, all := range stored(t, h.ClientURL()) {
@@ -236,10 +250,7 @@ func check(t *testing.T, h *hub, j *journal, early, broken int) {
 	if len(pods) > 0 {
 		t.Errorf("named without being broken: %v", pods)
 	}
-	t.Logf("%d connections, %d incidents in NATS, %d stored before the last kill", broken, len(times), early)
-	if early < 100 {
-		t.Errorf("only %d were stored by agents that were killed: the test says little", early)
-	}
+	t.Logf("%d connections, %d incidents in NATS", broken, len(times))
 }
 
 func newHubble(t testing.TB) *hubbletest.Server {
