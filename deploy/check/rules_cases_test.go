@@ -62,32 +62,32 @@ var alertCases = []alertCase{
 		 renat_map_evicts_from_entries{node="a",map="cilium_ct4_global"} 1000x120`, nil},
 
 	{"RenatAgentDown", "it does not answer",
-		`up{job="renat-agent",node="a",namespace="renat",pod="p"} 1x9 0x110`, []string{"namespace=renat node=a pod=p: 24m-120m"}},
-	{"RenatAgentDown", "half of the scrapes fail", `up{job="renat-agent",node="a",namespace="renat",pod="p"} 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0`, nil},
+		`up{job="renat/renat-agent",node="a",namespace="renat",pod="p"} 1x9 0x110`, []string{"namespace=renat node=a pod=p: 24m-120m"}},
+	{"RenatAgentDown", "half of the scrapes fail", `up{job="renat/renat-agent",node="a",namespace="renat",pod="p"} 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0`, nil},
 	{"RenatAgentDown", "a new pod needs ten minutes",
-		`up{job="renat-agent",node="a",namespace="renat",pod="p"} _x20 0x9 1x80`, nil},
+		`up{job="renat/renat-agent",node="a",namespace="renat",pod="p"} _x20 0x9 1x80`, nil},
 	{"RenatAgentDown", "the node is removed",
-		`up{job="renat-agent",node="a",namespace="renat",pod="p"} 1x20 0 0 0 0 0 stale`, nil},
+		`up{job="renat/renat-agent",node="a",namespace="renat",pod="p"} 1x20 0 0 0 0 0 stale`, nil},
 	{"RenatAgentDown", "something else is down", `up{job="other",node="a"} 0x120`, nil},
 
-	{"RenatAgentsMissing", "all, from the start", `up{job="other"} 1x120`, []string{"job=renat-agent: 15m-120m"}},
+	{"RenatAgentsMissing", "all, from the start", `up{job="other"} 1x120`, []string{": 15m-120m"}},
 	{"RenatAgentsMissing", "one of three",
-		`up{job="renat-agent",namespace="renat",node="a"} 1x120
-		 up{job="renat-agent",namespace="renat",node="b"} 1x120
+		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
+		 up{job="renat/renat-agent",namespace="renat",node="b"} 1x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="renat-agent"} 3x120`, []string{"namespace=renat: 15m-120m"}},
 	{"RenatAgentsMissing", "none is, but one is down",
-		`up{job="renat-agent",namespace="renat",node="a"} 1x120
-		 up{job="renat-agent",namespace="renat",node="b"} 0x120
+		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
+		 up{job="renat/renat-agent",namespace="renat",node="b"} 0x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="renat-agent"} 2x120`, nil},
 	{"RenatAgentsMissing", "a long rollout takes one at a time",
-		`up{job="renat-agent",namespace="renat",node="a"} 1x120
+		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="my-renat-agent"} 2x120
 		 kube_daemonset_status_updated_number_scheduled{namespace="renat",daemonset="my-renat-agent"} 0+1x120`, nil},
 	{"RenatAgentsMissing", "nodes come all the time",
-		`up{job="renat-agent",namespace="renat",node="a"} 1x120
+		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="renat-agent"} 2x8 3x8 4x8 5x8 6x8 7x8 8x8 9x8 10x8 11x8 12x8 13x8 14x8 15x8`, nil},
-	{"RenatAgentsMissing", "without kube-state-metrics", `up{job="renat-agent",namespace="renat",node="a"} 1x120`, nil},
-	{"RenatAgentsMissing", "scrapes fail", `up{job="renat-agent",namespace="renat",node="a"} 0x120`, nil},
+	{"RenatAgentsMissing", "without kube-state-metrics", `up{job="renat/renat-agent",namespace="renat",node="a"} 1x120`, nil},
+	{"RenatAgentsMissing", "scrapes fail", `up{job="renat/renat-agent",namespace="renat",node="a"} 0x120`, nil},
 
 	{"RenatAgentBlind", "no flows",
 		`renat_part_ready{node="a",part="hubble"} 1x9 0x110
@@ -165,7 +165,7 @@ var alertCases = []alertCase{
 		 up{job="renat-hub",namespace="renat",pod="p"} 1x9 stale
 		 up{job="renat-hub",namespace="renat",pod="r"} _x12 1x101`, nil},
 	{"RenatHubDown", "there are pages only", `up{job="renat-hub",namespace="renat",pod="p"} 1x120`, nil},
-	{"RenatHubDown", "there is no hub", `up{job="renat-agent",namespace="renat",pod="p"} 1x120`, nil},
+	{"RenatHubDown", "there is no hub", `up{job="renat/renat-agent",namespace="renat",pod="p"} 1x120`, nil},
 
 	{"RenatHubCannotDeliver", "the destination fails",
 		`renat_hub_circuit_open{namespace="renat",pod="p",receiver="ops"} 0x9 1x110

@@ -18,7 +18,7 @@ const (
 // Target are the labels that scraping adds: alert rules and dashboards rely on
 // them.
 var Target = []Label{
-	{Name: "job", Meaning: "what is scraped", Values: []Value{{"renat-agent", "agents"}, {"renat-hub", "hubs"}}},
+	{Name: "job", Meaning: "`.*renat.*-agent` of agents, `.*renat.*-hub` of hubs", Values: []Value{{Name: "renat-agent"}, {Name: "renat-hub"}}},
 	{Name: "cluster", Meaning: "which cluster, where one Prometheus has several; the same as on the metrics of kube-state-metrics, or nowhere"},
 	{Name: "node", Meaning: "the Kubernetes node that the pod runs on"},
 	{Name: "namespace", Meaning: "of the pod"},

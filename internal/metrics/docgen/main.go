@@ -52,17 +52,9 @@ func document() string {
 	}
 	b.WriteString("\n## Labels from scraping\n\nAlert rules and dashboards need these. The chart's monitors add them, but for `cluster`.\n\n| label | meaning |\n|---|---|\n")
 	for _, l := range metrics.Target {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", l.Name, l.Meaning+listed(l.Values))
+		fmt.Fprintf(&b, "| `%s` | %s |\n", l.Name, l.Meaning)
 	}
 	return b.String()
-}
-
-// listed returns values for a cell of a table.
-func listed(values []metrics.Value) (cell string) {
-	for n, v := range values {
-		cell += []string{": ", ", "}[min(n, 1)] + "`" + v.Name + "` " + v.Meaning
-	}
-	return cell
 }
 
 func section(b *strings.Builder, title string, set metrics.Set) {
