@@ -26,7 +26,7 @@ import (
 func buildRenat(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir, "./cmd/renat", "./cmd/kubectl-renat")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "./cmd/renat", "./cmd/kubectl-renat")
 	cmd.Dir = "../../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -134,7 +135,7 @@ func render(as install, values string) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Engine{}.Render(c, all)
+	files, err := engine.Engine{}.RenderWithContext(context.Background(), c, all)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ func references(r *release, as install, values string) (wrong problems) {
 		case "DaemonSet":
 			p := pods(&release{objects: []object{o}})[0]
 			wrong.add(matches(agentSelector, p.labels) && p.port() == "9969", o, "kubectl renat does not find the agents")
+			wrong.add(strings.Contains(o.name(), "renat") && strings.HasSuffix(o.name(), "-agent"), o, "the alert RenatAgentsMissing does not find it")
 		case "Service":
 			if o.name() == "renat-nats" || o.name() == "events" {
 				continue
