@@ -77,10 +77,12 @@ func TestTyposAreFound(t *testing.T) {
 		matrix["TLS and tokens"] + "\nnetworkPolicy: {enabled: true}\nrbac: {viewer: {podNames: true, subjects: [{kind: Group, name: sre}]}}",
 		matrix["cert-manager"] + "\nnetworkPolicy: {enabled: true, flavor: kubernetes}",
 		matrix["receivers"],
+		matrix["one NATS server beside it"] + "\nnetworkPolicy: {enabled: true}",
+		matrix["one NATS server beside it"] + "\nnetworkPolicy: {enabled: true, flavor: kubernetes}",
 	} {
 		r := mustRender(t, standard, values)
 		for n, o := range r.objects {
-			if kinds[o.kind()] && len(list(o, "spec", "template", "spec", "containers")) == 0 {
+			if kinds[o.kind()] && len(list(o, "spec", "template", "spec", "containers")) == 0 && !strings.HasSuffix(o.name(), "-nats") {
 				continue
 			}
 			kinds[o.kind()] = true

@@ -5,6 +5,7 @@ package chart
 import (
 	"fmt"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -122,6 +123,9 @@ func certified(all []pod, o object, as install) bool {
 // policy checks that the ports which a policy opens are those that the pod
 // listens on and those it connects to.
 func policy(r *release, o object, selector any) (wrong problems) {
+	if strings.HasSuffix(o.name(), "-nats") {
+		return natsPolicy(r, o, selector)
+	}
 	p := selected(pods(r), selector)
 	if p == nil {
 		return problems{o.String() + ": it selects nothing"}
@@ -149,6 +153,32 @@ func policy(r *release, o object, selector any) (wrong problems) {
 			}
 		}
 	}
+	return wrong
+}
+
+// natsPolicy checks that NATS lets in all pods of renat, and its own.
+func natsPolicy(r *release, o object, selector any) (wrong problems) {
+	var service object
+	for _, s := range r.objects {
+		if s.kind() == "Service" && reflect.DeepEqual(s.at("spec", "selector"), selector) {
+			service = s
+		}
+	}
+	wrong.add(service != nil, o, "it selects no NATS")
+	clients, servers := false, false
+	for _, rule := range list(o, "spec", "ingress") {
+		for _, from := range append(list(rule, "from"), list(rule, "fromEndpoints")...) {
+			labels := at(from, "matchLabels")
+			if labels == nil {
+				labels = at(from, "podSelector", "matchLabels")
+			}
+			all := !slices.ContainsFunc(pods(r), func(p pod) bool { return !matches(labels, p.labels) })
+			clients = clients || all && service != nil && fmt.Sprint(ports(rule)) == fmt.Sprintf("[%v]", service.at("spec", "ports", "nats", "port"))
+			servers = servers || reflect.DeepEqual(labels, selector) && len(ports(rule)) == 0
+		}
+	}
+	wrong.add(clients, o, "it keeps renat out")
+	wrong.add(servers, o, "it keeps NATS' servers from each other")
 	return wrong
 }
 

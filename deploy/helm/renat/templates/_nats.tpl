@@ -91,6 +91,12 @@ app.kubernetes.io/component: nats
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{- /* The labels of all that connects to NATS. */ -}}
+{{- define "renat.clients" -}}
+app.kubernetes.io/name: renat
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
 {{- /* The TCP port of hubble.server. */ -}}
 {{- define "renat.hubblePort" -}}
 {{ regexFind ":[0-9]+$" .Values.hubble.server | trimPrefix ":" | default "4244" }}
