@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/hub/config"
+	"github.com/renat-project/renat/sinks/jetstream"
 )
 
 // buildRenat builds the programs, and returns their folder.
@@ -82,6 +83,7 @@ func arguments(t *testing.T, renat string) {
 					a = strings.ReplaceAll(a, "$(HOST_IP)", "192.0.2.1")
 					args = append(args, strings.ReplaceAll(a, "/etc/renat/", files+"/"))
 				}
+				natsFiles(t, p, files)
 				last := lastArgs[args[0]]
 				out, code := run(t, renat, append(args, last...)...)
 				if len(last) == 0 {
@@ -100,6 +102,25 @@ func arguments(t *testing.T, renat string) {
 	if out, code := run(t, renat, "agent", "--colour=never", lastArgs["agent"][1]); code != 2 || strings.Contains(out, "observer") {
 		t.Errorf("an unknown flag is not found: %s", out)
 	}
+}
+
+// natsFiles wants what a pod gives the NATS client to be right, of which the
+// programs complain only when they connect.
+func natsFiles(t *testing.T, p pod, files string) {
+	t.Helper()
+	file := func(name string) string { return strings.ReplaceAll(p.flag(name), "/etc/renat/", files+"/") }
+	if p.flag("nats-url") == "" {
+		return
+	}
+	nc, err := jetstream.Connect(t.Context(), jetstream.Config{
+		URL: p.flag("nats-url"), Creds: file("nats-creds"),
+		CA: file("nats-tls-ca-cert-file"), Cert: file("nats-tls-client-cert-file"), Key: file("nats-tls-client-key-file"),
+	})
+	if err != nil {
+		t.Errorf("%s: %v", p.of, err)
+		return
+	}
+	nc.Close()
 }
 
 // configure writes the hub's configuration, and checks it as the hub does.
@@ -190,6 +211,12 @@ func notes(t *testing.T, bin string) {
 			}
 		}
 	})
+	// What kubectl renat looks for is what services_test.go wants the agents to have.
+	for _, want := range []string{"app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "(default 9969)", `(default "renat")`} {
+		if out, _ := run(t, filepath.Join(bin, "kubectl-renat"), "nodes", "--help"); !strings.Contains(out, want) {
+			t.Errorf("kubectl renat does not look for %s: %s", want, out)
+		}
+	}
 	if len(seen) < 6 {
 		t.Errorf("only %d commands were found", len(seen))
 	}
