@@ -38,7 +38,7 @@ func buildRenat(t *testing.T) string {
 // run runs a program, and returns what it says and its exit code.
 func run(t *testing.T, program string, args ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	var exit *exec.ExitError
