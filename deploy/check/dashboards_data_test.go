@@ -24,7 +24,7 @@ func TestQueriesHaveResults(t *testing.T) {
 			t.Errorf("%s: %s has %d results, %v", where, expr, n, err)
 		}
 	}
-	variables := map[string]string{"__rate_interval": "5m", "__range": "10m", "cluster": ".*", "node": ".*"}
+	variables := map[string]string{"__rate_interval": "5m", "__range": "10m", "cluster": ".*", "node": ".*", "nodes": ".*"}
 	for file, b := range dashboards(t) {
 		var d dashboard
 		if err := json.Unmarshal(b, &d); err != nil {

@@ -207,7 +207,7 @@ func TestMistakesInDashboardsAreFound(t *testing.T) {
 		}
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				expr := expand(q.Expr, map[string]string{"__rate_interval": "5m", "__range": "1h", "cluster": "c", "node": "n"})
+				expr := expand(q.Expr, map[string]string{"__rate_interval": "5m", "__range": "1h", "cluster": "c", "node": "n", "nodes": "n"})
 				for mistake, wrong := range mistakes(t, expr) {
 					made++
 					changed := p
@@ -219,7 +219,7 @@ func TestMistakesInDashboardsAreFound(t *testing.T) {
 			}
 		}
 		for _, m := range [][2]string{
-			{`node=~\"$node\"`, `node=~\"$nod\"`}, {`"legendFormat": "{{place}}"`, `"legendFormat": "{{plaice}}"`}, {`"uid": "${datasource}"`, `"uid": "P123"`},
+			{`node=~\"$node`, `node=~\"$nod`}, {`"legendFormat": "{{place}}"`, `"legendFormat": "{{plaice}}"`}, {`"uid": "${datasource}"`, `"uid": "P123"`},
 			{`"id": 2,`, `"id": 3,`}, {`"unit": "percentunit"`, `"unit": ""`}, {`"description": "In the time that is shown."`, `"description": ""`},
 			{`"includeVars": true`, `"includeVars": false`}, {`label_values(renat_part_ready, cluster)`, `label_values(renat_part_ready, clustre)`},
 			{`label_values(renat_part_ready{`, `label_values(renat_ready{`}, {`[$__rate_interval]`, `[$__rate_interva]`}, {`sum by (place) (`, `sum by (place) ((`},

@@ -3,6 +3,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,9 +15,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
+	syntax "github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/template"
-
-	"github.com/renat-project/renat/internal/metrics"
 )
 
 // watched is for how long alerts are evaluated, once a minute.
@@ -57,6 +57,55 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s has %d cases in which it fires and %d in which it does not", name, fires[name], silent[name])
 		}
 	}
+}
+
+// TestCasesPinTheAlerts changes every number and "for" of the alerts by a quarter:
+// a case must tell.
+func TestCasesPinTheAlerts(t *testing.T) {
+	t.Parallel()
+	made := 0
+	for _, r := range alerts(t) {
+		var changed []rulefmt.Rule
+		for _, by := range []float64{.75, 1.25} {
+			if r.For > 0 {
+				longer := r
+				longer.For = model.Duration(by * float64(r.For))
+				changed = append(changed, longer)
+			}
+			for _, expr := range numbersChanged(t, r.Expr, by) {
+				other := r
+				other.Expr = expr
+				changed = append(changed, other)
+			}
+		}
+		made += len(changed)
+		for _, c := range changed {
+			if holds(t, c) {
+				t.Errorf("no case tells %s from itself for %v with %s", r.Alert, c.For, c.Expr)
+			}
+		}
+	}
+	t.Logf("%d changes were told", made)
+}
+
+// numbersChanged returns an expression with each number changed in turn.
+func numbersChanged(t *testing.T, expr string, by float64) []string {
+	return variants(t, expr, func(node syntax.Node, turn func() bool) {
+		if n, ok := node.(*syntax.NumberLiteral); ok && turn() {
+			n.Val = cmp.Or(by*n.Val, 2*by)
+		}
+	})
+}
+
+// holds reports whether all cases of an alert go as they should.
+func holds(t *testing.T, r rulefmt.Rule) bool {
+	t.Helper()
+	for _, c := range alertCases {
+		if c.alert == r.Alert && !slices.Equal(evaluate(t, r, c.series), c.fires) {
+			return false
+		}
+	}
+	return true
 }
 
 // evaluate returns when the alert fires, in order.
@@ -127,26 +176,5 @@ func render(t *testing.T, r rulefmt.Rule, of map[string]string, value float64) {
 		if err != nil || strings.Contains(got, "<no value>") || strings.Contains(got, "  ") || strings.Contains(got, "%!") || strings.HasSuffix(got, " ") {
 			t.Errorf("%s is %q, %v", key, got, err)
 		}
-		t.Logf("%s: %s", key, got)
 	}
-}
-
-func nameMatcher(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel }
-
-// closed reports whether the values of a metric's label are all known.
-func closed(metric, label string) bool {
-	m, err := lookup(metric)
-	known := append(slices.Clone(m.Labels), metrics.Target...)
-	n := slices.IndexFunc(known, func(l metrics.Label) bool { return l.Name == label })
-	return err == nil && n >= 0 && known[n].Values != nil
-}
-
-// wrongValue returns a matcher for a value with a typing error.
-func wrongValue(t *testing.T, m *labels.Matcher) *labels.Matcher {
-	t.Helper()
-	wrong, err := labels.NewMatcher(m.Type, m.Name, "x"+m.Value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wrong
 }

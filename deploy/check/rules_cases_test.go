@@ -37,6 +37,8 @@ var alertCases = []alertCase{
 	{"RenatNATMapEvicts", "a batch now and then",
 		`renat_map_evictions_total{node="a",map="cilium_per_cluster_snat_v6_external_3"} 0x9 128x9 256x9 384x9 512x9 640x70`,
 		[]string{"map=cilium_per_cluster_snat_v6_external_3 node=a: 40m-63m"}},
+	{"RenatNATMapEvicts", "one entry now and then",
+		`renat_map_evictions_total{node="a",map="cilium_snat_v4_external"} 0x9 1x9 2x9 3x9 4x9 5x70`, []string{"map=cilium_snat_v4_external node=a: 40m-63m"}},
 	{"RenatNATMapEvicts", "for ten minutes", `renat_map_evictions_total{node="a",map="cilium_snat_v4_external"} 0x10 0+128x10 1280x99`, nil},
 	{"RenatNATMapEvicts", "another map", `renat_map_evictions_total{node="a",map="cilium_ct4_global"} 0+128x120`, nil},
 	{"RenatNATMapEvicts", "it did, and the agent restarts", `renat_map_evictions_total{node="a",map="cilium_snat_v4_external"} 5000x40 0x79`, nil},
@@ -55,6 +57,10 @@ var alertCases = []alertCase{
 		`renat_map_entries{node="a",map="cilium_snat_v4_external"} 1000x120
 		 renat_map_evicts_from_entries{node="a",map="cilium_snat_v4_external"} 1000x120
 		 renat_map_evictions_total{node="a",map="cilium_snat_v4_external"} 0+10x120`, nil},
+	{"RenatNATMapNearlyFull", "it evicted, one entry now and then, until it was emptied a little",
+		`renat_map_entries{node="a",map="cilium_snat_v4_external"} 1000x20 950x99
+		 renat_map_evicts_from_entries{node="a",map="cilium_snat_v4_external"} 1000x120
+		 renat_map_evictions_total{node="a",map="cilium_snat_v4_external"} 0 1x9 2x9 3x99`, []string{"map=cilium_snat_v4_external node=a: 45m-120m"}},
 	{"RenatNATMapNearlyFull", "the kernel does not count entries",
 		`renat_map_evicts_from_entries{node="a",map="cilium_snat_v4_external"} 1000x120`, nil},
 	{"RenatNATMapNearlyFull", "another map",
@@ -83,6 +89,10 @@ var alertCases = []alertCase{
 		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="my-renat-agent"} 2x120
 		 kube_daemonset_status_updated_number_scheduled{namespace="renat",daemonset="my-renat-agent"} 0+1x120`, nil},
+	{"RenatAgentsMissing", "a rollout takes nine minutes for each",
+		`up{job="renat-agent",namespace="renat",node="a"} 1x120
+		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="renat-agent"} 2x120
+		 kube_daemonset_status_updated_number_scheduled{namespace="renat",daemonset="renat-agent"} 2x8 3x8 4x8 5x8 6x8 7x8 8x8 9x8 10x8 11x8 12x8 13x8 14x8 15x8`, nil},
 	{"RenatAgentsMissing", "nodes come all the time",
 		`up{job="renat/renat-agent",namespace="renat",node="a"} 1x120
 		 kube_daemonset_status_desired_number_scheduled{namespace="renat",daemonset="renat-agent"} 2x8 3x8 4x8 5x8 6x8 7x8 8x8 9x8 10x8 11x8 12x8 13x8 14x8 15x8`, nil},
@@ -103,6 +113,9 @@ var alertCases = []alertCase{
 		`renat_losses_total{node="a",place="hubble_ring"} 0+300x120
 		 renat_losses_total{node="a",place="hubble_perf_ring"} 0+301x120
 		 renat_events_total{node="a",source="hubble"} 0+600x120`, []string{"node=a: 31m-120m"}},
+	{"RenatFlowsLost", "hardly any come, for a time",
+		`renat_losses_total{node="a",place="hubble_ring"} 0+66x60 3960x60
+		 renat_events_total{node="a",source="hubble"} 0+10x120`, []string{"node=a: 40m-60m"}},
 	{"RenatFlowsLost", "as many are",
 		`renat_losses_total{node="a",place="hubble_ring"} 0+600x120
 		 renat_events_total{node="a",source="hubble"} 0+600x120`, nil},
@@ -115,10 +128,10 @@ var alertCases = []alertCase{
 		`renat_losses_total{node="a",place="kernel_ring"} 0+6000x120
 		 renat_events_total{node="a",source="hubble"} 0+600x120`, nil},
 
-	{"RenatKernelEventsLost", "2 %",
-		`renat_losses_total{node="a",place="kernel_ring"} 0+10x120
-		 renat_losses_total{node="a",place="kernel_missed"} 0+10x120
-		 renat_events_total{node="a",source="kernel"} 0+980x120`, []string{"node=a: 16m-120m"}},
+	{"RenatKernelEventsLost", "1.2 %",
+		`renat_losses_total{node="a",place="kernel_ring"} 0+6x120
+		 renat_losses_total{node="a",place="kernel_missed"} 0+6x120
+		 renat_events_total{node="a",source="kernel"} 0+988x120`, []string{"node=a: 16m-120m"}},
 	{"RenatKernelEventsLost", "0.9 %",
 		`renat_losses_total{node="a",place="kernel_ring"} 0+9x120
 		 renat_events_total{node="a",source="kernel"} 0+991x120`, nil},
@@ -169,7 +182,7 @@ var alertCases = []alertCase{
 
 	{"RenatHubCannotDeliver", "the destination fails",
 		`renat_hub_circuit_open{namespace="renat",pod="p",receiver="ops"} 0x9 1x110
-		 renat_hub_queued_notifications{namespace="renat",pod="p",receiver="ops"} 0x5 3 0 3 0 3 0x2 3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 3 0x80`, []string{"namespace=renat receiver=ops: 19m-34m"}},
+		 renat_hub_queued_notifications{namespace="renat",pod="p",receiver="ops"} 0x5 1 0 1 0 1 0x2 1x16 0x80`, []string{"namespace=renat receiver=ops: 19m-34m"}},
 	{"RenatHubCannotDeliver", "the destination is gone",
 		`renat_hub_circuit_open{namespace="renat",pod="p",receiver="ops"} 0x9 1 2x109
 		 renat_hub_queued_notifications{namespace="renat",pod="p",receiver="ops"} 0x120`, []string{"namespace=renat receiver=ops: 20m-120m"}},

@@ -21,7 +21,6 @@ var parser = syntax.NewParser(syntax.Options{})
 // labels that count.
 var foreign = metrics.Set{
 	{Name: "up", Type: metrics.Gauge},
-	{Name: "go_goroutines", Type: metrics.Gauge},
 	{Name: "process_cpu_seconds_total", Type: metrics.Counter},
 	{Name: "process_resident_memory_bytes", Type: metrics.Gauge},
 	{Name: "process_start_time_seconds", Type: metrics.Gauge},

@@ -7,14 +7,14 @@ const natMaps = `map=~"cilium_(per_cluster_)?snat_.+"`
 
 // nodes and hubs are what the choices on top select.
 func nodes(expr, legend string) query {
-	return query{in(`cluster=~"$cluster",node=~"$node"`, expr), legend}
+	return query{in(`cluster=~"$cluster",node=~"$nodes"`, expr), legend}
 }
 func hubs(expr, legend string) query { return query{in(`cluster=~"$cluster"`, expr), legend} }
 
 var (
 	onAgents = []variable{
 		{name: "cluster", label: "Cluster", query: "label_values(renat_part_ready, cluster)"},
-		{name: "node", label: "Node", query: `label_values(renat_part_ready{cluster=~"$cluster"}, node)`},
+		{name: "nodes", label: "Nodes", query: `label_values(renat_part_ready{cluster=~"$cluster"}, node)`},
 	}
 	fullness = `max by (cluster, node) (renat_map_entries{$s,` + natMaps + `} / renat_map_evicts_from_entries)`
 	notReady = `(min by (cluster, node) (renat_part_ready{$s}) == 0)`
@@ -25,7 +25,7 @@ var fleet = dashboard{
 	refresh: "1m", from: "now-6h", variables: onAgents,
 	rows: []row{
 		{"Now", []panel{
-			bad(.5, stat("Connections broken", "In the time that is shown.", "short", 4, nodes(`sum(increase(renat_incidents_total{$s}[$__range]))`, ""))),
+			bad(1, stat("Connections broken", "In the time that is shown.", "short", 4, nodes(`round(sum(increase(renat_incidents_total{$s}[$__range])))`, ""))),
 			bad(1, stat("Nodes breaking", "Nodes on which a connection broke in the last ten minutes.", "none", 4,
 				nodes(`count(sum by (cluster, node) (increase(renat_incidents_total{$s}[10m])) > 0) or vector(0)`, ""))),
 			bad(1, stat("Nodes evicting", "Nodes whose NAT maps evicted entries in the last ten minutes.", "none", 4,
@@ -45,19 +45,19 @@ var fleet = dashboard{
 		{"Nodes", []panel{{
 			kind: "table", title: "Nodes", about: "Over the time that is shown; the worst first. A node's name leads to its dashboard.", unit: "short", width: 24,
 			queries: []query{
-				nodes(`sum by (cluster, node) (increase(renat_incidents_total{$s}[$__range]))`, ""),
+				nodes(`round(sum by (cluster, node) (increase(renat_incidents_total{$s}[$__range])))`, ""),
 				nodes(`sum by (cluster, node) (rate(renat_map_evictions_total{$s,`+natMaps+`}[$__range]))`, ""),
-				nodes(`sum by (cluster, node) (rate(renat_map_forced_evictions_total{$s,`+natMaps+`}[$__range])) / sum by (cluster, node) (rate(renat_map_evictions_total{$s,`+natMaps+`}[$__range]))`, ""),
+				nodes(`sum by (cluster, node) (rate(renat_map_forced_evictions_total{$s,`+natMaps+`}[$__range])) / (sum by (cluster, node) (rate(renat_map_evictions_total{$s,`+natMaps+`}[$__range])) > 0)`, ""),
 				nodes(fullness, ""),
-				nodes(`sum by (cluster, node) (increase(renat_losses_total{$s}[$__range]))`, ""),
-				nodes(`count by (cluster, node) (renat_part_ready{$s} == 0)`, ""),
+				nodes(`round(sum by (cluster, node) (increase(renat_losses_total{$s}[$__range])))`, ""),
+				nodes(`sum by (cluster, node) (1 - renat_part_ready{$s})`, ""),
 			},
 			columns: []column{
-				{"broken", "short", .5},
+				{"broken", "short", 1},
 				{"evictions/s", "short", .001},
 				{"of these forced", "percentunit", .02},
 				{"full", "percentunit", .9},
-				{"lost", "short", .5},
+				{"lost", "short", 1},
 				{"parts not ready", "none", 1},
 			},
 		}}},
@@ -67,7 +67,7 @@ var fleet = dashboard{
 			near(.9, 1, lines("Fullness", "Entries, of the number from which on the kernel evicts: the ten fullest. Needs Linux 6.8.", "percentunit", 8,
 				nodes(`topk(10, `+fullness+`)`, "{{node}}"))),
 			lines("New entries that found the port taken", "More than one for each entry that is made: ports run out, and a larger map does not help.", "short", 8,
-				nodes(`topk(10, sum by (cluster, node) (rate(renat_map_failed_inserts_total{$s,errno="EEXIST",`+natMaps+`}[$__rate_interval])) / sum by (cluster, node) (rate(renat_map_inserts_total{$s,`+natMaps+`}[$__rate_interval])))`, "{{node}}")),
+				nodes(`topk(10, sum by (cluster, node) (rate(renat_map_failed_inserts_total{$s,errno="EEXIST",`+natMaps+`}[$__rate_interval])) / (sum by (cluster, node) (rate(renat_map_inserts_total{$s,`+natMaps+`}[$__rate_interval])) > 0))`, "{{node}}")),
 		}},
 		{"What renat misses", []panel{
 			lines("Lost, by place", "Flows that Hubble lost, map operations that the agent missed, incidents that were dropped.", "suffix:/s", 8,
@@ -75,7 +75,7 @@ var fleet = dashboard{
 			lines("Lost, by node", "The ten nodes that lose most.", "suffix:/s", 8,
 				nodes(`topk(10, sum by (cluster, node) (rate(renat_losses_total{$s}[$__rate_interval])))`, "{{node}}")),
 			stacked(lines("Agents not ready, by part", "kernel: it sees no evictions. hubble: no flows. outbox, nats: incidents do not leave the node.", "none", 8,
-				nodes(`count by (part) (renat_part_ready{$s} == 0)`, "{{part}}"))),
+				nodes(`sum by (part) (1 - renat_part_ready{$s})`, "{{part}}"))),
 		}},
 		{"Delivery", []panel{
 			lines("Incidents waiting for NATS", "On the nodes' disks: the ten nodes with most.", "short", 8,

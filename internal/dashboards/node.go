@@ -10,10 +10,11 @@ func this(expr, legend string) query {
 var node = dashboard{
 	name: "node", title: "renat / node", about: "One node's NAT maps, what broke there, and how well its agent sees.",
 	refresh: "30s", from: "now-1h",
+	// Not nodes, lest a link from the fleet brings more than one.
 	variables: []variable{onAgents[0], {name: "node", label: "Node", query: onAgents[1].query, one: true}},
 	rows: []row{
 		{"Now", []panel{
-			bad(.5, stat("Connections broken", "In the time that is shown.", "short", 4, this(`sum(increase(renat_incidents_total{$s}[$__range]))`, ""))),
+			bad(1, stat("Connections broken", "In the time that is shown.", "short", 4, this(`round(sum(increase(renat_incidents_total{$s}[$__range])))`, ""))),
 			bad(.001, stat("Evictions", "Of all NAT maps, over ten minutes.", "suffix:/s", 4, this(`sum(rate(renat_map_evictions_total{$s,`+natMaps+`}[10m]))`, ""))),
 			near(.9, 1, stat("Fullest NAT map", "Entries, of the number from which on the kernel evicts. Needs Linux 6.8.", "percentunit", 4, this(`max(`+fullness+`)`, ""))),
 			named(map[float64]string{0: "waits", 1: "ready"},

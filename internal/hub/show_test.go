@@ -12,6 +12,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -79,5 +80,17 @@ func TestPageIsForThisMachine(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("%s answers another machine with %d, want %d", path, w.Code, want)
 		}
+	}
+}
+
+// A hub with the page only does not look like one that waits to become active.
+func TestPageOnlyIsNeverActive(t *testing.T) {
+	t.Parallel()
+	h, err := hub.New(hub.Config{NATS: connect(t, startNATS(t, &natsserver.Options{}).ClientURL())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, h, "/metrics"); strings.Contains(got, "renat_hub_active") || !strings.Contains(got, "renat_build_info") {
+		t.Errorf("/metrics serves %s", got)
 	}
 }
