@@ -197,7 +197,7 @@ func (a *agent) drain() error {
 
 // outbox returns the outbox's configuration.
 func (c *Config) outbox() outbox.Config {
-	o := outbox.Config{Dir: c.StateDir, MaxBytes: c.OutboxMaxBytes, Log: c.Log}
+	o := outbox.Config{Dir: c.StateDir, MaxBytes: c.OutboxMaxBytes, Stream: jetstream.StreamConfig{Replicas: c.Replicas}, Log: c.Log}
 	if c.NATS.URL == "" {
 		o.Listen = c.NATSListen
 	}

@@ -98,7 +98,8 @@ func (a *Access) check(r *http.Request) *Problem {
 			return nil
 		}
 		return &Problem{Status: http.StatusForbidden, Title: "only for this machine",
-			Detail: "this is served to its own machine only (kubectl port-forward counts); to open it, configure TLS and a bearer token, or a trusted proxy: see docs/page.md"}
+			Detail: "this is served to its own machine only (kubectl port-forward counts), not to " + r.RemoteAddr +
+				"; to open it, configure TLS and a bearer token, or a trusted proxy: see docs/page.md"}
 	}
 	if p := private(r); p != nil {
 		return p

@@ -37,7 +37,7 @@ type forwarder struct {
 func (o *Outbox) forward(ctx context.Context, hub *nats.Conn) error {
 	f := forwarder{Outbox: o, hub: hub, next: o.cursor.next.Load()}
 	var err error
-	if f.fresh, err = jetstream.NewPublisher(hub, jetstream.PublisherConfig{}); err != nil {
+	if f.fresh, err = jetstream.NewPublisher(hub, jetstream.PublisherConfig{Stream: o.config.Stream}); err != nil {
 		return err
 	}
 	defer f.fresh.Close()
@@ -114,7 +114,7 @@ func (f *forwarder) send(ctx context.Context, it item) error {
 	if time.Since(it.at) > old {
 		if f.careful == nil {
 			var err error
-			if f.careful, err = jetstream.NewPublisher(f.hub, jetstream.PublisherConfig{SkipStored: true}); err != nil {
+			if f.careful, err = jetstream.NewPublisher(f.hub, jetstream.PublisherConfig{Stream: f.config.Stream, SkipStored: true}); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/sinks/jetstream"
 )
 
 const (
@@ -43,7 +44,9 @@ type Config struct {
 	MaxBytes int64
 	// Queue is how many incidents may wait for the disk; 0: DefaultQueue.
 	Queue int
-	Log   zerolog.Logger
+	// Stream is how to create the stream in NATS if it is missing there.
+	Stream jetstream.StreamConfig
+	Log    zerolog.Logger
 }
 
 // Outbox is the store and what moves incidents through it.

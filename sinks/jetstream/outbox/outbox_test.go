@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -156,6 +157,25 @@ func TestForwardsEachOnce(t *testing.T) {
 	recent, err := o.Recent(t.Context(), 10)
 	if err != nil || len(recent) != 10 || recent[9].Source.Port != 499 || recent[0].Source.Port != 490 {
 		t.Errorf("recent: %d, %v", len(recent), err)
+	}
+}
+
+// The first incident may be in NATS before a hub makes the stream.
+func TestMakesTheStream(t *testing.T) {
+	hub := startHub(t)
+	o := run(t, outbox.Config{Dir: t.TempDir(), Stream: jetstream.StreamConfig{MaxAge: time.Hour, Duplicates: time.Minute}}, hub.conn)
+	o.Add(sample(0))
+	o.drain(t, hub.conn)
+	js, err := natsjs.New(hub.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := stream.CachedInfo().Config; c.MaxAge != time.Hour || c.Duplicates != time.Minute {
+		t.Errorf("the stream is %+v", c)
 	}
 }
 
