@@ -10,10 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/prometheus/prometheus/promql/promqltest"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/renat-project/renat/internal/metrics"
 )
@@ -22,10 +18,9 @@ import (
 // nodes that export everything.
 func TestQueriesHaveResults(t *testing.T) {
 	t.Parallel()
-	store := promqltest.LoadedStorage(t, everything())
-	t.Cleanup(func() { store.Close() })
+	scraped := newStore(t, everything())
 	want := func(where, expr string) {
-		if n, err := ask(t, store, expr); err != nil || n == 0 {
+		if n, err := ask(t, scraped, expr, 20); err != nil || n == 0 {
 			t.Errorf("%s: %s has %d results, %v", where, expr, n, err)
 		}
 	}
@@ -50,35 +45,18 @@ func TestQueriesHaveResults(t *testing.T) {
 			want(r.Alert+".md", q[1])
 		}
 	}
-	if _, err := ask(t, store, "renat_map_entries * on (node) renat_part_ready"); err == nil {
+	if _, err := ask(t, scraped, "renat_map_entries * on (node) renat_part_ready", 20); err == nil {
 		t.Error("a query that matches many with many has a result")
 	}
-	if n, err := ask(t, store, "renat_part_ready > 1"); n != 0 || err != nil {
+	if n, err := ask(t, scraped, "renat_part_ready > 1", 20); n != 0 || err != nil {
 		t.Errorf("a query of what is not has %d results, %v", n, err)
 	}
-}
-
-// ask returns how many series a query has at the end of the data.
-func ask(t *testing.T, store storage.Queryable, query string) (int, error) {
-	t.Helper()
-	q, err := promqltest.NewTestEngine(t, false, 0, 1_000_000).NewInstantQuery(t.Context(), store, nil, query, time.Unix(0, 0).Add(20*time.Minute))
-	if err != nil {
-		return 0, err
-	}
-	defer q.Close()
-	result := q.Exec(t.Context())
-	if result.Err != nil {
-		return 0, result.Err
-	}
-	v, err := result.Vector()
-	return len(v), err
 }
 
 // everything is a series for each value of each label of each metric, on two
 // nodes; counters rise, and gauges are 0.
 func everything() string {
 	var b strings.Builder
-	b.WriteString("load 1m\n")
 	for _, m := range append(metrics.All(), foreign...) {
 		names, values := []string{m.Name}, "0x20"
 		switch m.Type {
@@ -110,7 +88,7 @@ func series(b *strings.Builder, name, node string, m metrics.Metric, values stri
 		closed.Labels = append(closed.Labels, metrics.Label{Name: "le", Values: []metrics.Value{{Name: "0.1"}, {Name: "+Inf"}}})
 	}
 	for _, combination := range closed.Series() {
-		fmt.Fprintf(b, "  %s{job=\"renat/renat-agent\",node=%q,pod=\"agent-%s\",namespace=\"renat\"", name, node, node)
+		fmt.Fprintf(b, "%s{job=\"renat/renat-agent\",node=%q,pod=\"agent-%s\",namespace=\"renat\"", name, node, node)
 		for n, value := range combination {
 			fmt.Fprintf(b, ",%s=%q", closed.Labels[n].Name, value)
 		}

@@ -13,8 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
-	engine "github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/template"
 
 	"github.com/renat-project/renat/internal/metrics"
@@ -63,15 +62,8 @@ func TestAlerts(t *testing.T) {
 // evaluate returns when the alert fires, in order.
 func evaluate(t *testing.T, r rulefmt.Rule, series string) (fired []string) {
 	t.Helper()
-	load := "load 1m\n"
-	for line := range strings.Lines(series) {
-		load += "  " + strings.TrimSpace(line) + "\n"
-	}
-	store := promqltest.LoadedStorage(t, load)
-	defer store.Close()
 	start := time.Unix(0, 0)
-	q, err := promqltest.NewTestEngine(t, false, 0, 1_000_000).
-		NewRangeQuery(t.Context(), store, nil, r.Expr, start, start.Add(watched), time.Minute)
+	q, err := newEngine(t).NewRangeQuery(t.Context(), newStore(t, series), nil, r.Expr, start, start.Add(watched), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +84,7 @@ func evaluate(t *testing.T, r rulefmt.Rule, series string) (fired []string) {
 }
 
 // firing applies "for" to where the expression has a value, as Prometheus does.
-func firing(t *testing.T, r rulefmt.Rule, s engine.Series) (all []string) {
+func firing(t *testing.T, r rulefmt.Rule, s promql.Series) (all []string) {
 	hold := time.Duration(r.For).Milliseconds()
 	var from, to, active int64 = -1, -1, -1
 	end := func() {
@@ -128,7 +120,7 @@ func short(l labels.Labels) string {
 // render expands the annotations; nothing may be missing in them.
 func render(t *testing.T, r rulefmt.Rule, of map[string]string, value float64) {
 	t.Helper()
-	data := template.AlertTemplateData(of, nil, "", engine.Sample{F: value})
+	data := template.AlertTemplateData(of, nil, "", promql.Sample{F: value})
 	for _, key := range slices.Sorted(maps.Keys(r.Annotations)) {
 		text := `{{$labels := .Labels}}{{$value := .Value}}` + r.Annotations[key]
 		got, err := template.NewTemplateExpander(t.Context(), text, r.Alert, data, model.Time(0), nil, nil, nil).Expand()

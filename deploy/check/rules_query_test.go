@@ -10,12 +10,12 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
+	syntax "github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/renat-project/renat/internal/metrics"
 )
 
-var promql = parser.NewParser(parser.Options{})
+var parser = syntax.NewParser(syntax.Options{})
 
 // foreign are the metrics of others that rules and dashboards may use, with the
 // labels that count.
@@ -32,7 +32,7 @@ var foreign = metrics.Set{
 // checkQuery parses a query and returns the labels of its result. The error
 // tells which metric, label or label value nobody exports.
 func checkQuery(query string) (names []string, err error) {
-	e, err := promql.ParseExpr(query)
+	e, err := parser.ParseExpr(query)
 	if err != nil {
 		return nil, err
 	}
@@ -41,33 +41,33 @@ func checkQuery(query string) (names []string, err error) {
 
 // labelsOf checks an expression; counts says that a function for counters is
 // around it.
-func labelsOf(e parser.Expr, counts bool) ([]string, error) {
+func labelsOf(e syntax.Expr, counts bool) ([]string, error) {
 	switch e := e.(type) {
-	case *parser.ParenExpr:
+	case *syntax.ParenExpr:
 		return labelsOf(e.Expr, counts)
-	case *parser.UnaryExpr:
+	case *syntax.UnaryExpr:
 		return labelsOf(e.Expr, counts)
-	case *parser.StepInvariantExpr:
+	case *syntax.StepInvariantExpr:
 		return labelsOf(e.Expr, counts)
-	case *parser.SubqueryExpr:
+	case *syntax.SubqueryExpr:
 		return labelsOf(e.Expr, counts)
-	case *parser.MatrixSelector:
+	case *syntax.MatrixSelector:
 		return labelsOf(e.VectorSelector, counts)
-	case *parser.VectorSelector:
+	case *syntax.VectorSelector:
 		return labelsOfSelector(e, counts)
-	case *parser.AggregateExpr:
+	case *syntax.AggregateExpr:
 		return labelsOfAggregate(e)
-	case *parser.BinaryExpr:
+	case *syntax.BinaryExpr:
 		return labelsOfBinary(e)
-	case *parser.Call:
+	case *syntax.Call:
 		return labelsOfCall(e)
-	case *parser.NumberLiteral, *parser.StringLiteral:
+	case *syntax.NumberLiteral, *syntax.StringLiteral:
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%s: this check knows no %T", e, e)
 }
 
-func labelsOfSelector(e *parser.VectorSelector, counts bool) ([]string, error) {
+func labelsOfSelector(e *syntax.VectorSelector, counts bool) ([]string, error) {
 	m, err := lookup(e.Name)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func checkMatcher(m *labels.Matcher, known []metrics.Label) error {
 	return nil
 }
 
-func labelsOfAggregate(e *parser.AggregateExpr) ([]string, error) {
+func labelsOfAggregate(e *syntax.AggregateExpr) ([]string, error) {
 	inner, err := labelsOf(e.Expr, false)
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func labelsOfAggregate(e *parser.AggregateExpr) ([]string, error) {
 		return nil, err
 	}
 	switch {
-	case e.Op == parser.TOPK || e.Op == parser.BOTTOMK:
+	case e.Op == syntax.TOPK || e.Op == syntax.BOTTOMK:
 		return inner, nil
 	case e.Without:
 		return without(inner, e.Grouping), nil
@@ -150,7 +150,7 @@ func labelsOfAggregate(e *parser.AggregateExpr) ([]string, error) {
 	return e.Grouping, nil
 }
 
-func labelsOfBinary(e *parser.BinaryExpr) ([]string, error) {
+func labelsOfBinary(e *syntax.BinaryExpr) ([]string, error) {
 	left, err := labelsOf(e.LHS, false)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func labelsOfBinary(e *parser.BinaryExpr) ([]string, error) {
 	}
 	m := e.VectorMatching
 	switch {
-	case m == nil && e.LHS.Type() == parser.ValueTypeScalar:
+	case m == nil && e.LHS.Type() == syntax.ValueTypeScalar:
 		return right, nil
 	case m == nil:
 		return left, nil
@@ -170,13 +170,13 @@ func labelsOfBinary(e *parser.BinaryExpr) ([]string, error) {
 		return nil, err
 	}
 	switch {
-	case e.Op == parser.LOR:
+	case e.Op == syntax.LOR:
 		return append(slices.Clone(left), right...), nil
 	case e.Op.IsSetOperator():
 		return left, nil
-	case m.Card == parser.CardManyToOne:
+	case m.Card == syntax.CardManyToOne:
 		return append(slices.Clone(left), m.Include...), nil
-	case m.Card == parser.CardOneToMany:
+	case m.Card == syntax.CardOneToMany:
 		return append(slices.Clone(right), m.Include...), nil
 	case m.On:
 		return m.MatchingLabels, nil
@@ -187,7 +187,7 @@ func labelsOfBinary(e *parser.BinaryExpr) ([]string, error) {
 // forCounters are the functions that expect counters.
 var forCounters = []string{"rate", "increase", "irate", "resets"}
 
-func labelsOfCall(e *parser.Call) (names []string, err error) {
+func labelsOfCall(e *syntax.Call) (names []string, err error) {
 	for _, arg := range e.Args {
 		inner, err := labelsOf(arg, slices.Contains(forCounters, e.Func.Name))
 		if err != nil {
@@ -199,7 +199,7 @@ func labelsOfCall(e *parser.Call) (names []string, err error) {
 	case "histogram_quantile":
 		return without(names, []string{"le"}), within([]string{"le"}, names)
 	case "label_replace", "label_join":
-		return append(names, e.Args[1].(*parser.StringLiteral).Val), nil
+		return append(names, e.Args[1].(*syntax.StringLiteral).Val), nil
 	}
 	return names, nil
 }

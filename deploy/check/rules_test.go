@@ -15,7 +15,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
+	syntax "github.com/prometheus/prometheus/promql/parser"
 )
 
 const (
@@ -73,7 +73,7 @@ func alerts(t testing.TB) []rulefmt.Rule {
 }
 
 func parseRules(b []byte) (all []rulefmt.Rule, err error) {
-	groups, errs := rulefmt.Parse(b, false, model.LegacyValidation, promql, slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.Parse(b, false, model.LegacyValidation, parser, slog.New(slog.DiscardHandler))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -195,14 +195,14 @@ func mistakes(t *testing.T, expr string) map[string]string {
 	all := map[string]string{}
 	// visit parses anew and applies change to the n-th thing that it can be
 	// applied to, if there are so many.
-	visit := func(what string, change func(node parser.Node, turn func() bool)) {
+	visit := func(what string, change func(node syntax.Node, turn func() bool)) {
 		for n, more := 0, true; more; n++ {
-			e, err := promql.ParseExpr(expr)
+			e, err := parser.ParseExpr(expr)
 			if err != nil {
 				t.Fatal(err)
 			}
 			seen := 0
-			parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+			syntax.Inspect(e, func(node syntax.Node, _ []syntax.Node) error {
 				change(node, func() bool { seen++; return seen == n+1 })
 				return nil
 			})
@@ -211,14 +211,14 @@ func mistakes(t *testing.T, expr string) map[string]string {
 			}
 		}
 	}
-	visit("metric", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok && turn() {
+	visit("metric", func(node syntax.Node, turn func() bool) {
+		if v, ok := node.(*syntax.VectorSelector); ok && turn() {
 			v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, nameMatcher)
 			v.Name += "s"
 		}
 	})
-	visit("matcher's label", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok {
+	visit("matcher's label", func(node syntax.Node, turn func() bool) {
+		if v, ok := node.(*syntax.VectorSelector); ok {
 			for _, m := range v.LabelMatchers {
 				if !nameMatcher(m) && turn() {
 					m.Name += "s"
@@ -226,8 +226,8 @@ func mistakes(t *testing.T, expr string) map[string]string {
 			}
 		}
 	})
-	visit("matcher's value", func(node parser.Node, turn func() bool) {
-		if v, ok := node.(*parser.VectorSelector); ok {
+	visit("matcher's value", func(node syntax.Node, turn func() bool) {
+		if v, ok := node.(*syntax.VectorSelector); ok {
 			for _, m := range v.LabelMatchers {
 				if closed(v.Name, m.Name) && turn() {
 					*m = *wrongValue(t, m)
@@ -235,8 +235,8 @@ func mistakes(t *testing.T, expr string) map[string]string {
 			}
 		}
 	})
-	visit("aggregation", func(node parser.Node, turn func() bool) {
-		if a, ok := node.(*parser.AggregateExpr); ok {
+	visit("aggregation", func(node syntax.Node, turn func() bool) {
+		if a, ok := node.(*syntax.AggregateExpr); ok {
 			for n := range a.Grouping {
 				if turn() {
 					a.Grouping[n] += "s"
@@ -244,8 +244,8 @@ func mistakes(t *testing.T, expr string) map[string]string {
 			}
 		}
 	})
-	visit("matching", func(node parser.Node, turn func() bool) {
-		if b, ok := node.(*parser.BinaryExpr); ok && b.VectorMatching != nil {
+	visit("matching", func(node syntax.Node, turn func() bool) {
+		if b, ok := node.(*syntax.BinaryExpr); ok && b.VectorMatching != nil {
 			for n := range b.VectorMatching.MatchingLabels {
 				if turn() {
 					b.VectorMatching.MatchingLabels[n] += "s"
