@@ -25,7 +25,7 @@ func TestQuickStart(t *testing.T) {
 	}
 	for _, nats := range []string{
 		`natsClient: {url: "nats://nats.example:4222", credentials: {secretName: renat-agents}}`,
-		"nats: {enabled: true}",
+		"nats: {enabled: true}\nnetworkPolicy: {enabled: true}",
 	} {
 		r, err := render(standard, agents+slack+nats)
 		if err != nil {
