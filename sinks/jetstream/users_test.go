@@ -133,7 +133,7 @@ func hubUses(t *testing.T, nc *nats.Conn) {
 	}
 	lease, err := jetstream.AcquireLease(t.Context(), nc, jetstream.LeaseConfig{Holder: "a"})
 	must("lease", err)
-	waiting, give := context.WithCancel(t.Context())
+	waiting, give := context.WithTimeout(t.Context(), 10*time.Second)
 	holder := ""
 	_, err = jetstream.AcquireLease(waiting, nc, jetstream.LeaseConfig{Holder: "b", Waiting: func(h string) { holder = h; give() }})
 	if holder != "a" {
