@@ -5,22 +5,23 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/cilium/api/v1/flow"
-
-	"github.com/renat-project/renat/kprobes"
+	"golang.org/x/sys/unix"
 )
 
-// TestPrivilegedObserver asks for flows whose translation is in the kernel's
-// map: before and after it changes, outside the node, and when it is gone.
-func TestPrivilegedObserver(t *testing.T) {
-	address, serve := observerAt(t)
-	n := startRealNode(t, kprobes.Config{}, serve)
+// checkObserver asks for flows whose translation is in the kernel's map: before
+// and after it changes, outside the node, and when it is gone.
+func checkObserver(t *testing.T, n *realNode, address string) {
+	t.Helper()
 	want := func(what string, src, dst netip.AddrPort, flows ...observed) {
 		t.Helper()
 		n.other(t.Context()) // the newest is withheld
@@ -62,4 +63,40 @@ func TestPrivilegedObserver(t *testing.T) {
 	n.acknowledge(gone)
 	mapped = observed{summary: "SNAT " + at.before.String(), preNAT: at.pod.String(), postNAT: at.before.String()}
 	want("evicted", at.pod, at.server, mapped, mapped, observed{})
+}
+
+// checkWhoMayConnect tries the socket as others than root.
+func checkWhoMayConnect(t *testing.T, address string) {
+	t.Helper()
+	path := strings.TrimPrefix(address, "unix://")
+	openFolders(t, path)
+	for gid, want := range map[int]error{ciliumGroup: nil, nobody: unix.EACCES} {
+		result := make(chan error)
+		go func() {
+			runtime.LockOSThread() // it has other rights from here on, and ends with this goroutine
+			result <- connectAs(nobody, gid, path)
+		}()
+		if err := <-result; !errors.Is(err, want) {
+			t.Errorf("group %d connects: %v, want %v", gid, err, want)
+		}
+	}
+}
+
+// connectAs gives this thread, and it alone, the rights of a user.
+func connectAs(uid, gid int, path string) error {
+	for _, call := range [][4]uintptr{
+		{unix.SYS_SETGROUPS, 0, 0, 0},
+		{unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)},
+		{unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)},
+	} {
+		if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+			return errno
+		}
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 }

@@ -23,7 +23,7 @@ import (
 // connection that broke and of one that did not.
 func TestObserverTellsOfPortsAndIncidents(t *testing.T) {
 	t.Parallel()
-	address, serve := observerAt(t)
+	address, serve := observerAt(t, "")
 	n := startNode(t, serve)
 	n.awaitReady()
 	n.breakAll(t.Context(), 0, 1)
@@ -45,14 +45,14 @@ func TestObserverTellsOfPortsAndIncidents(t *testing.T) {
 	}
 }
 
-// observerAt returns where an Observer is to be served, and what makes an agent
-// do it.
-func observerAt(t *testing.T) (address string, serve func(*agent.Config)) {
+// observerAt returns where an Observer is to be served, for a group, and what
+// makes an agent do it.
+func observerAt(t *testing.T, group string) (address string, serve func(*agent.Config)) {
 	t.Helper()
 	address = "unix://" + filepath.Join(t.TempDir(), "hubble.sock")
 	return address, func(c *agent.Config) {
 		var err error
-		if c.Observer.Listener, err = proxy.Listen(t.Context(), address, "", nil); err != nil {
+		if c.Observer.Listener, err = proxy.Listen(t.Context(), address, group, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
