@@ -61,8 +61,8 @@ const (
 )
 
 // pace lets what a busy Observer sends gather, to be passed on together: that
-// costs less than half of passing on each flow at once. What one with less than
-// some 4,000 flows/s sends is not delayed.
+// costs less than half of passing on each flow at once. One with less than some
+// 4,000 flows/s is not delayed.
 var pace = hubble.Pace{Between: 250 * time.Microsecond, Burst: 4}
 
 // New checks the configuration, certificate files included. It does not
