@@ -55,7 +55,7 @@ func (c *Client) dial() (*connection, error) {
 			nc, err := d.DialContext(ctx, c.addr.network, c.addr.target)
 			conn.note(err)
 			if err == nil && c.cfg.TLS == nil {
-				nc = &pacedConn{Conn: nc, pace: pace}
+				nc = &pacedConn{Conn: nc, Pace: clientPace}
 			}
 			return nc, err
 		}),

@@ -75,7 +75,7 @@ func TestSilentStreamIsSubscribedAgain(t *testing.T) {
 	o := &odd{}
 	o.pretend.Store(1)
 	r := follow(t, hubble.Config{Address: serveOdd(t, o)})
-	eventually(t, "a stream", func() bool { return o.streams.Load() == 1 })
+	eventually(t, "a stream that reads", func() bool { return o.Readers() == 1 })
 	feed(t, o.Server, 1, 10)
 	r.wantFlows(t, 1, 9)
 	r.wantLosses(t)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"google.golang.org/grpc"
 )
@@ -35,9 +34,8 @@ func NewTarget(address string, t *TLS) (*Target, error) {
 }
 
 // Dial prepares a connection, which the first call makes. Certificates are
-// read anew each time. Reads of a busy connection without TLS are at least pace
-// apart.
-func (t *Target) Dial(pace time.Duration, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+// read anew each time. A connection without TLS keeps the pace.
+func (t *Target) Dial(pace Pace, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	creds, err := transport(t.addr, t.tls)
 	if err != nil {
 		return nil, err
@@ -48,7 +46,7 @@ func (t *Target) Dial(pace time.Duration, more ...grpc.DialOption) (*grpc.Client
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, t.addr.network, t.addr.target)
 			if err == nil && t.tls == nil {
-				conn = &pacedConn{Conn: conn, pace: pace}
+				conn = &pacedConn{Conn: conn, Pace: pace}
 			}
 			return conn, err
 		}),

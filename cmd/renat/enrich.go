@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,12 +14,9 @@ import (
 	"github.com/renat-project/renat/hubble/enrich"
 )
 
-const (
-	// maxLine is the longest line that is looked at; longer ones pass as they are.
-	maxLine = 1 << 20
-	// maxInputLine is the longest line that hubble observe --input-file reads.
-	maxInputLine = bufio.MaxScanTokenSize - 1
-)
+// maxLine is the longest line that hubble observe --input-file reads, its end
+// included (a bufio.Scanner, as it is): longer ones pass as they are.
+const maxLine = bufio.MaxScanTokenSize - 1
 
 type enrichFlags struct {
 	*globals
@@ -80,45 +76,11 @@ func (e *enrichFlags) run(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- enrichLines(source, in, e.out) }()
+	go func() { done <- enrich.Lines(source, maxLine, in, e.out) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done(): // a read of a terminal or a pipe cannot be broken off
 		return nil
 	}
-}
-
-// enrichLines copies lines, adding to those that are flows.
-func enrichLines(source enrich.Source, in io.Reader, out io.Writer) error {
-	r := bufio.NewReaderSize(in, maxLine)
-	for rest := false; ; { // rest: what comes belongs to a line that is too long
-		line, err := r.ReadSlice('\n')
-		long := errors.Is(err, bufio.ErrBufferFull)
-		if len(line) > 0 {
-			print := line
-			if !long && !rest {
-				print = enrichLine(source, line)
-			}
-			if _, err := out.Write(print); err != nil {
-				return fmt.Errorf("writing flows: %w", err)
-			}
-		}
-		rest = long
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil && !long:
-			return fmt.Errorf("reading flows: %w", err)
-		}
-	}
-}
-
-// enrichLine leaves a line alone that hubble could not read with additions.
-func enrichLine(source enrich.Source, line []byte) []byte {
-	out := enrich.Line(source, line)
-	if len(out) > maxInputLine {
-		return line
-	}
-	return out
 }

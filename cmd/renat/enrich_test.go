@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/cilium/cilium/api/v1/flow"
@@ -20,8 +19,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
-
-	"github.com/renat-project/renat/hubble/enrich"
 )
 
 func unzipped(t testing.TB, path string) []byte {
@@ -170,43 +167,6 @@ func TestEnrichFromNATS(t *testing.T) {
 	}
 	if stored, recorded := marks("--nats-url", url), marks("--recording", dir); stored != recorded || stored == 0 {
 		t.Errorf("%d flows marked from NATS, %d from the recording", stored, recorded)
-	}
-}
-
-type knowsNothing struct{}
-
-func (knowsNothing) Find(*enrich.Flow) (enrich.Addition, bool) { return enrich.Addition{}, false }
-
-// onlyLines fails on a write that is not one line.
-type onlyLines struct {
-	t *testing.T
-	bytes.Buffer
-}
-
-func (o *onlyLines) Write(b []byte) (int, error) {
-	if n := bytes.IndexByte(b, '\n'); n >= 0 && n < len(b)-1 {
-		o.t.Errorf("several lines at once: %q", b)
-	}
-	return o.Buffer.Write(b)
-}
-
-// FuzzEnrichLines wants any stream back as it was by a source that knows
-// nothing, line by line.
-func FuzzEnrichLines(f *testing.F) {
-	f.Add([]byte("{\"flow\":{\"IP\":{\"source\":\"::\",\"destination\":\"::\"},\"l4\":{\"TCP\":{}}}}\n\n\r\nlast"))
-	f.Fuzz(passUnchanged)
-}
-
-func TestEnrichPassesLongLines(t *testing.T) {
-	for _, size := range []int{maxLine - 1, maxLine, maxLine + 1, 2*maxLine + 1} {
-		passUnchanged(t, []byte(strings.Repeat("x", size)+"\n{}\n"))
-	}
-}
-
-func passUnchanged(t *testing.T, in []byte) {
-	out := onlyLines{t: t}
-	if err := enrichLines(knowsNothing{}, bytes.NewReader(in), &out); err != nil || !bytes.Equal(out.Bytes(), in) {
-		t.Errorf("%d bytes became %d, %v", len(in), out.Len(), err)
 	}
 }
 

@@ -63,12 +63,12 @@ type recordedMap struct {
 
 const aheadOfKernel = 20 * time.Millisecond
 
-func (r *recordedMap) mapping(pod correlator.Tuple, at int64) (correlator.Addr, bool) {
+func (r *recordedMap) mapping(t correlator.Tuple, d correlator.Dir, at int64) (correlator.Addr, bool) {
 	for r.changes.peek() && r.changes.events[0].Time <= at+int64(aheadOfKernel) {
 		r.table.Note(&r.changes.events[0])
 		r.changes.events = r.changes.events[1:]
 	}
-	return r.table.Mapping(pod, at)
+	return r.table.Mapping(t, d, at)
 }
 
 func (e *enrichFlags) fromNATS(ctx context.Context) (enrich.Source, error) {
@@ -102,8 +102,8 @@ func (e *enrichFlags) fromAgent(ctx context.Context) (enrich.Source, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	live := recall.NewLive(func(t correlator.Tuple, _ correlator.Dir) (correlator.Addr, bool, error) {
-		return c.Mapping(ctx, t)
+	live := recall.NewLive(func(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
+		return c.Mapping(ctx, t, d)
 	})
 	book := recall.New(live.Mapping)
 	if err := c.Incidents(ctx, book.Add); err != nil {

@@ -66,6 +66,7 @@ given several times, one must. What a filter after --not matches is left out.`,
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(strings.Split(joined(observeFormats), ", "), cobra.ShellCompDirectiveNoFileComp)) // it was just registered
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with incidents as they happen; without --since and --last only those")
 	o.filter.register(cmd)
+	o.suggest(cmd)
 	f.IntVar(&o.first, "first", 0, "only the first so many that match; 0: all")
 	f.IntVar(&o.last, "last", 0, "only the last so many that match; 0: all")
 	f.BoolVar(&o.flows, "flows", false, "draw each incident's timeline, with -o compact")

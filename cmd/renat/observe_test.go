@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,32 @@ func TestObserveFollows(t *testing.T) {
 	cancel()
 	if got := <-code; got != exitDone {
 		t.Errorf("exit code %d after Ctrl-C, want %d", got, exitDone)
+	}
+}
+
+// TestObserveSuggests completes names with those of stored incidents.
+func TestObserveSuggests(t *testing.T) {
+	url := startNATS(t)
+	renat(t, "replay", recordings[0], "--nats-url", url, "--cluster-name", "east").must(t)
+	suggestions := func(args ...string) string {
+		t.Helper()
+		names, _, _ := strings.Cut(renat(t, append([]string{"__complete", "observe", "--nats-url", url}, args...)...).must(t).out, ":")
+		return strings.Join(strings.Fields(names), " ")
+	}
+	for _, c := range []struct{ flag, typed, want string }{
+		{"--cluster", "", "east"}, {"--cluster", "w", ""}, {"--namespace", "s", "shop"}, {"--pod", "shop/cl", "shop/client-7d4b9"},
+		{"--namespace", "other,", "other,shop"}, {"--kind", "", "orphaned_reply renat"},
+	} {
+		got := strings.Fields(suggestions(c.flag, c.typed))
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s %q suggests %q, want %q", c.flag, c.typed, got, c.want)
+		}
+	}
+	start := time.Now()
+	url = "nats://127.0.0.1:1"
+	if got := suggestions("--cluster", ""); got != "" || time.Since(start) > 4*time.Second {
+		t.Errorf("without a server: %q after %s", got, time.Since(start))
 	}
 }
 

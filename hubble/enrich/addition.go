@@ -17,7 +17,8 @@ type Source interface {
 
 // Flow is what a Source is asked about.
 type Flow struct {
-	// Tuple is as the flow has it, in packet-header order.
+	// Tuple is in packet-header order: as the flow has it, but for the address
+	// that the packet was sent from, where the flow says that it was translated.
 	Tuple correlator.Tuple
 	// Time is Unix nanoseconds, 0 if the flow has none.
 	Time int64
@@ -25,9 +26,9 @@ type Flow struct {
 	Direction Direction
 	// Opens marks a SYN without ACK.
 	Opens bool
-	// PostNAT marks a flow whose source port is the one after translation
-	// while its source address is the pod's: its Tuple is no connection.
-	PostNAT bool
+	// Network marks a packet as it is outside the node, where its Tuple may be
+	// that after translation.
+	Network bool
 }
 
 // Direction is which side of its connection sent a packet.
@@ -40,7 +41,8 @@ const (
 	Reply
 )
 
-// Tuples returns the tuples that the pod's packets may have, the likelier first.
+// Tuples returns the tuples that the packets of the side that opened the
+// connection may have, the likelier first.
 func (f *Flow) Tuples() []correlator.Tuple {
 	switch f.Direction {
 	case FromPod:

@@ -174,15 +174,18 @@ func udp(change func(*flow.Flow)) *observer.GetFlowsResponse {
 // TestWhatIsAsked goes through flows as both forms have them.
 func TestWhatIsAsked(t *testing.T) {
 	tuple := correlator.Tuple{Protocol: correlator.UDP, Src: addr("10.0.1.10:1"), Dst: addr("[2001:db8::1]:65535")}
+	translated := tuple
+	translated.Src = addr("192.0.2.1:1")
 	for name, c := range map[string]struct {
 		change func(*flow.Flow)
 		want   enrich.Flow
 	}{
-		"nothing known": {func(*flow.Flow) {}, enrich.Flow{Tuple: tuple}},
-		"to the stack":  {func(f *flow.Flow) { f.TraceObservationPoint = flow.TraceObservationPoint_TO_STACK }, enrich.Flow{Tuple: tuple, Direction: enrich.FromPod}},
-		"no reply":      {func(f *flow.Flow) { f.IsReply = wrapperspb.Bool(false) }, enrich.Flow{Tuple: tuple, Direction: enrich.FromPod}},
-		"reply":         {func(f *flow.Flow) { f.IsReply = wrapperspb.Bool(true) }, enrich.Flow{Tuple: tuple, Direction: enrich.Reply}},
-		"after NAT":     {func(f *flow.Flow) { f.IP.SourceXlated = "192.0.2.1" }, enrich.Flow{Tuple: tuple, PostNAT: true}},
+		"nothing known":  {func(*flow.Flow) {}, enrich.Flow{Tuple: tuple}},
+		"to the stack":   {func(f *flow.Flow) { f.TraceObservationPoint = flow.TraceObservationPoint_TO_STACK }, enrich.Flow{Tuple: tuple, Direction: enrich.FromPod}},
+		"no reply":       {func(f *flow.Flow) { f.IsReply = wrapperspb.Bool(false) }, enrich.Flow{Tuple: tuple, Direction: enrich.FromPod}},
+		"reply":          {func(f *flow.Flow) { f.IsReply = wrapperspb.Bool(true) }, enrich.Flow{Tuple: tuple, Direction: enrich.Reply}},
+		"to the network": {func(f *flow.Flow) { f.TraceObservationPoint = flow.TraceObservationPoint_TO_NETWORK }, enrich.Flow{Tuple: tuple, Network: true}},
+		"after NAT":      {func(f *flow.Flow) { f.IP.SourceXlated = "192.0.2.1" }, enrich.Flow{Tuple: translated, Network: true}},
 	} {
 		resp := udp(c.change)
 		b, err := proto.Marshal(resp)
@@ -219,6 +222,7 @@ func TestLeftAlone(t *testing.T) {
 		`{"flow":{"IP":{"source":"10.0.1.10","destination":"192.0.2.1"},"l4":{"ICMPv4":{"type":8}}}}`,
 		`{"flow":{"IP":{"source":"x","destination":"192.0.2.1"},"l4":{"TCP":{}}}}`,
 		`{"flow":{"IP":{"source":"10.0.1.10","destination":"192.0.2.1"},"l4":{"TCP":{"source_port":65536}}}}`,
+		`{"flow":{"IP":{"source":"10.0.1.10","destination":"192.0.2.1","source_xlated":"x"},"l4":{"TCP":{}}}}`,
 		`{"flow":{` + ports + `},"flow":{` + ports + `}}`, `{"flow":{` + ports + `,"Summary":"a","Summary":"b"}}`,
 		`{"flow":{` + ports + `}} trailing`, `{"flow":{` + ports,
 	} {

@@ -45,7 +45,7 @@ type jsonPorts struct {
 
 // flow returns what a Source is asked; false for a flow without ports.
 func (j *jsonFlow) flow() (Flow, bool) {
-	f := Flow{Time: unixNano(j.Time), PostNAT: j.IP.SourceXlated != "" || j.IP.XlatedCamel != ""}
+	f := Flow{Time: unixNano(j.Time)}
 	var ports *jsonPorts
 	switch {
 	case j.L4.TCP != nil:
@@ -59,12 +59,18 @@ func (j *jsonFlow) flow() (Flow, bool) {
 		return f, false
 	}
 	var ok [2]bool
+	point := flow.TraceObservationPoint(flow.TraceObservationPoint_value[cmp.Or(j.Point, j.PointCamel)])
+	xlated := cmp.Or(j.IP.SourceXlated, j.IP.XlatedCamel)
+	f.Network = xlated != "" || outside(point)
 	f.Tuple.Src, ok[0] = addr(j.IP.Source, cmp.Or(ports.Source, ports.SourceCamel))
+	if ok[0] && xlated != "" {
+		f.Tuple.Src, ok[0] = addr(xlated, cmp.Or(ports.Source, ports.SourceCamel))
+	}
 	f.Tuple.Dst, ok[1] = addr(j.IP.Destination, cmp.Or(ports.Destination, ports.DestinationCamel))
 	switch reply := cmp.Or(j.IsReply, j.IsReplyCamel); {
 	case reply != nil && *reply:
 		f.Direction = Reply
-	case reply != nil, cmp.Or(j.Point, j.PointCamel) == flow.TraceObservationPoint_TO_STACK.String():
+	case reply != nil, point == flow.TraceObservationPoint_TO_STACK:
 		f.Direction = FromPod
 	}
 	return f, ok[0] && ok[1]

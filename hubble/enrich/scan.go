@@ -76,6 +76,7 @@ func (s span) empty() bool { return s.start == s.end }
 type scanned struct {
 	flow       Flow
 	src, dst   netip.Addr
+	xlated     []byte // what the source became
 	point      flow.TraceObservationPoint
 	seen       uint64 // by field number, of those below 64
 	summary    span
@@ -121,11 +122,23 @@ func (s *scanned) scan(msg []byte) bool {
 	if !ok || t.Protocol == 0 || !s.src.IsValid() || !s.dst.IsValid() {
 		return false
 	}
+	if len(s.xlated) > 0 {
+		s.src, s.flow.Network = parseAddr(s.xlated), true
+	}
+	if !s.src.IsValid() {
+		return false
+	}
 	t.Src.IP, t.Dst.IP = s.src.As16(), s.dst.As16()
+	s.flow.Network = s.flow.Network || outside(s.point)
 	if s.flow.Direction == Unknown && s.point == flow.TraceObservationPoint_TO_STACK {
 		s.flow.Direction = FromPod
 	}
 	return true
+}
+
+// outside reports whether packets have the node's address there.
+func outside(p flow.TraceObservationPoint) bool {
+	return p == flow.TraceObservationPoint_TO_NETWORK || p == flow.TraceObservationPoint_FROM_NETWORK
 }
 
 func (s *scanned) time(msg []byte) bool {
@@ -158,7 +171,7 @@ func (s *scanned) addresses(msg []byte) bool {
 		case ipDestination:
 			s.dst = parseAddr(data)
 		case ipXlated:
-			s.flow.PostNAT = len(data) > 0
+			s.xlated = data
 		}
 		return true
 	})

@@ -137,6 +137,13 @@ func (r *ring) behind() int64 {
 	return most
 }
 
+// reading returns how many readers there are.
+func (r *ring) reading() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.readers)
+}
+
 // reader reads a ring from a position on.
 type reader struct {
 	ring *ring

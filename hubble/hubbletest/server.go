@@ -219,6 +219,10 @@ func (s *Server) Feed(ctx context.Context, resp *observer.GetFlowsResponse) erro
 // without one. What lies in the buffers of its connection counts as sent.
 func (s *Server) Behind() int { return int(s.current().behind()) }
 
+// Readers returns how many GetFlows calls read from the ring: what is fed from
+// now on comes after the place where they began.
+func (s *Server) Readers() int { return s.current().reading() }
+
 // Seal tells that nothing will be fed any more, so that the newest event is
 // not withheld.
 func (s *Server) Seal() { s.current().seal() }

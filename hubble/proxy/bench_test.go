@@ -116,9 +116,10 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	ready.Wait()
 	b.ResetTimer()
-	for range b.N {
+	start := time.Now()
+	for i := range b.N {
+		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Millisecond)))
 		feed()
-		time.Sleep(time.Millisecond)
 	}
 	reading.Wait()
 	late := make([]time.Duration, b.N)

@@ -99,15 +99,16 @@ func own(path string, gid int) error {
 	return os.Chown(path, -1, gid)
 }
 
-// groupID returns -1 for no group: only the socket's owner may connect then,
-// or who is in this process's group.
+// groupID returns -1 for no group, and for a name that is unknown, as all are
+// in an image without /etc/group: only the socket's owner may connect then, or
+// who is in this process's group.
 func groupID(group string) (int, error) {
 	if group == "" {
 		return -1, nil
 	}
 	g, err := user.LookupGroup(group)
 	var unknown user.UnknownGroupError
-	if errors.As(err, &unknown) {
+	if errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist) {
 		n, err := strconv.Atoi(group)
 		if err != nil {
 			return -1, nil

@@ -142,8 +142,9 @@ func TestClientsNeedTheirCertificate(t *testing.T) {
 		}
 		return pool
 	}
+	latest := uint16(tls.VersionTLS13)
 	call := func(cert, key string) error {
-		c := &tls.Config{RootCAs: trusted(serverTLS.CertFile), ServerName: "server"} //nolint:gosec // the server sets the version
+		c := &tls.Config{RootCAs: trusted(serverTLS.CertFile), ServerName: "server", MaxVersion: latest} //nolint:gosec // the server sets the version
 		if cert != "" {
 			pair, err := tls.LoadX509KeyPair(cert, key)
 			if err != nil {
@@ -164,6 +165,11 @@ func TestClientsNeedTheirCertificate(t *testing.T) {
 	if err := call("", ""); err == nil {
 		t.Error("a client without a certificate was let in")
 	}
+	latest = tls.VersionTLS12
+	if err := call(clientCert, clientKey); err == nil {
+		t.Error("a client with TLS 1.2 was let in")
+	}
+	latest = tls.VersionTLS13
 	plain := connect(t, address)
 	if _, err := observer.NewObserverClient(plain).ServerStatus(t.Context(), &observer.ServerStatusRequest{}); err == nil {
 		t.Error("a client without TLS was let in")

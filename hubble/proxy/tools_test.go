@@ -91,7 +91,7 @@ func testOutput(t *testing.T, bin string) {
 		"observe --protocol tcp --tcp-flags RST --last 20 -o json", "observe --ip 192.168.50.2 --last 5 -o dict", "observe --verdict DROPPED --last 5",
 		"observe --last 5 --experimental-field-mask time,IP,l4,Summary -o json", "observe --last 3 -o json --print-raw-filters",
 		"observe --port nonsense", "observe --first 3 --follow",
-		"status", "status -o json", "list nodes", "list nodes -o json", "list namespaces", "list namespaces -o json", "observe agent-events", "observe debug-events",
+		"status", "status -o json", "list nodes", "list nodes -o json", "list namespaces", "list namespaces -o json", "observe agent-events", "observe debug-events", "reflect",
 	} {
 		calls = append(calls, strings.Fields(args))
 	}
@@ -170,6 +170,11 @@ func testFollow(t *testing.T, bin string) {
 		}
 	}
 	feed(0, 20)
+	for _, address := range []string{server.Addr(), adding} {
+		if peer := next(t, follow(t, bin+"hubble", "watch", "peers", "--server", address)); !strings.Contains(peer, "PEER_ADDED") || !strings.Contains(peer, server.Addr()) {
+			t.Errorf("%s tells of the peer %s", address, peer)
+		}
+	}
 	var streams []<-chan string
 	for _, address := range []string{server.Addr(), adding} {
 		streams = append(streams, follow(t, bin+"hubble", "observe", "--follow", "--last", "5", "--server", address))
@@ -227,7 +232,11 @@ func testRelay(t *testing.T, bin string) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		outputs = append(outputs, hubbleAt(t, bin, relay, "observe", "--last", "100")+hubbleAt(t, bin, relay, "observe", "--last", "50", "-o", "json"))
+		said := ""
+		for _, args := range []string{"observe --last 100", "observe --last 50 -o json", "status", "list namespaces"} {
+			said += hubbleAt(t, bin, relay, strings.Fields(args)...)
+		}
+		outputs = append(outputs, said)
 	}
 	if n := len(additions.FindAllString(outputs[1], -1)); n < 20 {
 		t.Errorf("only %d additions through the relay", n)

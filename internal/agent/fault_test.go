@@ -106,12 +106,12 @@ func TestEndDrains(t *testing.T) {
 	n := startNode(t, func(c *agent.Config) { c.NATS.URL = h.ClientURL() })
 	n.awaitReady()
 	n.breakAll(t.Context(), 0, 200)
-	eventually(t, "all flows have arrived", func() bool { return n.status().Tracking.Suspects+int(n.status().Incidents.Total) >= 200 }) //nolint:gosec // few
+	eventually(t, "all flows have arrived", func() bool { return n.status().Hubble.Flows >= 200*5 }) // sever and open
 	began := time.Now()
 	if err := n.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second { // 5 s, but for a busy machine
 		t.Errorf("the end took %v", took)
 	}
 	if got := stored(t, h.ClientURL()); len(got) != 200 {

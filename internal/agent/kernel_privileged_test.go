@@ -18,8 +18,12 @@ import (
 
 // TestPrivilegedAgentKernel follows one agent through what a kernel may do to
 // it: more events than its ring buffer holds, a map replaced, the clock set.
+// Before that it is asked for flows.
 func TestPrivilegedAgentKernel(t *testing.T) {
-	n := startRealNode(t, kprobes.Config{RingBytes: 1 << 18}) // some 2,300 events
+	address, serve := observerAt(t, fmt.Sprint(ciliumGroup))
+	n := startRealNode(t, kprobes.Config{RingBytes: 1 << 18}, serve) // some 2,300 events
+	checkObserver(t, n, address)
+	checkWhoMayConnect(t, address)
 	lost := checkFlood(t, n)
 	checkMapReplaced(t, n)
 	checkClock(t, n)

@@ -5,20 +5,20 @@ package agent
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/internal/api"
 )
 
-// Mapping is the answer of /v1/mapping?protocol=TCP&source=ip:port&destination=ip:port.
+// Mapping is the answer of /v1/mapping?protocol=TCP&source=ip:port&destination=ip:port,
+// with direction=IN of an entry for replies.
 type Mapping struct {
-	// Where the pod sends from, and where the server sees it.
-	PreNAT  string `json:"pre_nat"`
-	PostNAT string `json:"post_nat"`
+	To string `json:"to"`
 }
 
-// serveMapping tells how a pod's connection is translated now.
+// serveMapping tells how a tuple is translated now.
 func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
 	refuse := func(status int, title, detail string) {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -27,15 +27,23 @@ func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	var t correlator.Tuple
-	var errs [3]error
+	var errs [4]error
 	t.Protocol, errs[0] = correlator.ParseProtocol(q.Get("protocol"))
 	t.Src, errs[1] = correlator.ParseAddr(q.Get("source"))
 	t.Dst, errs[2] = correlator.ParseAddr(q.Get("destination"))
+	d := correlator.Out
+	switch name := q.Get("direction"); name {
+	case "", correlator.Out.String():
+	case correlator.In.String():
+		d = correlator.In
+	default:
+		errs[3] = fmt.Errorf("direction %q: it is OUT or IN", name)
+	}
 	if err := errors.Join(errs[:]...); err != nil {
 		refuse(http.StatusBadRequest, "wrong parameter", err.Error())
 		return
 	}
-	to, found, err := a.config.Kernel.Lookup(t, correlator.Out)
+	to, found, err := a.config.Kernel.Lookup(t, d)
 	switch {
 	case err != nil:
 		refuse(http.StatusServiceUnavailable, "source is away", err.Error())
@@ -43,6 +51,6 @@ func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusNotFound, "no mapping", t.String()+" has no entry in this node's NAT maps")
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(Mapping{PreNAT: t.Src.String(), PostNAT: to.String()}) // who asked has gone
+		_ = json.NewEncoder(w).Encode(Mapping{To: to.String()}) // who asked has gone
 	}
 }

@@ -51,19 +51,21 @@ func TestClientAsksTheAgent(t *testing.T) {
 
 	one := connectionOf(0)
 	pod := correlator.Tuple{Protocol: correlator.TCP, Src: correlator.AddrOf(one.pod), Dst: correlator.AddrOf(one.server)}
-	if to, ok, err := c.Mapping(t.Context(), pod); err != nil || !ok || to != correlator.AddrOf(one.after) {
+	if to, ok, err := c.Mapping(t.Context(), pod, correlator.Out); err != nil || !ok || to != correlator.AddrOf(one.after) {
 		t.Errorf("mapping %v, %v, %v", to, ok, err)
 	}
-	if to, ok, err := c.Mapping(t.Context(), pod.Reverse()); err != nil || ok {
+	if to, ok, err := c.Mapping(t.Context(), pod.Reverse(), correlator.Out); err != nil || ok {
 		t.Errorf("mapping of no connection %v, %v, %v", to, ok, err)
 	}
-	resp, err := http.Get(n.http + "/v1/mapping?protocol=TCP&source=nonsense&destination=x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("a wrong question gives %s", resp.Status)
+	for _, wrong := range []string{"source=nonsense&destination=x", "source=10.0.0.1:1&destination=192.0.2.1:2&direction=up"} {
+		resp, err := http.Get(n.http + "/v1/mapping?protocol=TCP&" + wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s gives %s", wrong, resp.Status)
+		}
 	}
 }
 

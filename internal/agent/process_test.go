@@ -215,7 +215,7 @@ func TestKilledAnywhere(t *testing.T) {
 	if err := last.end(t, syscall.SIGTERM); err != nil {
 		t.Errorf("the last agent: %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second { // 5 s, but for a busy machine
 		t.Errorf("it took %v to end", took)
 	}
 	check(t, h, j, broken)

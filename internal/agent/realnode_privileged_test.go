@@ -33,7 +33,7 @@ type realNode struct {
 }
 
 // startRealNode starts an agent with a tracer and waits until it is ready.
-func startRealNode(t *testing.T, c kprobes.Config) *realNode {
+func startRealNode(t *testing.T, c kprobes.Config, more ...func(*agent.Config)) *realNode {
 	t.Helper()
 	n := &realNode{bpffs: filepath.Join("/sys/fs/bpf", t.Name())}
 	if err := os.Mkdir(n.bpffs, 0o700); err != nil {
@@ -51,7 +51,12 @@ func startRealNode(t *testing.T, c kprobes.Config) *realNode {
 			t.Error(err)
 		}
 	})
-	n.node = startNode(t, func(c *agent.Config) { c.Kernel = n.tracer })
+	n.node = startNode(t, func(c *agent.Config) {
+		c.Kernel = n.tracer
+		for _, change := range more {
+			change(c)
+		}
+	})
 	n.changes = func(events ...correlator.Event) { n.nat.do(events...) }
 	n.nc = connect(t, n.config.NATS.URL)
 	n.awaitReady()

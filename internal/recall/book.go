@@ -24,9 +24,9 @@ const (
 	early = 20 * time.Millisecond
 )
 
-// Mapping tells where a pod's connection is, or lately was, translated to at a
-// time (Unix nanoseconds); false if it is not translated, as far as is known.
-type Mapping func(pod correlator.Tuple, at int64) (correlator.Addr, bool)
+// Mapping tells where an entry translates, or lately translated, a tuple to at
+// a time (Unix nanoseconds); false if there is none, as far as is known.
+type Mapping func(t correlator.Tuple, d correlator.Dir, at int64) (correlator.Addr, bool)
 
 // Book is what is remembered.
 type Book struct {
@@ -53,7 +53,7 @@ type entry struct {
 // connections only.
 func New(mapping Mapping) *Book {
 	if mapping == nil {
-		mapping = func(correlator.Tuple, int64) (correlator.Addr, bool) { return correlator.Addr{}, false }
+		mapping = func(correlator.Tuple, correlator.Dir, int64) (correlator.Addr, bool) { return correlator.Addr{}, false }
 	}
 	return &Book{mapping: mapping, known: map[string]struct{}{}, of: map[correlator.Tuple][]*entry{}}
 }
@@ -127,18 +127,20 @@ func (b *Book) forget(e *entry) {
 
 // Find implements enrich.Source.
 func (b *Book) Find(f *enrich.Flow) (enrich.Addition, bool) {
+	if f.Network {
+		if a, ok := b.behind(f); ok {
+			return a, true
+		}
+	}
 	for _, t := range f.Tuples() {
 		e := b.incident(t, f)
-		if e == nil && f.PostNAT {
-			continue // its tuple is none of the pod's
-		}
 		a := enrich.Addition{PreNAT: t.Src}
 		if e != nil {
 			a = e.addition(f.Time)
 		}
 		if e == nil || t == e.pod && f.Time >= e.at {
 			// A mapping to itself is the host's own.
-			if to, ok := b.mapping(t, f.Time); ok && to != t.Src {
+			if to, ok := b.mapping(t, correlator.Out, f.Time); ok && to != t.Src {
 				a.PostNAT = to
 			}
 		}
@@ -148,6 +150,25 @@ func (b *Book) Find(f *enrich.Flow) (enrich.Addition, bool) {
 			}
 			return a, true
 		}
+	}
+	return enrich.Addition{}, false
+}
+
+// behind finds whose a packet is that has the address after translation.
+func (b *Book) behind(f *enrich.Flow) (enrich.Addition, bool) {
+	for _, t := range f.Tuples() {
+		to, ok := b.mapping(t.Reverse(), correlator.In, f.Time)
+		if !ok || to == t.Src {
+			continue
+		}
+		a := enrich.Addition{PreNAT: to, PostNAT: t.Src}
+		if e := b.incident(correlator.Tuple{Src: to, Dst: t.Dst, Protocol: t.Protocol}, f); e != nil {
+			a.Incident = &e.short
+			if a.PostNAT == e.after {
+				a.Was = e.before
+			}
+		}
+		return a, true
 	}
 	return enrich.Addition{}, false
 }

@@ -31,9 +31,15 @@ type Live struct {
 	now    func() time.Time
 
 	mu      sync.Mutex // guards what follows
-	present *recent[correlator.Tuple, correlator.Addr]
-	absent  *recent[correlator.Tuple, struct{}]
-	removed *recent[correlator.Tuple, removal]
+	present *recent[entryKey, correlator.Addr]
+	absent  *recent[entryKey, struct{}]
+	removed *recent[entryKey, removal]
+}
+
+// entryKey names an entry of a NAT map.
+type entryKey struct {
+	tuple correlator.Tuple
+	dir   correlator.Dir
 }
 
 // removal is an entry that is gone.
@@ -46,36 +52,37 @@ type removal struct {
 func NewLive(lookup Lookup) *Live {
 	return &Live{
 		lookup: lookup, now: time.Now,
-		present: newRecent[correlator.Tuple, correlator.Addr](maxCached, presentFor/2),
-		absent:  newRecent[correlator.Tuple, struct{}](maxCached, absentFor/2),
-		removed: newRecent[correlator.Tuple, removal](maxCached, removedFor),
+		present: newRecent[entryKey, correlator.Addr](maxCached, presentFor/2),
+		absent:  newRecent[entryKey, struct{}](maxCached, absentFor/2),
+		removed: newRecent[entryKey, removal](maxCached, removedFor),
 	}
 }
 
 // Note takes an operation on a map when it was done.
 func (l *Live) Note(ev *correlator.Event) {
 	n := &ev.NAT
-	if ev.Kind != correlator.KindNAT || n.Dir != correlator.Out || n.Map.CT || n.Errno != 0 || n.Op == correlator.Replaced {
+	if ev.Kind != correlator.KindNAT || n.Map.CT || n.Errno != 0 || n.Op == correlator.Replaced {
 		return
 	}
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.present.remove(ev.Tuple)
-	l.absent.remove(ev.Tuple)
+	key := entryKey{ev.Tuple, n.Dir}
+	l.present.remove(key)
+	l.absent.remove(key)
 	if n.Op != correlator.Insert && !n.To.IsZero() {
-		l.removed.put(ev.Tuple, removal{n.To, now.UnixNano()}, now)
+		l.removed.put(key, removal{n.To, now.UnixNano()}, now)
 	}
 }
 
 // Mapping is a Mapping. An entry that is there now is taken for the flow's,
 // however old that is; one that is gone only for flows from before.
-func (l *Live) Mapping(pod correlator.Tuple, at int64) (correlator.Addr, bool) {
-	now := l.now()
+func (l *Live) Mapping(t correlator.Tuple, d correlator.Dir, at int64) (correlator.Addr, bool) {
+	key, now := entryKey{t, d}, l.now()
 	l.mu.Lock()
-	to, present := l.present.get(pod, now)
-	_, absent := l.absent.get(pod, now)
-	gone, removed := l.removed.get(pod, now)
+	to, present := l.present.get(key, now)
+	_, absent := l.absent.get(key, now)
+	gone, removed := l.removed.get(key, now)
 	l.mu.Unlock()
 	if present {
 		return to, true
@@ -83,14 +90,14 @@ func (l *Live) Mapping(pod correlator.Tuple, at int64) (correlator.Addr, bool) {
 	if !absent {
 		// Without the lock: another lookup of the same may happen, and a removal
 		// meanwhile is believed too late by presentFor at most.
-		to, found, err := l.lookup(pod, correlator.Out)
+		to, found, err := l.lookup(t, d)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err == nil && found {
-			l.present.put(pod, to, now)
+			l.present.put(key, to, now)
 			return to, true
 		}
-		l.absent.put(pod, struct{}{}, now)
+		l.absent.put(key, struct{}{}, now)
 	}
 	if removed && at <= gone.at+int64(lag) {
 		return gone.to, true

@@ -126,9 +126,9 @@ func TestBookIsBounded(t *testing.T) {
 
 func TestMappings(t *testing.T) {
 	mapped := map[correlator.Tuple]correlator.Addr{tuple: second}
-	b := recall.New(func(t correlator.Tuple, _ int64) (correlator.Addr, bool) {
+	b := recall.New(func(t correlator.Tuple, d correlator.Dir, _ int64) (correlator.Addr, bool) {
 		to, ok := mapped[t]
-		return to, ok
+		return to, ok && d == correlator.Out
 	})
 	for _, f := range []*enrich.Flow{flowAt(0, tuple), flowAt(0, tuple.Reverse())} {
 		if a, ok := b.Find(f); !ok || a != (enrich.Addition{PreNAT: tuple.Src, PostNAT: second}) {
@@ -136,15 +136,48 @@ func TestMappings(t *testing.T) {
 		}
 	}
 	f := flowAt(0, tuple)
-	if f.PostNAT = true; found(b.Find(f)) {
-		t.Error("a flow after NAT was taken for one before")
-	}
-	if f = flowAt(0, tuple); found(b.Find(&enrich.Flow{Tuple: tuple.Reverse(), Direction: enrich.FromPod})) {
+	if found(b.Find(&enrich.Flow{Tuple: tuple.Reverse(), Direction: enrich.FromPod})) {
 		t.Error("a packet from the server was taken for the pod's")
 	}
 	mapped[tuple] = tuple.Src // the host's own
 	if found(b.Find(f)) {
 		t.Error("a mapping to itself is none")
+	}
+}
+
+// TestNetworkFlows asks for flows that have the address after translation.
+func TestNetworkFlows(t *testing.T) {
+	host := correlator.Tuple{Protocol: correlator.TCP, Src: addr("198.51.100.1:5000"), Dst: tuple.Dst}
+	entries := map[correlator.Tuple]correlator.Addr{host.Reverse(): host.Src}
+	b := recall.New(func(t correlator.Tuple, d correlator.Dir, _ int64) (correlator.Addr, bool) {
+		to, ok := entries[t]
+		return to, ok && d == correlator.In
+	})
+	was, is := tuple, tuple
+	was.Src, is.Src = first, second
+	entries[was.Reverse()], entries[is.Reverse()] = tuple.Src, tuple.Src
+	find := func(after time.Duration, t correlator.Tuple) (enrich.Addition, bool) {
+		f := flowAt(after, t)
+		f.Network = true
+		return b.Find(f)
+	}
+	for _, flow := range []correlator.Tuple{was, was.Reverse()} {
+		if a, ok := find(time.Second, flow); !ok || a != (enrich.Addition{PreNAT: tuple.Src, PostNAT: first}) {
+			t.Errorf("%v: %v, %+v", flow, ok, a)
+		}
+	}
+	b.Add(failure(incident.Renat, true))
+	if a, ok := find(time.Second, was); !ok || a.Incident == nil || a.PostNAT != first || !a.Was.IsZero() {
+		t.Errorf("before the failure: %v, %+v", ok, a)
+	}
+	if a, ok := find(61*time.Second, is); !ok || a.Incident == nil || a.PreNAT != tuple.Src || a.PostNAT != second || a.Was != first {
+		t.Errorf("after the failure: %v, %+v", ok, a)
+	}
+	if a, ok := find(time.Second, host); ok {
+		t.Errorf("the host's own became %+v", a)
+	}
+	if found(b.Find(flowAt(time.Second, is))) {
+		t.Error("a flow inside the node was taken for one outside")
 	}
 }
 
@@ -165,7 +198,7 @@ func TestLive(t *testing.T) {
 		})
 		want := func(what string, to correlator.Addr, ok bool, lookups int32) {
 			t.Helper()
-			got, is := l.Mapping(tuple, time.Now().UnixNano())
+			got, is := l.Mapping(tuple, correlator.Out, time.Now().UnixNano())
 			if is != ok || got != to || asked.Load() != lookups {
 				t.Errorf("%s: %v %v after %d lookups, want %v %v after %d", what, got, is, asked.Load(), to, ok, lookups)
 			}
@@ -192,7 +225,7 @@ func TestTable(t *testing.T) {
 	table := recall.NewTable()
 	want := func(what string, at time.Time, to correlator.Addr) {
 		t.Helper()
-		if got, ok := table.Mapping(tuple, at.UnixNano()); got != to || ok == to.IsZero() {
+		if got, ok := table.Mapping(tuple, correlator.Out, at.UnixNano()); got != to || ok == to.IsZero() {
 			t.Errorf("%s: %v, %v", what, got, ok)
 		}
 	}

@@ -177,20 +177,20 @@ func (c *Client) follow(ctx context.Context, yield func(*incident.Incident)) err
 	return fmt.Errorf("following %s: it ended the connection", c.base.Redacted())
 }
 
-// Mapping asks an agent where a pod's connection is translated to now; false if
-// it is not, or the server is no agent.
-func (c *Client) Mapping(ctx context.Context, pod correlator.Tuple) (correlator.Addr, bool, error) {
+// Mapping asks an agent where an entry of its node's NAT maps translates a tuple
+// to now; false if there is none, or the server is no agent.
+func (c *Client) Mapping(ctx context.Context, t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
 	var answer struct {
-		PostNAT netip.AddrPort `json:"post_nat"`
+		To netip.AddrPort `json:"to"`
 	}
 	err := c.get(ctx, "/v1/mapping", url.Values{
-		"protocol": {pod.Protocol.String()}, "source": {pod.Src.String()}, "destination": {pod.Dst.String()},
+		"protocol": {t.Protocol.String()}, "source": {t.Src.String()}, "destination": {t.Dst.String()}, "direction": {d.String()},
 	}, &answer)
 	if errors.Is(err, errAbsent) {
 		return correlator.Addr{}, false, nil
 	}
-	if err != nil || !answer.PostNAT.IsValid() {
+	if err != nil || !answer.To.IsValid() {
 		return correlator.Addr{}, false, err
 	}
-	return correlator.AddrOf(answer.PostNAT), true, nil
+	return correlator.AddrOf(answer.To), true, nil
 }
