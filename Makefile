@@ -11,7 +11,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test test-tools lint screenshots generate bench cpu fuzz clean
+.PHONY: build lab demo replay test test-tools tools lint screenshots generate bench cpu fuzz clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -70,10 +70,13 @@ THEIRS = github.com/cilium/cilium/pkg github.com/cilium/cilium/hubble github.com
 
 $(HUBBLE_TOOLS)/hubble: # takes minutes the first time
 	mkdir -p $(HUBBLE_TOOLS)
-	cp go.mod $(HUBBLE_TOOLS)/tools.mod
-	cp go.sum $(HUBBLE_TOOLS)/tools.sum
-	$(GO) build -mod=mod -modfile=$(HUBBLE_TOOLS)/tools.mod -ldflags='-s -w' $(foreach p,$(THEIRS),-gcflags='$p/...=-N -l -dwarf=false') \
-		-o $(HUBBLE_TOOLS)/ github.com/cilium/cilium/hubble-relay github.com/cilium/cilium/hubble
+	flock $(HUBBLE_TOOLS) sh -ec '[ ! -x $@ ] || exit 0; cp go.mod $(HUBBLE_TOOLS)/tools.mod; cp go.sum $(HUBBLE_TOOLS)/tools.sum; \
+		$(GO) build -mod=mod -modfile=$(HUBBLE_TOOLS)/tools.mod -ldflags="-s -w" $(foreach p,$(THEIRS),-gcflags="$p/...=-N -l -dwarf=false") \
+			-o $(HUBBLE_TOOLS)/ github.com/cilium/cilium/hubble-relay github.com/cilium/cilium/hubble'
+
+tools: $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to compile the first time, for .ci/run
+	$(GO) -C deploy/check test -run '^$$' ./...
+	$(GO) test -tags alertmanager -run '^$$' ./internal/hub
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
