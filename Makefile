@@ -11,7 +11,7 @@ GENERATED = correlator/incident/*.json docs/metrics.md deploy/helm/renat/dashboa
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test test-tools lint screenshots generate bench cpu fuzz clean
+.PHONY: build lab demo replay test test-tools lint screenshots generate bench cpu fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -97,5 +97,18 @@ fuzz: ## Fuzz every fuzz test for FUZZTIME.
 		done; \
 	done
 
+# One platform makes an image that any Docker loads: make image PLATFORMS=linux/amd64.
+PLATFORMS ?=
+RELEASE    = $(GO) -C deploy/check run ./release $(if $(PLATFORMS),-platforms $(PLATFORMS))
+
+image: ## Make the image that deploy/Dockerfile describes, without a container engine: dist/VERSION/renat_VERSION_image.tar.
+	$(RELEASE) -version '$(VERSION)' image
+
+sbom: ## Write the bills of materials of the commands, as CycloneDX, to dist/VERSION.
+	$(RELEASE) -version '$(VERSION)' sbom
+
+release: ## Make a release in dist/VERSION, of the commit's tag: make release; or make release VERSION=v1.0.0. Publishes nothing.
+	$(RELEASE) $(if $(filter file,$(origin VERSION)),,-version '$(VERSION)')
+
 clean: ## Remove what was built.
-	rm -rf bin .cache
+	rm -rf bin dist .cache
