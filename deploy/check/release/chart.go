@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"helm.sh/helm/v4/pkg/chart/common"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/chart/v2/util"
@@ -43,7 +42,7 @@ func date(c *chart.Chart, at time.Time) {
 	if c.Lock != nil {
 		c.Lock.Generated = at
 	}
-	for _, f := range slices.Concat([]*common.File(c.Raw), c.Templates, c.Files) {
+	for _, f := range slices.Concat(c.Raw, c.Templates, c.Files) {
 		f.ModTime = at
 	}
 	for _, d := range c.Dependencies() {

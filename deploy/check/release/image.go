@@ -28,7 +28,7 @@ func (r *release) image(ctx context.Context) error {
 	if _, err := os.Stat(r.certificates); err != nil {
 		return fmt.Errorf("%w: install ca-certificates, or name another such file with -certificates", err)
 	}
-	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	var last v1.Image
 	n := 0
 	for _, p := range r.platforms {
