@@ -97,9 +97,10 @@ fuzz: ## Fuzz every fuzz test for FUZZTIME.
 		done; \
 	done
 
-# One platform makes an image that any Docker loads: make image PLATFORMS=linux/amd64.
+# One platform makes an image that any Docker loads: make image PLATFORMS=linux/amd64 IMAGE=registry.example.com/team/renat.
 PLATFORMS ?=
-RELEASE    = $(GO) -C deploy/check run ./release $(if $(PLATFORMS),-platforms $(PLATFORMS))
+IMAGE     ?= renat
+RELEASE    = $(GO) -C deploy/check run ./release -name '$(IMAGE)' $(if $(PLATFORMS),-platforms '$(PLATFORMS)')
 
 image: ## Make the image that deploy/Dockerfile describes, without a container engine: dist/VERSION/renat_VERSION_image.tar.
 	$(RELEASE) -version '$(VERSION)' image

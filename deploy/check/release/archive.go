@@ -36,7 +36,7 @@ func (r *release) archives(ctx context.Context) error {
 		}
 		for _, command := range p.commands() {
 			files := append(r.contents(command, p, dir), pages[command]...)
-			if err := r.archive(r.name(command, p), files); err != nil {
+			if err := r.archive(r.artefact(command, p), files); err != nil {
 				return err
 			}
 		}
@@ -44,8 +44,8 @@ func (r *release) archives(ctx context.Context) error {
 	return nil
 }
 
-// name is that of an archive, without its ending, and of the folder in it.
-func (r *release) name(command string, p platform) string {
+// artefact is the name of an archive, without its ending, and of the folder in it.
+func (r *release) artefact(command string, p platform) string {
 	return fmt.Sprintf("%s_%s_%s_%s", command, r.version, p.os, p.arch)
 }
 

@@ -56,8 +56,8 @@ func (r *release) image(ctx context.Context) error {
 		return err
 	}
 	tag := layout.WithAnnotations(map[string]string{
-		"org.opencontainers.image.ref.name": r.version,            // what skopeo and podman go by
-		"io.containerd.image.name":          "renat:" + r.version, // what docker and ctr go by
+		"org.opencontainers.image.ref.name": r.version,                // what skopeo and podman go by
+		"io.containerd.image.name":          r.name + ":" + r.version, // what docker and ctr go by
 	})
 	if n == 1 {
 		err = errors.Join(top.AppendImage(last, tag), r.dockerManifest(dir, last))
@@ -134,7 +134,7 @@ func (r *release) dockerManifest(dir string, img v1.Image) error {
 	}
 	blob := func(d v1.Descriptor) string { return "blobs/" + d.Digest.Algorithm + "/" + d.Digest.Hex }
 	content, err := json.Marshal(tarball.Manifest{{
-		Config: blob(manifest.Config), RepoTags: []string{"renat:" + r.version}, Layers: []string{blob(manifest.Layers[0])},
+		Config: blob(manifest.Config), RepoTags: []string{r.name + ":" + r.version}, Layers: []string{blob(manifest.Layers[0])},
 	}})
 	if err != nil {
 		return err

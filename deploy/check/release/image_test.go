@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 func imageOf(t *testing.T, platforms ...platform) string {
 	t.Helper()
 	r := &release{
-		root: "../../..", out: t.TempDir(), work: t.TempDir(), version: version, commit: "0123", platforms: platforms,
+		root: "../../..", out: t.TempDir(), work: t.TempDir(), name: "registry.example.com/renat", version: version, commit: "0123", platforms: platforms,
 		time: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), certificates: "image_test.go",
 	}
 	for _, p := range platforms {
@@ -119,6 +120,10 @@ func TestImageOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkImage(t, img, platform{"linux", "arm64"})
+	tag, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(name) })
+	if err != nil || !slices.Equal(tag[0].RepoTags, []string{"registry.example.com/renat:" + version}) {
+		t.Errorf("docker load would call it %v (%v)", tag, err)
+	}
 	top, err := unpackLayout(t, name).ImageIndex()
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (r *release) krew(context.Context) error {
 	}
 	data.Version = r.version
 	for _, p := range r.platforms {
-		folder := r.name(command, p)
+		folder := r.artefact(command, p)
 		sum, err := checksum(filepath.Join(r.out, folder+".tar.gz"))
 		if err != nil {
 			return err

@@ -101,7 +101,7 @@ func TestKrew(t *testing.T) {
 	r := &release{root: "../../..", out: t.TempDir(), version: version}
 	for _, p := range []platform{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}} {
 		r.platforms = append(r.platforms, p)
-		if err := os.WriteFile(filepath.Join(r.out, r.name("kubectl-renat", p)+".tar.gz"), []byte(p.String()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(r.out, r.artefact("kubectl-renat", p)+".tar.gz"), []byte(p.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&r.out, "out", "", "folder to write to (default dist/VERSION in the checkout)")
 	flags.StringVar(&r.version, "version", "", "the version, e.g. v1.0.0 (default: the tag of the commit)")
 	flags.StringVar(&r.certificates, "certificates", "/etc/ssl/certs/ca-certificates.crt", "certificate authorities that the image trusts")
+	flags.StringVar(&r.name, "name", "renat", "name of the image without its tag, with your registry's if it is to be loaded by that")
 	flags.BoolVar(&r.dirty, "dirty", false, "release a checkout with changes that are not committed, too")
 	platforms := flags.String("platforms", "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64",
 		"operating systems and architectures; all have kubectl-renat, Linux has renat and the image")

@@ -20,6 +20,7 @@ type release struct {
 	root, out, work string // absolute; work is removed in the end
 	version         string
 	certificates    string
+	name            string // of the image
 	dirty           bool
 	platforms       []platform
 

@@ -31,7 +31,7 @@ func (r *release) sboms(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			out, err := os.Create(filepath.Join(r.out, r.name(command, p)+".cdx.json"))
+			out, err := os.Create(filepath.Join(r.out, r.artefact(command, p)+".cdx.json"))
 			if err != nil {
 				return err
 			}
