@@ -11,7 +11,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test test-tools tools lint screenshots generate bench cpu fuzz clean
+.PHONY: build lab demo replay test test-tools tools lint screenshots generate bench cpu fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -109,5 +109,19 @@ fuzz: ## Fuzz every fuzz test for FUZZTIME.
 		done; \
 	done
 
+# One platform makes an image that any Docker loads: make image PLATFORMS=linux/amd64 IMAGE=registry.example.com/team/renat.
+PLATFORMS ?=
+IMAGE     ?= renat
+RELEASE    = $(GO) -C deploy/check run ./release -name '$(IMAGE)' $(if $(PLATFORMS),-platforms '$(PLATFORMS)')
+
+image: ## Make the image that deploy/Dockerfile describes, without a container engine: dist/VERSION/renat_VERSION_image.tar.
+	$(RELEASE) -version '$(VERSION)' image
+
+sbom: ## Write the bills of materials of the commands, as CycloneDX, to dist/VERSION.
+	$(RELEASE) -version '$(VERSION)' sbom
+
+release: ## Make a release in dist/VERSION, of the commit's tag: make release; or make release VERSION=v1.0.0. Publishes nothing.
+	$(RELEASE) $(if $(filter file,$(origin VERSION)),,-version '$(VERSION)')
+
 clean: ## Remove what was built.
-	rm -rf bin .cache
+	rm -rf bin dist .cache
