@@ -22,9 +22,10 @@ type Config struct {
 	// can afford the whole Settle; a live agent takes what its sources need,
 	// because an incident is late by it. Default Settle.
 	Hold time.Duration
-	// Patience is how long an event waits at most while flows are behind: Hubble
-	// on a busy node may be late by seconds. What was heard of last tells how
-	// far it is, so that an RST that arrives is not kept waiting by it.
+	// Patience is how long an event waits at most while flows or map operations
+	// are behind: Hubble on a busy node may be late by seconds. What was heard
+	// of last tells how far it is, so that an RST that arrives is not kept
+	// waiting by it; how far the kernel's reader is tells KernelRead.
 	// Default, and at least, Hold.
 	Patience time.Duration
 	// MaxConnections is how many connections are remembered; default 262,144.
@@ -187,6 +188,11 @@ func (c *Correlator) Advance(now int64) {
 	c.reorder.advance(now, c.dispatch)
 	c.pass(c.reorder.released())
 }
+
+// KernelRead says that no map operation from before at (Unix nanoseconds) will
+// be observed any more. As long as it is not called, all are taken to come in
+// time.
+func (c *Correlator) KernelRead(at int64) { c.reorder.read = at }
 
 // Flush takes all events that wait and decides every suspect: the input ends.
 func (c *Correlator) Flush() {

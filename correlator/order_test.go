@@ -130,39 +130,65 @@ func addr(a byte, b int, port uint16) correlator.Addr {
 	return correlator.Addr{IP: [16]byte{10: 0xff, 11: 0xff, 12: a, 15: byte(b)}, Port: port}
 }
 
+// arrival is when an event comes.
+type arrival struct {
+	at int64
+	ev *correlator.Event
+}
+
+// collectLive gives the correlator every event when late says, as a live agent
+// does while time goes by.
+func (s *scenario) collectLive(t *testing.T, late func(*correlator.Event) time.Duration, kernelRead func(now int64) int64) string {
+	t.Helper()
+	var arrivals []arrival
+	for i := range s.events {
+		ev := &s.events[i]
+		arrivals = append(arrivals, arrival{ev.Time + int64(late(ev)), ev})
+	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+	return s.collect(t, correlator.Config{Hold: 20 * time.Millisecond, Patience: 5 * time.Second}, func(c *correlator.Correlator) {
+		for now := start; len(arrivals) > 0; now += int64(10 * time.Millisecond) {
+			for len(arrivals) > 0 && arrivals[0].at <= now {
+				c.Observe(arrivals[0].ev)
+				arrivals = arrivals[1:]
+			}
+			c.KernelRead(kernelRead(now))
+			c.Advance(now)
+		}
+		c.Flush()
+		if late := c.Stats().Late; late != 0 {
+			t.Errorf("%d events were taken out of order", late)
+		}
+	})
+}
+
 // TestFlowsBehind delivers the kernel's events of every scenario at once and
-// its flows seconds late, as a busy Hubble does, while time goes by: what is
-// said must be the same.
+// its flows seconds late, as a busy Hubble does: what is said must be the same.
 func TestFlowsBehind(t *testing.T) {
 	eachScenario(t, func(t *testing.T, s *scenario) {
-		const behind = 2 * time.Second
-		type arrival struct {
-			at int64
-			ev *correlator.Event
-		}
-		var arrivals []arrival
-		for i := range s.events {
-			ev := &s.events[i]
-			at := ev.Time
+		got := s.collectLive(t, func(ev *correlator.Event) time.Duration {
 			if ev.Kind == correlator.KindFlow {
-				at += int64(behind)
+				return 2 * time.Second
 			}
-			arrivals = append(arrivals, arrival{at, ev})
+			return 0
+		}, func(now int64) int64 { return now })
+		if got != s.want {
+			t.Errorf("got\n%swant\n%s", got, s.want)
 		}
-		slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
-		got := s.collect(t, correlator.Config{Hold: 20 * time.Millisecond, Patience: 5 * time.Second}, func(c *correlator.Correlator) {
-			for now := start; len(arrivals) > 0; now += int64(10 * time.Millisecond) {
-				for len(arrivals) > 0 && arrivals[0].at <= now {
-					c.Observe(arrivals[0].ev)
-					arrivals = arrivals[1:]
-				}
-				c.Advance(now)
+	})
+}
+
+// TestKernelBehind does it the other way round: whoever reads the kernel's
+// events was kept from it for a second, now and then.
+func TestKernelBehind(t *testing.T) {
+	eachScenario(t, func(t *testing.T, s *scenario) {
+		read := func(at int64) int64 { return at - at%int64(time.Second) } // in what second it happened
+		got := s.collectLive(t, func(ev *correlator.Event) time.Duration {
+			if ev.Kind == correlator.KindFlow {
+				return 0
 			}
-			c.Flush()
-			if late := c.Stats().Late; late != 0 {
-				t.Errorf("%d events were taken out of order", late)
-			}
-		})
+			return time.Duration(read(ev.Time)+int64(time.Second)-ev.Time) - 1
+		}, read)
 		if got != s.want {
 			t.Errorf("got\n%swant\n%s", got, s.want)
 		}

@@ -26,6 +26,7 @@ type reorder struct {
 	now      int64 // newest time seen, in nanoseconds
 	heard    int64 // newest time of a flow
 	heardAt  int64 // what was now when it came
+	read     int64 // no map operation before it comes any more
 	hold     int64
 	patience int64 // at least hold
 	size     int
@@ -45,7 +46,7 @@ func newReorder(hold, patience time.Duration, limit int, upcoming func([]Event))
 	// One bucket more for the partial slot at each end.
 	return reorder{
 		buckets: make([]bucket, int64(patience)/slot+2), slot: slot, hold: int64(hold), patience: int64(patience),
-		max: limit, upcoming: upcoming,
+		max: limit, upcoming: upcoming, read: maxTime,
 	}
 }
 
@@ -84,14 +85,15 @@ func (r *reorder) advance(now int64, release func(*Event)) {
 }
 
 // due is the time before which no event is expected any more: none is on its
-// way for longer than hold but flows, and those come in their order, so that
-// all before the newest have come, or were lost.
+// way for longer than hold but map operations that nobody has read yet, and
+// flows; those come in their order, so that all before the newest have come, or
+// were lost.
 func (r *reorder) due() int64 {
 	flows := r.heard
 	if r.now-r.heardAt >= r.hold {
 		flows += r.slot // nor do others of its time come
 	}
-	return max(min(r.now-r.hold, flows), r.now-r.patience)
+	return max(min(r.now-r.hold, flows, r.read), r.now-r.patience)
 }
 
 // hear notes a flow's time.

@@ -40,6 +40,13 @@ func Now() (ktime uint64, wall time.Time, err error) {
 	return uint64(now.UnixNano() - offset), now, nil
 }
 
+// ktime returns the kernel's monotonic clock, in nanoseconds.
+func ktime() uint64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
+	return uint64(t.Nano())
+}
+
 // filterUnits returns the filter's unit of time, as a power of two of the
 // kernel's ticks, and its window in such units (bpf/filter.h).
 func filterUnits(window, tick time.Duration) (shift uint8, units uint16) {

@@ -110,13 +110,21 @@ func TestPrivilegedLatency(t *testing.T) {
 	r.take(t)
 	var took []time.Duration
 	tracerEmits := make(chan time.Duration, 1)
+	var last uint64
 	r.mu.Lock()
-	r.hear = func(e correlator.Event) { tracerEmits <- time.Duration(time.Now().UnixNano() - e.Time) }
+	r.hear = func(e correlator.Event) {
+		last = e.NAT.KTime
+		if at := r.CaughtUp(); at >= last {
+			t.Errorf("caught up with %d before the event of %d was emitted", at, last)
+		}
+		tracerEmits <- time.Duration(time.Now().UnixNano() - e.Time)
+	}
 	r.mu.Unlock()
 	for i := range uint16(50) {
 		time.Sleep(4 * pause)
 		u.do(t, nat4.op(doUpdate, nat4.out(i, i), 0))
 		took = append(took, <-tracerEmits)
+		eventually(t, "the tracer has caught up", func() bool { return r.CaughtUp() > last })
 	}
 	slices.Sort(took)
 	t.Logf("from the kernel to emit: median %s, 9 of 10 %s, worst %s", took[len(took)/2], took[len(took)*9/10], took[len(took)-1])

@@ -40,6 +40,9 @@ type Tracer struct {
 	lost    lossTotals
 
 	wakeups, received, undecodable atomic.Uint64
+	delivering                     atomic.Bool
+	delivered                      atomic.Uint64 // when the event happened that was emitted last
+	empty                          atomic.Uint64 // when the ring was last seen to be empty
 
 	mu       sync.Mutex // guards what follows
 	watching map[uint32]*cilium
@@ -118,6 +121,7 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 		if err != nil {
 			return fmt.Errorf("reading the ring buffer: %w", err)
 		}
+		t.delivering.Store(true)
 		if waited {
 			// The clock may have been set while there was nothing to read.
 			if offset, err = clockOffset(); err != nil {
@@ -125,6 +129,7 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 			}
 		}
 		t.deliver(&record, &event, offset, emit)
+		t.delivering.Store(false)
 		if waited = record.Remaining == 0; waited {
 			t.wakeups.Add(1)
 			time.Sleep(pause)
@@ -153,6 +158,19 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit fu
 	ev := change(e, m, offset)
 	ev.NAT.Caller = t.callers.of(e)
 	emit(ev)
+	t.delivered.Store(e.Ktime)
+}
+
+// CaughtUp returns how far Run is, in nanoseconds of the kernel's monotonic
+// clock: what was sent earlier has been emitted. It trails the clock by
+// milliseconds, and by more while Run is kept from reading, or reads the
+// kernel's symbols.
+func (t *Tracer) CaughtUp() uint64 {
+	now := ktime()
+	if t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
+		t.empty.Store(now)
+	}
+	return max(t.delivered.Load(), t.empty.Load())
 }
 
 func (t *Tracer) mapOf(id uint32) *cilium {

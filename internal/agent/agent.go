@@ -159,7 +159,7 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	a.metrics = newMetrics(a)
 	a.tracker, err = newTracker(correlator.Config{
 		Node: c.Node, Cluster: c.Cluster, Settle: c.Settle, MaxConnections: c.MaxConnections,
-	}, a.clock, a.metrics.flowDelay, a.found)
+	}, a.clock, c.Kernel.CaughtUp, a.metrics.flowDelay, a.found)
 	return a, err
 }
 

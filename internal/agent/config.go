@@ -81,6 +81,7 @@ type Kernel interface {
 	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
 	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
 	Open(correlator.Tuple) (bool, error)
+	CaughtUp() uint64
 }
 
 // withDefaults fills in and checks.

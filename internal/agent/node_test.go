@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ const patience = 60 * time.Second
 type fakeKernel struct {
 	changes chan correlator.Event
 	entries sync.Map // OUT entries: correlator.Tuple to correlator.Addr
+	empty   atomic.Uint64
 }
 
 func newFakeKernel() *fakeKernel { return &fakeKernel{changes: make(chan correlator.Event, 1<<16)} }
@@ -57,6 +59,15 @@ func (k *fakeKernel) Run(ctx context.Context, emit func(correlator.Event)) error
 			return ctx.Err()
 		}
 	}
+}
+
+func (k *fakeKernel) CaughtUp() uint64 {
+	now, _, err := kprobes.Now()
+	if err != nil || len(k.changes) > 0 {
+		return k.empty.Load()
+	}
+	k.empty.Store(now)
+	return now
 }
 
 func (k *fakeKernel) Status() kprobes.Status {

@@ -17,7 +17,8 @@ const (
 	// hold is how long events wait for earlier ones. It covers the tracer's
 	// pause (5 ms) and what a stream of flows gathers; an incident is late by it.
 	hold = 20 * time.Millisecond
-	// patience is how far Hubble may be behind; an overwhelmed one is, by seconds.
+	// patience is how far a source may be behind: an overwhelmed Hubble is, by
+	// seconds, and the tracer while it reads the kernel's symbols.
 	patience = 5 * time.Second
 	// maxHeld is how many events may wait meanwhile.
 	maxHeld = 1 << 17
@@ -29,6 +30,7 @@ const (
 // sources call flow and change at the same time.
 type tracker struct {
 	clock     *clock
+	caughtUp  func() uint64 // how far the kernel's source is, on its clock
 	found     func(i *incident.Incident, delay time.Duration)
 	flowDelay prometheus.Observer
 
@@ -37,9 +39,9 @@ type tracker struct {
 	scratch    correlator.Event
 }
 
-func newTracker(c correlator.Config, clk *clock, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
+func newTracker(c correlator.Config, clk *clock, caughtUp func() uint64, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
 	c.Hold, c.Patience, c.MaxHeld = hold, patience, maxHeld
-	t := &tracker{clock: clk, found: found, flowDelay: flowDelay}
+	t := &tracker{clock: clk, caughtUp: caughtUp, found: found, flowDelay: flowDelay}
 	var err error
 	t.correlator, err = correlator.New(c, t.emit)
 	return t, err
@@ -83,8 +85,9 @@ func (t *tracker) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticks.C:
-			now := t.clock.now()
+			read, now := t.clock.ofKernel(t.caughtUp()), t.clock.now()
 			t.mu.Lock()
+			t.correlator.KernelRead(read)
 			t.correlator.Advance(now)
 			t.mu.Unlock()
 		}
