@@ -4,6 +4,10 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  = -X main.version=$(VERSION)
 TOOLS    = .cache/bin
+# The same for everything, so that nothing is compiled twice.
+export CGO_ENABLED = 0
+export GOFLAGS     = -trimpath
+
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
@@ -14,7 +18,7 @@ RECORDING = internal/recording/testdata/cilium-1.20.2
 .PHONY: build lab demo replay test test-tools tools lint screenshots generate bench cpu fuzz image sbom release clean
 
 build: ## Build bin/renat.
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 LAB = $(TOOLS)/anywhere bin/renat
 
@@ -50,7 +54,7 @@ test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) test -timeout 30m -count 1 ./internal/vm # alone: it takes both cores; its result depends on more than its package
 	$(MAKE) --no-print-directory test-tools
 	$(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
-	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 ./... # what they test is outside their module
+	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 -timeout 20m ./... # what they test is outside their module
 	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(GO) test -timeout 15m -tags chromium ./internal/page
 
