@@ -46,6 +46,8 @@ replay: build ## Replay a recording into an embedded NATS server and show what b
 	@echo
 	@echo 'See it in a browser, at http://127.0.0.1:9972:  bin/renat hub --state-dir .cache/demo'
 
+ALERTMANAGER = $(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
+
 test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) vet ./...
 	$(GO) vet -tags vmtest ./...
@@ -53,7 +55,7 @@ test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) test $$($(GO) list ./... | grep -v internal/vm)
 	$(GO) test -timeout 30m -count 1 ./internal/vm # alone: it takes both cores; its result depends on more than its package
 	$(MAKE) --no-print-directory test-tools
-	$(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
+	$(ALERTMANAGER)
 	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 -timeout 20m ./... # what they test is outside their module
 	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(GO) test -timeout 15m -tags chromium ./internal/page
@@ -80,7 +82,8 @@ $(HUBBLE_TOOLS)/hubble: # takes minutes the first time
 
 tools: $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to compile the first time, for .ci/run
 	$(GO) -C deploy/check test -run '^$$' ./...
-	$(GO) test -tags alertmanager -run '^$$' ./internal/hub
+	GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
+	$(ALERTMANAGER)
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run

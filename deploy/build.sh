@@ -16,7 +16,8 @@ shift 3
 
 export CGO_ENABLED=0 GOOS="$os" GOARCH="$arch"
 export GOAMD64=v1 GOARM64=v8.0 # any machine of the architecture
-export GOFLAGS=-mod=readonly GOEXPERIMENT=none GOFIPS140=off GOWORK=off GOTOOLCHAIN=local
+export GOFLAGS=-mod=readonly GOWORK=off GOTOOLCHAIN=local
+unset GOEXPERIMENT GOFIPS140 # Go's defaults
 
 licenses() { # licenses COMMAND: of every module whose packages are in it, and of Go
 	printf '= Go\n\n' && cat "$(go env GOROOT)/LICENSE"

@@ -82,8 +82,10 @@ func BenchmarkSoak(b *testing.B) {
 	eventually(b, "the agent answers", n.answers)
 	soak.second(b.Context())
 	n.awaitReady()
-	for range soakConnections / soakFlows * 2 { // every connection is known
+	for full := false; !full; { // every connection is known, and others until there is no room
 		soak.second(b.Context())
+		t := n.status().Tracking
+		full = t.Connections >= t.MaxConnections
 	}
 	before, cpu := usageOf(b, n, p.Process.Pid), cpuOf(b, p.Process.Pid)
 	peak := before
