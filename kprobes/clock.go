@@ -40,13 +40,6 @@ func Now() (ktime uint64, wall time.Time, err error) {
 	return uint64(now.UnixNano() - offset), now, nil
 }
 
-// ktime returns the kernel's monotonic clock, in nanoseconds.
-func ktime() uint64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
-	return uint64(t.Nano())
-}
-
 // filterUnits returns the filter's unit of time, as a power of two of the
 // kernel's ticks, and its window in such units (bpf/filter.h).
 func filterUnits(window, tick time.Duration) (shift uint8, units uint16) {
@@ -66,15 +59,22 @@ func tick() (time.Duration, error) {
 }
 
 func readClocks() (before, wall, after int64, err error) {
-	var a, w, b unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &a); err != nil {
-		return 0, 0, 0, fmt.Errorf("reading the monotonic clock: %w", err)
+	if before, err = monotonicClock(); err != nil {
+		return 0, 0, 0, err
 	}
+	var w unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &w); err != nil {
 		return 0, 0, 0, fmt.Errorf("reading the wall clock: %w", err)
 	}
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &b); err != nil {
-		return 0, 0, 0, fmt.Errorf("reading the monotonic clock: %w", err)
+	after, err = monotonicClock()
+	return before, w.Nano(), after, err
+}
+
+// monotonicClock returns the kernel's, in nanoseconds.
+func monotonicClock() (int64, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, fmt.Errorf("reading the monotonic clock: %w", err)
 	}
-	return a.Nano(), w.Nano(), b.Nano(), nil
+	return t.Nano(), nil
 }

@@ -166,9 +166,9 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit fu
 // milliseconds, and by more while Run is kept from reading, or reads the
 // kernel's symbols.
 func (t *Tracer) CaughtUp() uint64 {
-	now := ktime()
-	if t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
-		t.empty.Store(now)
+	now, err := monotonicClock()
+	if err == nil && t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
+		t.empty.Store(uint64(now))
 	}
 	return max(t.delivered.Load(), t.empty.Load())
 }
