@@ -11,7 +11,7 @@ export GOFLAGS     = -trimpath
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
-GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.md deploy/helm/renat/dashboards internal/api/openapi.json internal/page/static '*_bpfel*.go' '*_bpfel*.o'
+GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.md deploy/helm/renat/dashboards internal/web/api/openapi.json internal/web/page/static '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
@@ -31,7 +31,7 @@ demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as th
 
 .PHONY: $(TOOLS)/anywhere
 $(TOOLS)/anywhere:
-	@$(GO) build -o $@ ./internal/lab/anywhere
+	@$(GO) build -o $@ ./internal/yard/lab/anywhere
 
 replay: build ## Replay a recording into an embedded NATS server and show what broke.
 	@rm -rf .cache/demo
@@ -51,14 +51,14 @@ ALERTMANAGER = $(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager 
 test: ## Run every test, those that need a kernel in virtual machines.
 	$(GO) vet ./...
 	$(GO) vet -tags vmtest ./...
-	$(GO) vet -tags chromium ./internal/page
-	$(GO) test $$($(GO) list ./... | grep -v internal/vm)
-	$(GO) test -timeout 30m -count 1 ./internal/vm # alone: it takes both cores; its result depends on more than its package
+	$(GO) vet -tags chromium ./internal/web/page
+	$(GO) test $$($(GO) list ./... | grep -v internal/yard/vm)
+	$(GO) test -timeout 30m -count 1 ./internal/yard/vm # alone: it takes both cores; its result depends on more than its package
 	$(MAKE) --no-print-directory test-tools
 	$(ALERTMANAGER)
 	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 -timeout 20m ./... # what they test is outside their module
-	cd internal/page/web && npm ci --ignore-scripts --silent # axe-core
-	$(GO) test -timeout 15m -tags chromium ./internal/page
+	cd internal/web/page/web && npm ci --ignore-scripts --silent # axe-core
+	$(GO) test -timeout 15m -tags chromium ./internal/web/page
 
 # Cilium's command line tools, built with a go.mod of their own: ours and what
 # they need besides, so that what both need is compiled once.
@@ -96,7 +96,7 @@ $(LINT):
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 screenshots: ## Take the pictures of the page in docs/img; needs Debian's chromium.
-	$(GO) test -tags chromium -run Screenshots ./internal/page -screenshots $(CURDIR)/docs/img
+	$(GO) test -tags chromium -run Screenshots ./internal/web/page -screenshots $(CURDIR)/docs/img
 
 generate: ## Regenerate what is generated; needs Debian 12's clang, llvm and libbpf-dev, and npm for the page.
 	$(GO) generate ./...

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/api"
-	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/internal/nodestatus"
 )
 

@@ -17,7 +17,7 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // users' login plugins
 	"k8s.io/client-go/rest"
 
-	"github.com/renat-project/renat/internal/fleet"
+	"github.com/renat-project/renat/internal/view/fleet"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/renat-project/renat/internal/docs"
+	"github.com/renat-project/renat/internal/upkeep/docs"
 )
 
 func commands() *cobra.Command { return newPlugin(io.Discard, io.Discard).root() }

@@ -11,7 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/renat-project/renat/internal/fleet"
+	"github.com/renat-project/renat/internal/view/fleet"
 )
 
 // apiError is an error of the API server itself.

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/renat-project/renat/internal/nodeview"
+	"github.com/renat-project/renat/internal/view/nodeview"
 )
 
 // The exit codes.

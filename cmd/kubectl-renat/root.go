@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
-	"github.com/renat-project/renat/internal/fleet"
-	"github.com/renat-project/renat/internal/nodeview"
+	"github.com/renat-project/renat/internal/view/fleet"
+	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

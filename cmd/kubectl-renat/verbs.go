@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/renat-project/renat/internal/fleet"
-	"github.com/renat-project/renat/internal/nodeview"
+	"github.com/renat-project/renat/internal/view/fleet"
+	"github.com/renat-project/renat/internal/view/nodeview"
 )
 
 // version is set by the linker for releases.

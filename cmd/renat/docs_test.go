@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/docs"
+	"github.com/renat-project/renat/internal/upkeep/docs"
 	"github.com/renat-project/renat/internal/metrics"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/web/api"
 )
 
 // httpFlags say where to serve HTTP, and to whom.

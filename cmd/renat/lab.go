@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/renat-project/renat/internal/lab"
-	"github.com/renat-project/renat/internal/render"
+	"github.com/renat-project/renat/internal/yard/lab"
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

@@ -6,7 +6,7 @@ import (
 	"flag"
 	"testing"
 
-	"github.com/renat-project/renat/internal/docs"
+	"github.com/renat-project/renat/internal/upkeep/docs"
 )
 
 var manDir = flag.String("man", "", "folder to write the man pages to")

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/fleet"
-	"github.com/renat-project/renat/internal/nodeview"
+	"github.com/renat-project/renat/internal/view/fleet"
+	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/sizing"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/renat-project/renat/internal/render"
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

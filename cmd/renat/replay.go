@@ -14,7 +14,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
-	"github.com/renat-project/renat/internal/render"
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

@@ -17,8 +17,8 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/internal/board"
-	"github.com/renat-project/renat/internal/peaks"
+	"github.com/renat-project/renat/internal/web/board"
+	"github.com/renat-project/renat/internal/agent/peaks"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )

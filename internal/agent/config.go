@@ -14,7 +14,7 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 )

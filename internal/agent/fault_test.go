@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/agent"
-	"github.com/renat-project/renat/internal/smalldisk"
+	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 )
 
 // The hub's NATS is away for a minute while connections go on breaking.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/renat-project/renat/internal/api"
-	"github.com/renat-project/renat/internal/page"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/page"
 )
 
 // serve answers on l, if there is one, until ctx ends.

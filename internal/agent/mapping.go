@@ -9,7 +9,7 @@ import (
 	"net/http"
 
 	"github.com/renat-project/renat/correlator"
-	"github.com/renat-project/renat/internal/api"
+	"github.com/renat-project/renat/internal/web/api"
 )
 
 // Mapping is the answer of /v1/mapping?protocol=TCP&source=ip:port&destination=ip:port,

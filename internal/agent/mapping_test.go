@@ -10,7 +10,7 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/api/client"
+	"github.com/renat-project/renat/internal/web/api/client"
 )
 
 // TestClientAsksTheAgent reads what renat enrich needs: incidents that are

@@ -9,7 +9,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble/proxy"
-	"github.com/renat-project/renat/internal/recall"
+	"github.com/renat-project/renat/internal/agent/recall"
 )
 
 // Observer says where to serve Hubble's Observer with additions.

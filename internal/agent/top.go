@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator"
-	"github.com/renat-project/renat/internal/heavy"
+	"github.com/renat-project/renat/internal/agent/heavy"
 	"github.com/renat-project/renat/internal/nodestatus"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/renat-project/renat/internal/api"
-	"github.com/renat-project/renat/internal/page"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/page"
 )
 
 // answerWithin is how long a lane may take to describe itself.

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/renat-project/renat/internal/api"
-	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/sinks/jetstream"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/board"
+	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

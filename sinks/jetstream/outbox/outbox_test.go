@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/smalldisk"
+	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"

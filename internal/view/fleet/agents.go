@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/nodestatus"
+)
+
+// maxPage is the most incidents that an agent gives at once (internal/web/api), and
+// as many as it keeps.
+const maxPage = 1000
+
+// ErrUnknown says that nobody has the incident.
+var ErrUnknown = errors.New("no node that answered has this incident")
+
+// Agents is a Source that asks agents over HTTP.
+type Agents struct {
+	// List returns the agents there are.
+	List func(context.Context) ([]Agent, error)
+	// Timeout of each agent, DefaultTimeout if 0; ten times that to read maps.
+	Timeout time.Duration
+	// ByNode says that the agents' names are their nodes' names, so that only
+	// those of the nodes in question need to be asked.
+	ByNode bool
+}
+
+func (s *Agents) agents(ctx context.Context, choose func(node string) bool) ([]Agent, error) {
+	all, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, ErrNone
+	}
+	if choose != nil && s.ByNode {
+		all = slices.DeleteFunc(slices.Clone(all), func(a Agent) bool { return !choose(a.Node()) })
+	}
+	return all, nil
+}
+
+// Nodes implements Source.
+func (s *Agents) Nodes(ctx context.Context) (Nodes, error) {
+	agents, err := s.agents(ctx, nil)
+	if err != nil {
+		return Nodes{}, err
+	}
+	var n Nodes
+	n.Statuses, n.Silent, err = split(ask(ctx, agents, s.Timeout, "/v1/status", nil, decodeStatus))
+	slices.SortFunc(n.Statuses, byNode)
+	return n, cmp.Or(ctx.Err(), err)
+}
+
+func decodeStatus(body []byte) (*nodestatus.Status, error) {
+	st := &nodestatus.Status{}
+	if err := json.Unmarshal(body, st); err != nil {
+		return nil, fmt.Errorf("its status cannot be read: %w", err)
+	}
+	if st.Version != nodestatus.Version {
+		return nil, fmt.Errorf("its status has version %d, this renat knows %d: use the version of the agent", st.Version, nodestatus.Version)
+	}
+	return st, nil
+}
+
+// listed is what is read of /v1/incidents.
+type listed struct {
+	Incidents []json.RawMessage `json:"incidents"`
+	Total     int               `json:"total"`
+}
+
+// Incidents implements Source.
+func (s *Agents) Incidents(ctx context.Context, q url.Values, limit int) (Incidents, error) {
+	agents, err := s.agents(ctx, func(node string) bool { return len(q["node"]) == 0 || slices.Contains(q["node"], node) })
+	if err != nil {
+		return Incidents{}, err
+	}
+	q = maps.Clone(q)
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("limit", strconv.Itoa(maxPage))
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(min(limit, maxPage)))
+	}
+	pages, silent, err := split(ask(ctx, agents, s.Timeout, "/v1/incidents", q, decodePage))
+	out := Incidents{Answered: len(pages), Silent: silent}
+	for _, p := range pages {
+		out.Incidents = append(out.Incidents, p.incidents...)
+		out.More += p.more
+	}
+	out.newest(limit)
+	return out, cmp.Or(ctx.Err(), err)
+}
+
+type page struct {
+	incidents []*incident.Incident
+	more      int
+}
+
+func decodePage(body []byte) (page, error) {
+	var l listed
+	if err := json.Unmarshal(body, &l); err != nil {
+		return page{}, fmt.Errorf("its incidents cannot be read: %w", err)
+	}
+	var p page
+	for _, raw := range l.Incidents {
+		i, err := incident.UnmarshalCloudEvent(raw)
+		if err != nil {
+			return p, fmt.Errorf("its incidents cannot be read: %w", err)
+		}
+		p.incidents = append(p.incidents, i)
+	}
+	p.more = max(0, l.Total-len(p.incidents))
+	return p, nil
+}
+
+// Incident implements Source.
+func (s *Agents) Incident(ctx context.Context, id string) (*incident.Incident, error) {
+	agents, err := s.agents(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	answers := ask(ctx, agents, s.Timeout, "/v1/incidents/"+url.PathEscape(id), nil, func(body []byte) (*incident.Incident, error) {
+		var detail struct {
+			Incident json.RawMessage `json:"incident"`
+		}
+		if err := json.Unmarshal(body, &detail); err != nil {
+			return nil, fmt.Errorf("the incident cannot be read: %w", err)
+		}
+		return incident.UnmarshalCloudEvent(detail.Incident)
+	})
+	var silent []Silence
+	for _, a := range answers {
+		var status *StatusError
+		var refused *Refusal
+		switch {
+		case a.err == nil:
+			return a.value, nil
+		case errors.As(a.err, &refused):
+			return nil, refused
+		case !errors.As(a.err, &status) || status.Code != http.StatusNotFound:
+			silent = append(silent, Silence{Node: a.node, Why: a.err.Error()})
+		}
+	}
+	if len(silent) > 0 {
+		return nil, fmt.Errorf("%w (%d of %d nodes did not answer, the first: %s: %s)", ErrUnknown, len(silent), len(answers), silent[0].Node, silent[0].Why)
+	}
+	return nil, ErrUnknown
+}
+
+// Tops implements Source.
+func (s *Agents) Tops(ctx context.Context, choose func(node string) bool) (Tops, error) {
+	agents, err := s.agents(ctx, choose)
+	if err != nil {
+		return Tops{}, err
+	}
+	var out Tops
+	out.Tops, out.Silent, err = split(ask(ctx, agents, readTimes*cmp.Or(s.Timeout, DefaultTimeout), "/v1/top", nil, func(body []byte) (*nodestatus.Top, error) {
+		top := &nodestatus.Top{}
+		if err := json.Unmarshal(body, top); err != nil {
+			return nil, fmt.Errorf("its answer cannot be read: %w", err)
+		}
+		return top, nil
+	}))
+	if choose != nil {
+		out.Tops = slices.DeleteFunc(out.Tops, func(t *nodestatus.Top) bool { return !choose(t.Node) })
+	}
+	return out, cmp.Or(ctx.Err(), err)
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/correlator/incident/verdict"
+	"github.com/renat-project/renat/internal/web/board"
+)
+
+// IncidentList is the answer of /v1/incidents.
+type IncidentList struct {
+	// The incidents as CloudEvents, the newest first.
+	Incidents []CloudEvent `json:"incidents"`
+	// How many the filter chooses, from the cursor on.
+	Total int `json:"total"`
+	// Where this answer began, before skipping: it stays when newer ones come.
+	Cursor string `json:"cursor,omitempty"`
+	// Where the next page begins; missing on the last.
+	Next string `json:"next,omitempty"`
+	// Why what is new may be missing.
+	Problem string `json:"problem,omitempty"`
+}
+
+// CloudEvent is an incident's CloudEvents 1.0 JSON.
+type CloudEvent json.RawMessage
+
+// MarshalJSON returns it as it is.
+func (c CloudEvent) MarshalJSON() ([]byte, error) { return json.RawMessage(c).MarshalJSON() }
+
+// IncidentDetail is the answer of /v1/incidents/{id}.
+type IncidentDetail struct {
+	// The incident as a CloudEvent.
+	Incident CloudEvent `json:"incident"`
+	// What it means, in words.
+	Verdict verdict.Verdict `json:"verdict"`
+	// The command that shows the connection's flows.
+	Hubble string `json:"hubble"`
+}
+
+// Summary is the answer of /v1/summary.
+type Summary struct {
+	board.Summary
+	// Why what is new may be missing.
+	Problem string `json:"problem,omitempty"`
+}
+
+// NodeList is the answer of /v1/nodes.
+type NodeList struct {
+	Nodes []board.Node `json:"nodes"`
+	// Why what is new may be missing.
+	Problem string `json:"problem,omitempty"`
+}
+
+// About is the answer of /v1/about.
+type About struct {
+	// Version of renat.
+	Renat string `json:"renat"`
+	// What is served: a node, or the hub.
+	Title string `json:"title"`
+	// How many incidents are kept here.
+	Capacity int `json:"capacity"`
+}
+
+func (a *API) incidents(w http.ResponseWriter, r *http.Request) error {
+	f, err := chosen(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	page := board.Page{Cursor: q.Get("cursor")}
+	if page.Skip, err = number(q, "skip", 0, 0, maxSkip); err != nil {
+		return err
+	}
+	if page.Limit, err = number(q, "limit", defaultLimit, 1, maxLimit); err != nil {
+		return err
+	}
+	l, err := a.config.Board.Incidents(&f, page)
+	if err != nil {
+		return err
+	}
+	out := IncidentList{Incidents: []CloudEvent{}, Total: l.Total, Cursor: l.Cursor, Next: l.Next, Problem: a.config.Board.Problem()}
+	for _, i := range l.Incidents {
+		event, err := i.MarshalCloudEvent()
+		if err != nil {
+			return err
+		}
+		out.Incidents = append(out.Incidents, event)
+	}
+	return reply(w, out)
+}
+
+func (a *API) incident(w http.ResponseWriter, r *http.Request) error {
+	i, err := a.config.Board.Incident(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	event, err := i.MarshalCloudEvent()
+	if err != nil {
+		return err
+	}
+	return reply(w, IncidentDetail{Incident: event, Verdict: verdict.Of(facts(i)), Hubble: hubbleCommand(i)})
+}
+
+// facts are what is known of one incident.
+func facts(i *incident.Incident) verdict.Facts {
+	return verdict.Facts{
+		Kinds:    map[incident.Kind]int{i.Kind: 1},
+		Causes:   map[incident.Cause]int{i.Cause: 1},
+		Outcomes: map[incident.Outcome]int{i.Outcome: 1}, DeletedBy: i.DeletedBy,
+		Source: i.Source.Owner(), Destination: i.Destination.HostPort(), Node: i.Node,
+		MaxEntries: i.Map.MaxEntries, EvictionsPerSecond: i.Map.EvictionsPerSecond,
+	}
+}
+
+func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
+	f, err := chosen(r)
+	if err != nil {
+		return err
+	}
+	groups, err := number(r.URL.Query(), "groups", 0, 0, maxGroups)
+	if err != nil {
+		return err
+	}
+	return reply(w, Summary{Summary: a.config.Board.Summary(&f, groups, time.Now()), Problem: a.config.Board.Problem()})
+}
+
+func (a *API) nodes(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, NodeList{Nodes: a.config.Board.Nodes(time.Now()), Problem: a.config.Board.Problem()})
+}
+
+func (a *API) about(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, About{Renat: a.config.Version, Title: a.config.Title, Capacity: a.config.Board.Capacity()})
+}
+
+func (a *API) document(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openapi) // who asked has gone
+	return nil
+}

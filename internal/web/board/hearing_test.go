@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package board_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/internal/web/board"
+	"github.com/renat-project/renat/internal/nodestatus"
+)
+
+// next returns the next event, which must wait already.
+func next(t *testing.T, s *board.Subscription) board.Event {
+	t.Helper()
+	select {
+	case e, ok := <-s.Events:
+		if !ok {
+			t.Fatal("dropped")
+		}
+		return e
+	default:
+		t.Fatal("no event")
+	}
+	return board.Event{}
+}
+
+func TestSubscribeAndResume(t *testing.T) {
+	b := fill(board.New(board.Config{}), span(0, 10)...)
+	s := b.Subscribe("")
+	begin := next(t, s)
+	if begin.Problem == nil || *begin.Problem != "" || begin.ID == "" {
+		t.Fatalf("began with %+v", begin)
+	}
+	if missed := b.Subscribe(begin.ID); len(missed.Events) != 1 {
+		t.Errorf("%d events although nothing happened", len(missed.Events))
+	}
+	fill(b, 10, 10, 11)
+	if missed := b.Subscribe(begin.ID); len(missed.Events) != 3 {
+		t.Errorf("%d events, want the problem and two incidents", len(missed.Events))
+	}
+	first, second := next(t, s), next(t, s)
+	if first.Incident.ID != sample(10).ID || second.Incident.ID != sample(11).ID || len(first.Incident.Evidence) != 0 {
+		t.Errorf("got %+v, %+v", first, second)
+	}
+	b.SetProblem("NATS is away")
+	b.SetProblem("NATS is away")
+	if e := next(t, s); e.Problem == nil || *e.Problem != "NATS is away" || len(s.Events) != 0 {
+		t.Errorf("got %+v", e)
+	}
+	s.Close()
+	s.Close()
+	if _, open := <-s.Events; open {
+		t.Error("open after Close")
+	}
+	fill(b, 12)
+	s = b.Subscribe(first.ID)
+	if e := next(t, s); *e.Problem != "NATS is away" {
+		t.Errorf("got %+v", e)
+	}
+	if e := next(t, s); e.ID != second.ID || e.Incident.ID != sample(11).ID {
+		t.Errorf("got %+v", e)
+	}
+	if e := next(t, s); e.Incident.ID != sample(12).ID || len(s.Events) != 0 {
+		t.Errorf("got %+v", e)
+	}
+	b.Loaded()
+	if e := next(t, s); !e.Restart {
+		t.Errorf("got %+v", e)
+	}
+	for _, id := range []string{first.ID, "x", "x-1", second.ID + "000"} {
+		s := b.Subscribe(id)
+		next(t, s)
+		if e := next(t, s); !e.Restart {
+			t.Errorf("resumed after %q with %+v", id, e)
+		}
+	}
+}
+
+func TestSlowListenerIsDropped(t *testing.T) {
+	b := board.New(board.Config{})
+	slow, quick := b.Subscribe(""), b.Subscribe("")
+	next(t, quick)
+	for n := range 2000 {
+		fill(b, n)
+		next(t, quick)
+	}
+	got := 0
+	for range slow.Events { // ends, because it was closed
+		got++
+	}
+	if got == 0 || got == 2001 {
+		t.Errorf("the slow one got %d", got)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	b := board.New(board.Config{})
+	s := b.Subscribe("")
+	next(t, s)
+	now := time.Now()
+	status := nodestatus.Status{Node: "node-b", Cluster: "prod", Time: now, Parts: []nodestatus.Part{{Name: nodestatus.PartNATS}}, Maps: []nodestatus.Map{
+		{Name: "nat", LastMinute: nodestatus.Rates{Evictions: 2.5}, LastTenMinutes: nodestatus.Rates{Evictions: 1}},
+		{Name: "ct", CT: true, LastMinute: nodestatus.Rates{Evictions: 100}},
+	}}
+	b.SetStatus(status)
+	if e := next(t, s); e.Node == nil || e.Node.State != nodestatus.Evicting || e.Node.Ready {
+		t.Errorf("got %+v", e)
+	}
+	older := status
+	older.Time = now.Add(-time.Minute)
+	b.SetStatus(older)
+	b.SetStatus(nodestatus.Status{Node: "node-a", Cluster: "prod", Time: now})
+	next(t, s)
+	nodes := b.Nodes(now)
+	if len(nodes) != 2 || nodes[0].Status.Node != "node-a" || nodes[0].State != nodestatus.OK || !nodes[1].Status.Time.Equal(now) {
+		t.Fatalf("got %+v", nodes)
+	}
+	history := nodes[1].Evictions
+	if len(history) != board.History || history[board.History-1] == nil || *history[board.History-1] != 2.5 || history[0] != nil {
+		t.Errorf("history %v", history)
+	}
+	later := b.Nodes(now.Add(10 * time.Minute))
+	if later[0].State != board.Silent || later[1].Evictions[board.History-11] == nil || later[1].Evictions[board.History-1] != nil {
+		t.Errorf("later %+v", later)
+	}
+	if left := b.Nodes(now.Add(2 * time.Hour)); len(left) != 0 {
+		t.Errorf("not forgotten: %+v", left)
+	}
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build chromium
+
+package page_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/board"
+	"github.com/renat-project/renat/internal/nodestatus"
+)
+
+func TestEmpty(t *testing.T) {
+	s := site(t, board.New(board.Config{}), api.AccessConfig{})
+	p := open(t, s.URL, "/")
+	p.says("No connection broke yet")
+	p.says("No agent has told of its node yet")
+	p.visit("/incidents")
+	p.says("No incidents")
+	p.visit("/incidents?view=groups")
+	p.says("No incidents")
+	old := site(t, recordedBoard(t), api.AccessConfig{})
+	p = open(t, old.URL, "/")
+	p.says("No connection broke in the last hour")
+	p.says("the newest of 30 incidents is from")
+	p.visit("/incidents?namespace=nowhere")
+	p.says("No incident matches")
+}
+
+const (
+	refused = "Failed to load resource: the server responded with a status of 4"
+	gone    = "Failed to load resource: net::ERR_"
+)
+
+func TestErrors(t *testing.T) {
+	b := recordedBoard(t)
+	s := site(t, b, api.AccessConfig{})
+	p := open(t, s.URL, "/incidents/unknown", refused, gone)
+	p.says("not among the newest incidents")
+	p.visit("/incidents?kind=wrong")
+	p.says(`kind "wrong" is not one of renat, orphaned_reply`)
+	p.visit("/")
+	p.until("the stream", `document.querySelector(".pulse.open")`)
+	b.SetProblem("NATS is away: what happened since is missing here until it is back")
+	p.says("NATS is away: what happened since is missing here until it is back.")
+	b.SetProblem("")
+	p.until("the banner to go", `!document.querySelector(".banner")`)
+	s.CloseClientConnections()
+	s.Close()
+	p.says("The connection to renat is lost")
+	p.says("No connection broke in the last hour") // what was known stays
+}
+
+// When renat is back, the page goes on by itself, with what it missed.
+func TestRestart(t *testing.T) {
+	b := recordedBoard(t)
+	s := site(t, b, api.AccessConfig{})
+	p := open(t, s.URL, "/incidents", gone)
+	p.says("30 incidents")
+	p.until("the stream", `document.querySelector(".pulse.open")`)
+	s.CloseClientConnections()
+	i := moved(recorded(t)[0], time.Now())
+	b.Add(i, 0)
+	p.says("31 incidents")
+}
+
+func TestSignIn(t *testing.T) {
+	const token = "correct-horse-battery-staple"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, site(t, recordedBoard(t), api.AccessConfig{TokenFile: file}).URL, "/incidents", refused)
+	p.says("This renat asks for its token")
+	p.do(chromedp.SendKeys(chromedp.CSS(`#token`), "wrong"+kb.Enter))
+	p.says("wrong token")
+	p.do(chromedp.SendKeys(chromedp.CSS(`#token`), token+kb.Enter))
+	p.says("30 incidents")
+	p.do(chromedp.Reload())
+	p.says("30 incidents")
+	if seen := eval[string](p, `document.cookie + document.documentElement.outerHTML + JSON.stringify({...localStorage, ...sessionStorage})`); strings.Contains(seen, token) || strings.Contains(seen, "renat-session") {
+		t.Error("a script can see the token or the cookie")
+	}
+}
+
+// evil are texts that would run or format, were they markup.
+var evil = []string{
+	`<img src=x onerror="window.hit=1">`, `"><script>window.hit=1</script>`, `'onmouseover='window.hit=1`, `javascript:window.hit=1`, `{{constructor}}`, "\u202egnp.exe", strings.Repeat("W", 250),
+}
+
+func hostile(n int, at time.Time) *incident.Incident {
+	e := evil[n%len(evil)]
+	i := &incident.Incident{
+		Kind: incident.Renat, Cause: incident.UserspaceDelete, Outcome: incident.Reset, DeletedBy: e, Time: at, Node: e, Cluster: e, Protocol: e,
+		NAT: incident.NAT{Map: e, Before: e, After: e, Program: e, RemovedAt: at}, Evidence: []incident.Evidence{},
+		Source: incident.Endpoint{Namespace: e, Pod: e, Workload: e, Labels: []string{e}, Names: []string{e}}, Destination: incident.Endpoint{Names: []string{e}},
+	}
+	i.Source.IP, i.Destination.IP = local, local
+	for _, step := range []incident.Step{"", incident.Opened, incident.Renatted, incident.Step(e), "constructor", "__proto__"} {
+		i.Evidence = append(i.Evidence, incident.Evidence{Time: at, From: incident.Source(e), What: e, Step: step, Flags: e})
+	}
+	if n%2 == 1 {
+		i.Kind, i.Cause, i.Outcome = incident.Kind(e), incident.Cause(e), incident.Outcome(e)
+	}
+	i.ID = fmt.Sprintf("%d?#%s", n, strings.ReplaceAll(e, "/", ""))
+	return i
+}
+
+// Whatever a pod is called, it is shown as text.
+func TestHostileNames(t *testing.T) {
+	b := board.New(board.Config{})
+	now := time.Now()
+	for n := range 2 * len(evil) {
+		b.Add(hostile(n, now.Add(-time.Duration(n)*time.Second)), 0)
+	}
+	for n, e := range evil {
+		b.SetStatus(nodestatus.Status{Node: e + fmt.Sprint(n), Cluster: e, Time: now, Parts: []nodestatus.Part{{Name: e, Problem: e}}, Maps: []nodestatus.Map{{Name: e, MaxEntries: 1}}})
+	}
+	p := open(t, site(t, b, api.AccessConfig{}).URL, "/", refused) // as a filter, some are wrong
+	check := func(view string) {
+		t.Helper()
+		for _, e := range evil[:5] {
+			if !eval[bool](p, fmt.Sprintf(`document.querySelector("#app").textContent.includes(%q)`, e)) {
+				t.Errorf("%s does not show %q as it is", view, e)
+			}
+		}
+		clean(t, p, view)
+	}
+	p.says("14 connections broke")
+	check("now")
+	p.visit("/incidents")
+	p.until("the rows", `document.querySelectorAll(".row a").length >= 7`)
+	check("incidents")
+	p.visit("/incidents?view=groups")
+	p.until("the groups", `document.querySelector(".groups")`)
+	check("groups")
+	for n := range 2 * len(evil) {
+		p.visit("/incidents/" + escape(p, hostile(n, now).ID))
+		p.says("Raw evidence")
+		clean(t, p, fmt.Sprintf("incident %d", n))
+	}
+	p.visit("/incidents?namespace=" + escape(p, evil[0]) + "&kind=" + escape(p, evil[1]))
+	p.until("the chip", `document.querySelector(".chip")`)
+	clean(t, p, "filters")
+}
+
+// clean fails if a name became markup or script, or makes the page scroll sideways.
+func clean(t *testing.T, p *tab, view string) {
+	t.Helper()
+	p.do(chromedp.EmulateViewport(360, 740))
+	if eval[bool](p, `"hit" in window || document.querySelector("#app img[src=x], #app script, [onerror], [onmouseover], a[href^='javascript:']") != null`) {
+		t.Errorf("%s: a name became markup", view)
+	}
+	if wide := eval[int](p, `document.documentElement.scrollWidth`); wide > 360 {
+		t.Errorf("%s: at 360 px the page is %d px wide", view, wide)
+	}
+	p.do(chromedp.EmulateViewport(1280, 800))
+}
+
+func escape(p *tab, s string) string {
+	return eval[string](p, fmt.Sprintf("encodeURIComponent(%q)", s))
+}
+
+// An incident whose evidence is not stored any more says so.
+func TestGone(t *testing.T) {
+	b := board.New(board.Config{Whole: func(context.Context, uint64) (*incident.Incident, error) { return nil, board.ErrGone }})
+	one := recorded(t)[0]
+	b.Add(one, 1)
+	p := open(t, site(t, b, api.AccessConfig{}).URL, "/incidents/"+one.ID, refused)
+	p.says("NATS has removed it")
+}

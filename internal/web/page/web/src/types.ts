@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The JSON of /v1, see internal/web/api/openapi.json. Fields the page does not use
+// are left out.
+
+export type Kind = "renat" | "orphaned_reply";
+export type Cause = "lru_eviction" | "userspace_delete" | "datapath_delete" | "unknown";
+export type Outcome = "reset" | "unconfirmed";
+
+export interface Endpoint {
+  ip: string;
+  port: number;
+  namespace?: string;
+  pod?: string;
+  workload?: string;
+  identity?: number;
+  labels?: string[];
+  names?: string[];
+}
+
+export interface Evidence {
+  time: string;
+  from: "kernel" | "hubble";
+  what: string;
+  step?: string;
+  flags?: string;
+}
+
+export interface Incident {
+  kind: Kind;
+  cause: Cause;
+  deleted_by?: string;
+  outcome: Outcome;
+  time: string;
+  node: string;
+  cluster: string;
+  protocol: string;
+  source: Endpoint;
+  destination: Endpoint;
+  nat: {
+    map: string;
+    before?: string;
+    after?: string;
+    removed_at?: string;
+    renatted_at?: string;
+    forced?: boolean;
+    program?: string;
+  };
+  evidence: Evidence[];
+  loss: { kernel_events: number; hubble_flows: number; hubble_unseen: number; unknown?: boolean };
+  map: { max_entries: number; evictions_per_second: number };
+}
+
+export interface CloudEvent {
+  id: string;
+  data: Incident;
+}
+
+export interface IncidentList {
+  incidents: CloudEvent[];
+  total: number;
+  cursor?: string;
+  next?: string;
+}
+
+export interface Verdict {
+  what: string;
+  restore?: string;
+  size?: string;
+  entries?: number;
+  option?: string;
+  side_effect?: string;
+}
+
+export interface IncidentDetail {
+  incident: CloudEvent;
+  verdict: Verdict;
+  hubble: string;
+}
+
+export interface Count {
+  name: string;
+  count: number;
+}
+
+export interface Group {
+  workload: string;
+  destination: string;
+  node: string;
+  kind: Kind;
+  cause: Cause;
+  count: number;
+  reset: number;
+  first: string;
+  last: string;
+  incident: string;
+}
+
+export interface Summary {
+  total: number;
+  held: number;
+  newest?: string;
+  kinds: Partial<Record<Kind, number>>;
+  causes: Partial<Record<Cause, number>>;
+  outcomes: Partial<Record<Outcome, number>>;
+  step_seconds: number;
+  buckets: { time: string; renat: number; orphaned_reply: number }[];
+  workloads: Count[];
+  destinations: Count[];
+  nodes: Count[];
+  groups: Group[];
+  more_groups: number;
+}
+
+export interface NodeMap {
+  name: string;
+  max_entries: number;
+  ct?: boolean;
+  entries?: number;
+  last_minute: { evictions_per_second: number };
+  last_ten_minutes: { evictions_per_second: number };
+}
+
+export type NodeState = "ok" | "evicting" | "breaking" | "silent";
+
+export interface NodeView {
+  state: NodeState;
+  ready: boolean;
+  evictions_per_second: (number | null)[];
+  status: {
+    time: string;
+    node: string;
+    cluster?: string;
+    renat: string;
+    parts: { name: string; ready: boolean; problem?: string }[] | null;
+    maps: NodeMap[] | null;
+    incidents: { total: number; last_ten_minutes: number; last_hour: number };
+    losses: Record<string, number> | null;
+  };
+}
+
+export interface About {
+  renat: string;
+  title: string;
+  capacity: number;
+}
