@@ -38,10 +38,20 @@ __noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)
 	return 0;
 }
 
+/*
+ * Whether a batch command wrote how many entries it deleted: it does when it
+ * ends well or stops in the middle (ENOENT, EFAULT, EBUSY, ENOSPC), and leaves
+ * what the caller had there when it is refused at once.
+ */
+static __always_inline bool batch_counted(int error)
+{
+	return error == 0 || error == 2 || error == 14 || error == 16 || error == 28;
+}
+
 /* Keys of one batch that are looked at; more are counted as missed. */
 #define BATCH_MAX 4096
 
-/* A batch command returned; count is how many entries it deleted, whatever it returned. */
+/* A batch command returned that deleted n entries. */
 static __always_inline void deleted_batch(__u32 id, __u64 user_keys, __u32 n)
 {
 	struct hook_counters *c = hook_counts();

@@ -5,14 +5,22 @@
 /*
  * What is done about an operation, whichever hook saw it. These run inside
  * the operations of the map they watch, evictions under the LRU's lock with
- * interrupts off: they touch preallocated maps of their own only, never an
- * LRU map, and never the watched one.
+ * interrupts off: they touch preallocated maps of their own only, and no LRU
+ * map. Only ahead.h looks into the watched one, before a delete takes a lock.
  */
 
 const volatile bool send_everything = false;
 /* Where the kernel's text lies; 0 if user space may not know. */
 const volatile __u64 text_start = 0;
 const volatile __u64 text_end = 0;
+/*
+ * The helpers through which programs change a map that the verifier could not
+ * tell: kernel text, though no syscall. 0 and 0 if unknown.
+ */
+const volatile __u64 update_helper_start = 0;
+const volatile __u64 update_helper_end = 0;
+const volatile __u64 delete_helper_start = 0;
+const volatile __u64 delete_helper_end = 0;
 
 /* How often a BPF program got a name in kallsyms: user space's copy is stale if it moved. */
 volatile __u64 programs_named;
@@ -85,6 +93,12 @@ struct caller {
 	bool is_program;
 };
 
+static __always_inline bool in_helper(__u64 address)
+{
+	return (address >= update_helper_start && address < update_helper_end) ||
+	       (address >= delete_helper_start && address < delete_helper_end);
+}
+
 static __always_inline struct caller caller_at(__u64 address)
 {
 	struct caller c = {.address = address};
@@ -126,16 +140,10 @@ static __always_inline struct counters *counters_of(const struct watched *w)
 	return bpf_map_lookup_elem(&counts, &slot);
 }
 
-/* All but the caller is set; NULL and a count if the ring is full. */
-static __always_inline struct event *begin(struct counters *c, const struct watched *w, const struct entry *entry,
-					   __u64 ktime, enum event_op op, __u8 flags, int error)
+/* All but the caller is set. */
+static __always_inline void fill(struct event *e, const struct watched *w, const struct entry *entry,
+				 __u64 ktime, enum event_op op, __u8 flags, int error)
 {
-	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-
-	if (!e) {
-		count(c->dropped);
-		return 0;
-	}
 	e->ktime = ktime;
 	e->caller = 0;
 	__builtin_memcpy(e->key, entry->key, sizeof(e->key));
@@ -148,8 +156,68 @@ static __always_inline struct event *begin(struct counters *c, const struct watc
 	e->op = op;
 	e->flags = flags;
 	e->update_flags = 0;
-	__builtin_memset(e->reserved, 0, sizeof(e->reserved));
+	e->age = 0;
+}
+
+/* NULL and a count if the ring is full. */
+static __always_inline struct event *begin(struct counters *c, const struct watched *w, const struct entry *entry,
+					   __u64 ktime, enum event_op op, __u8 flags, int error)
+{
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (e)
+		fill(e, w, entry, ktime, op, flags, error);
+	else
+		count(c->dropped);
 	return e;
+}
+
+/*
+ * Tells how old a removed entry was. Which of the two clocks stamped it shows
+ * in the stamp: ticks begin five minutes before 2^32, so that a stamp of theirs
+ * lies ahead of the seconds for half a year, and of two ages the right one is
+ * the lesser.
+ */
+static __always_inline void tell_age(struct event *e, const struct entry *entry)
+{
+	__u64 seconds = e->ktime / NSEC_PER_SEC - entry->created;
+	__u64 ticks = (bpf_jiffies64() >> 8) - entry->created;
+	__u64 age = ticks < seconds ? ticks : seconds;
+
+	if (!entry->created || age >> 32)
+		return;
+	e->age = age;
+	e->flags |= EVENT_AGED | (ticks < seconds ? EVENT_TICKS : 0);
+}
+
+/* Of a CT entry: how long it had left, and by which clock. */
+struct left {
+	__s32 units;
+	bool ticks;
+	bool alive; /* a pod's TCP connection had it, which was established and not closed */
+};
+
+/* Which of the two clocks set its end shows in which is nearer: they lie half a year apart. */
+static __always_inline struct left left_of(const struct entry *entry, const struct watched *w, __u64 ktime)
+{
+	__s32 seconds = entry->ct.ends - (__u32)(ktime / NSEC_PER_SEC);
+	__s32 ticks = entry->ct.ends - (__u32)(bpf_jiffies64() >> 8);
+	__u16 tail = w->family == 6 ? entry->key[4] >> 32 : entry->key[1] >> 32; /* protocol, flags */
+	struct left left = {.units = seconds};
+
+	if ((ticks < 0 ? -ticks : ticks) < (seconds < 0 ? -seconds : seconds)) {
+		left.units = ticks;
+		left.ticks = true;
+	}
+	left.alive = left.units > 0 && tail == TAIL_TCP_OUT && (entry->ct.flags & CT_SEEN_NON_SYN) &&
+		     (entry->ct.flags & CT_CLOSING) != CT_CLOSING;
+	return left;
+}
+
+static __always_inline void tell_left(struct event *e, struct left left)
+{
+	e->age = left.units;
+	e->flags |= EVENT_ALIVE | EVENT_WANTED | (left.ticks ? EVENT_TICKS : 0);
 }
 
 static __always_inline void name_caller(struct event *e, struct caller by)
@@ -166,6 +234,8 @@ static __always_inline void send(struct counters *c, struct event *e)
 	count(c->sent);
 	bpf_ringbuf_submit(e, 0);
 }
+
+#include "trace.h"
 
 static __always_inline void count_insert(struct counters *c, int error)
 {
@@ -190,6 +260,7 @@ struct insert {
 	struct entry entry;
 	__u64 ktime;
 	bool wanted;
+	__u32 traces;
 };
 
 static __always_inline bool insert_matters(struct insert *in, const struct watched *w, const void *key,
@@ -209,9 +280,11 @@ static __always_inline bool insert_matters(struct insert *in, const struct watch
 	now = filter_now();
 	k = hash_entry(&in->entry, w);
 	in->wanted = filter_has(k.before, now) || (!w->ct && filter_has(k.after, now));
+	in->traces = is_tracing() ? traced(&in->entry, w, &k) : 0;
 	if (!in->wanted && !send_everything) {
 		count(in->c->withheld);
-		return false;
+		if (!in->traces)
+			return false;
 	}
 	in->ktime = bpf_ktime_get_ns();
 	return true;
@@ -221,8 +294,19 @@ static __always_inline void send_insert(struct insert *in, const struct watched 
 					__u8 update_flags, struct caller by)
 {
 	__u8 flags = (in->wanted ? EVENT_WANTED : 0) | (w->ct ? 0 : EVENT_VALUE);
-	struct event *e = begin(in->c, w, &in->entry, in->ktime, OP_INSERT, flags, error);
+	struct event *e;
 
+	if (in->traces) {
+		struct step s = {
+			.ktime = in->ktime, .error = error, .by = by, .traces = in->traces,
+			.op = OP_INSERT, .flags = flags, .update_flags = update_flags,
+		};
+
+		send_traced(w, &in->entry, &s);
+	}
+	if (!in->wanted && !send_everything)
+		return;
+	e = begin(in->c, w, &in->entry, in->ktime, OP_INSERT, flags, error);
 	if (!e)
 		return;
 	e->update_flags = update_flags;
@@ -230,14 +314,13 @@ static __always_inline void send_insert(struct insert *in, const struct watched 
 	send(in->c, e);
 }
 
-static __always_inline void remember(const struct entry *entry, const struct watched *w, bool value)
+static __always_inline void remember(const struct filter_keys *k, bool value)
 {
-	struct filter_keys k = hash_entry(entry, w);
 	__u16 now = filter_now();
 
-	filter_add(k.before, now);
+	filter_add(k->before, now);
 	if (value)
-		filter_add(k.after, now);
+		filter_add(k->after, now);
 }
 
 /* The LRU unlinked a node and will reuse it. */
@@ -245,23 +328,46 @@ static __always_inline void on_evict(const struct watched *w, const void *node, 
 {
 	struct counters *c = counters_of(w);
 	struct entry entry = {};
+	struct left left = {};
+	struct filter_keys k;
 	struct event *e;
 	__u64 ktime;
+	__u8 flags;
 
 	if (!c)
 		return;
 	count(c->evictions);
 	if (forced)
 		count(c->forced);
-	if (w->ct && !send_everything)
-		return;
 	ktime = bpf_ktime_get_ns();
 	read_node(&entry, w, node);
-	if (!w->ct)
-		remember(&entry, w, true);
-	e = begin(c, w, &entry, ktime, OP_EVICT, (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE), 0);
-	if (e)
-		send(c, e);
+	if (w->ct) {
+		left = left_of(&entry, w, ktime);
+		if (left.alive)
+			count(c->evicted_alive);
+		else if (!send_everything && !is_tracing())
+			return;
+	}
+	k = hash_entry(&entry, w);
+	flags = (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE);
+	if (is_tracing()) {
+		struct step s = {.ktime = ktime, .traces = traced(&entry, w, &k), .left = left, .op = OP_EVICT, .flags = flags};
+
+		if (s.traces)
+			send_traced(w, &entry, &s);
+	}
+	if (w->ct && !left.alive && !send_everything)
+		return;
+	if (!w->ct || left.alive)
+		remember(&k, !w->ct);
+	e = begin(c, w, &entry, ktime, OP_EVICT, flags, 0);
+	if (!e)
+		return;
+	if (left.alive)
+		tell_left(e, left);
+	else if (!w->ct)
+		tell_age(e, &entry);
+	send(c, e);
 }
 
 static __always_inline void count_delete(struct counters *c, int error, struct caller by)
@@ -278,25 +384,61 @@ static __always_inline void count_delete(struct counters *c, int error, struct c
 		count(c->deletes_unknown);
 }
 
+static __always_inline void count_deleted_alive(struct counters *c, struct caller by)
+{
+	if (by.is_syscall)
+		count(c->deleted_alive_syscall);
+	else if (by.is_program)
+		count(c->deleted_alive_program);
+	else
+		count(c->deleted_alive_unknown);
+}
+
 /* A delete returned; entry has the key, and the value if the caller had it. */
 static __always_inline void on_delete(const struct watched *w, struct entry *entry, bool value, int error,
 				      struct caller by)
 {
 	struct counters *c = counters_of(w);
+	struct left left = {};
+	struct filter_keys k;
 	struct event *e;
 	__u64 ktime;
+	__u8 flags;
 
 	if (!c)
 		return;
 	count_delete(c, error, by);
-	if ((w->ct || error) && !send_everything)
+	if ((error || (w->ct && !value)) && !send_everything && !is_tracing())
 		return;
 	ktime = bpf_ktime_get_ns();
-	if (!w->ct && !error)
-		remember(entry, w, value);
-	e = begin(c, w, entry, ktime, OP_DELETE, (error || w->ct ? 0 : EVENT_WANTED) | (value ? EVENT_VALUE : 0), error);
+	if (w->ct && value) {
+		left = left_of(entry, w, ktime);
+		if (left.alive)
+			count_deleted_alive(c, by);
+		else if (!send_everything && !is_tracing())
+			return;
+	}
+	k = hash_entry(entry, w);
+	flags = (error || w->ct ? 0 : EVENT_WANTED) | (value && !w->ct ? EVENT_VALUE : 0);
+	if (is_tracing()) {
+		struct step s = {
+			.ktime = ktime, .error = error, .by = by, .traces = traced(entry, w, &k), .left = left, .op = OP_DELETE, .flags = flags,
+		};
+
+		if (s.traces)
+			send_traced(w, entry, &s);
+	}
+	if ((error || (w->ct && !left.alive)) && !send_everything)
+		return;
+	if (left.alive || (!w->ct && !error))
+		remember(&k, value && !w->ct);
+	e = begin(c, w, entry, ktime, OP_DELETE, flags, error);
 	if (!e)
 		return;
+	if (left.alive)
+		tell_left(e, left);
+	else if (value && !w->ct)
+		tell_age(e, entry);
 	name_caller(e, by);
 	send(c, e);
 }
@@ -311,11 +453,8 @@ static __always_inline struct freed *freed_here(void)
 /* A node goes back to the free list, its entry still in it. */
 static __always_inline void on_free(const struct watched *w, const void *node)
 {
-	struct freed *f;
+	struct freed *f = freed_here();
 
-	if (w->ct)
-		return;
-	f = freed_here();
 	if (!f)
 		return;
 	*(volatile __u32 *)&f->seq += 1;
@@ -345,6 +484,7 @@ static __always_inline bool take_freed(struct entry *entry, __u32 map)
 	if (seq & 1 || *(volatile __u32 *)&f->seq != seq || !same_key(&copy, entry))
 		return false;
 	__builtin_memcpy(entry->to, copy.to, sizeof(entry->to));
+	entry->created = copy.created;
 	return true;
 }
 

@@ -2,6 +2,8 @@
 #ifndef RENAT_ENTRY_H
 #define RENAT_ENTRY_H
 
+#include "cilium.h"
+
 /* Cilium's keys and values, as far as they are read (facts: 1.12 to 1.20). */
 struct key4 {
 	__be32 daddr;
@@ -20,17 +22,26 @@ struct key6_tail {
 	__u8 flags;
 };
 
-#define KEY4_SIZE 14
-#define KEY6_SIZE 38
-#define KEY_FLAG_IN 1
-#define VALUE_TO 32 /* where a NAT value's address and port begin */
 #define TO4_SIZE 6
 #define TO6_SIZE 18
 
-/* A key and a NAT value's address and port, zero-filled to whole words. */
+/*
+ * A key and a NAT value's address and port, zero-filled to whole words, and
+ * when the entry was made: seconds of the monotonic clock, or 256 ticks each
+ * where Cilium's datapath counts in jiffies (its bpf_mono_now); 0 if unknown.
+ * Of a CT entry instead when it ends, by the same clock, with its flags.
+ */
 struct entry {
 	__u64 key[5];
 	__u64 to[3];
+	union {
+		__u64 created;
+		struct {
+			__u32 ends;
+			__u16 flags;
+			__u16 pad;
+		} ct;
+	};
 };
 
 static __always_inline void read_key(struct entry *e, const struct watched *w, const void *key)
@@ -49,7 +60,20 @@ static __always_inline void read_to(struct entry *e, const struct watched *w, co
 		bpf_probe_read_kernel(e->to, TO4_SIZE, value + VALUE_TO);
 }
 
-/* How a NAT map's keys and values lie in its elements. */
+static __always_inline void read_value(struct entry *e, const struct watched *w, const void *value)
+{
+	if (w->ct) {
+		bpf_probe_read_kernel(&e->ct, sizeof(e->ct), value + CT_LIFETIME);
+		return;
+	}
+	read_to(e, w, value);
+	bpf_probe_read_kernel(&e->created, sizeof(e->created), value);
+}
+
+/* The protocol and the flags of the key of a TCP connection that a pod opened. */
+#define TAIL_TCP_OUT 6
+
+/* How keys and values lie in the maps' elements; at to a CT value has its end. */
 struct element4 {
 	__u64 key[2];
 	__u64 value[4];
@@ -72,15 +96,18 @@ static __always_inline void read_node(struct entry *e, const struct watched *w, 
 	const void *elem = node - bpf_core_field_offset(struct htab_elem, lru_node);
 	const void *key = elem + bpf_core_field_offset(struct htab_elem, key);
 
-	if (w->ct) {
-		read_key(e, w, key);
-	} else if (w->family == 6) {
+	if (w->family == 6) {
 		struct element6 read;
 
 		bpf_probe_read_kernel(&read, sizeof(read), key);
 		__builtin_memcpy(e->key, read.key, sizeof(e->key));
-		__builtin_memcpy(e->to, read.to, sizeof(e->to));
 		e->key[4] &= LOW_48;
+		if (w->ct) {
+			e->created = read.to[0];
+			return;
+		}
+		__builtin_memcpy(e->to, read.to, sizeof(e->to));
+		e->created = read.value[0];
 		e->to[2] &= LOW_16;
 	} else {
 		struct element4 read;
@@ -88,7 +115,12 @@ static __always_inline void read_node(struct entry *e, const struct watched *w, 
 		bpf_probe_read_kernel(&read, sizeof(read), key);
 		e->key[0] = read.key[0];
 		e->key[1] = read.key[1] & LOW_48;
+		if (w->ct) {
+			e->created = read.to;
+			return;
+		}
 		e->to[0] = read.to & LOW_48;
+		e->created = read.value[0];
 	}
 }
 

@@ -7,7 +7,7 @@
  * ring buffer and what lies in the maps. bpf2go generates the Go types from
  * it. Any change of layout or meaning raises EVENT_ABI.
  */
-#define EVENT_ABI 2
+#define EVENT_ABI 4
 
 #pragma clang diagnostic push
 #pragma clang diagnostic error "-Wpadded"
@@ -25,6 +25,9 @@ enum event_flag {
 	EVENT_WANTED = 2,  /* would be sent without send_everything, too */
 	EVENT_SYSCALL = 4, /* done through bpf(2); comm is set */
 	EVENT_VALUE = 8,   /* to is set */
+	EVENT_AGED = 16,   /* age is set */
+	EVENT_TICKS = 32,  /* age counts units of 256 ticks, else seconds */
+	EVENT_ALIVE = 64,  /* the CT entry was a living TCP connection's; age is what it had left */
 };
 
 /* Whole words, so that they are copied as such. */
@@ -48,7 +51,7 @@ struct event {
 	__u8 op;            /* enum event_op */
 	__u8 flags;         /* enum event_flag */
 	__u8 update_flags;  /* insert: BPF_ANY 0, BPF_NOEXIST 1, BPF_EXIST 2 */
-	__u8 reserved[4];
+	__u32 age;          /* evict, delete: how long ago the NAT entry was made, with EVENT_AGED only; of CT see EVENT_ALIVE */
 };
 
 /* A watched map, in one word: user space stores it whole, the programs load it whole. */
@@ -77,6 +80,29 @@ struct counters {
 	__u64 withheld;         /* inserts the filter did not send */
 	__u64 sent;
 	__u64 dropped;          /* ring buffer full */
+	__u64 evicted_alive;    /* CT: evictions of living connections' entries */
+	__u64 deleted_alive_syscall;  /* CT: deletes of such, by who did them */
+	__u64 deleted_alive_program;
+	__u64 deleted_alive_unknown;
+};
+
+/* How many traces run at once at most. */
+#define TRACES 8
+
+/* An operation on a traced connection's entry, in the ring of the traces. */
+struct traced {
+	struct event event;
+	__u64 traces;           /* a bit for each that is to have it */
+};
+
+/* The time within which trace_max events of a trace are sent: 2^27 ns, 134 ms. */
+#define TRACE_WINDOW_SHIFT 27
+
+/* What one CPU sent for the same traces. */
+struct trace_budget {
+	__u64 window;           /* number of the current one */
+	__u64 used;             /* events within it */
+	__u64 dropped;          /* events that were too many, or found the ring full */
 };
 
 /* Value of the hooks map (one entry): what the hooks themselves missed. */

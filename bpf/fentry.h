@@ -15,7 +15,17 @@ const volatile __u64 delete_address = 0;
 /* A hooked function's frame returns into its first instructions, where it calls the hook. */
 #define HOOK_CALL_MAX 32
 
-/* The frame above the hooked function is its caller's. */
+static __always_inline bool in_text(__u64 address)
+{
+	return address >= text_start && address < text_end;
+}
+
+/*
+ * The frame above the hooked function is its caller's, or the helper's that the
+ * caller called. Newer kernels (seen in 7.3 on amd64) jump to the hook, which
+ * leaves the function no frame: there it is the one above this program's and
+ * the trampoline's.
+ */
 static __always_inline struct caller caller_of(void *ctx, __u64 function)
 {
 	__u64 frames[FRAMES] = {};
@@ -24,10 +34,12 @@ static __always_inline struct caller caller_of(void *ctx, __u64 function)
 	if (!function || bpf_get_stack(ctx, frames, sizeof(frames), 0) < 0)
 		return caller_at(0);
 #pragma unroll
-	for (int i = 0; i < FRAMES - 1; i++) {
+	for (int i = 0; i < FRAMES - 2; i++) {
 		if (!address && frames[i] - function <= HOOK_CALL_MAX)
-			address = frames[i + 1];
+			address = in_helper(frames[i + 1]) ? frames[i + 2] : frames[i + 1];
 	}
+	if (!address && !in_text(frames[0]) && !in_text(frames[1]))
+		address = in_helper(frames[2]) ? frames[3] : frames[2];
 	return caller_at(address);
 }
 
@@ -69,7 +81,7 @@ int delete_exit(__u64 *ctx) /* map, key; int */
 	if (!find(id, &w))
 		return 0;
 	read_key(&entry, &w, (void *)ctx[1]);
-	if (!error && !w.ct)
+	if (!error)
 		value = take_freed(&entry, id);
 	on_delete(&w, &entry, value, error, caller_of(ctx, delete_address));
 	return 0;
@@ -88,9 +100,9 @@ int take_exit(__u64 *ctx) /* map, key, value, flags; int */
 	if (!find(id, &w))
 		return 0;
 	read_key(&entry, &w, (void *)ctx[1]);
-	if (!error && !w.ct)
-		read_to(&entry, &w, (void *)ctx[2]);
-	on_delete(&w, &entry, !error && !w.ct, error, by);
+	if (!error)
+		read_value(&entry, &w, (void *)ctx[2]);
+	on_delete(&w, &entry, !error, error, by);
 	return 0;
 }
 
@@ -103,7 +115,7 @@ int take_batch_exit(__u64 *ctx) /* map, attr, uattr; int */
 	struct watched w;
 	__u32 n = 0;
 
-	if (!find(id, &w) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
+	if (!find(id, &w) || !batch_counted(-(int)ctx[3]) || bpf_probe_read_kernel(&attr, sizeof(attr), (void *)ctx[1]))
 		return 0;
 	if (!bpf_probe_read_user(&n, sizeof(n), &((struct attr_batch *)ctx[2])->count))
 		deleted_batch(id, attr.keys, n);
@@ -119,6 +131,18 @@ int free_enter(__u64 *ctx) /* lru, node */
 
 	if (find(id, &w))
 		on_free(&w, (void *)ctx[1]);
+	return 0;
+}
+
+/* Instead of free_enter. */
+SEC("fentry/htab_lru_map_delete_elem")
+int delete_look(__u64 *ctx) /* map, key */
+{
+	__u32 id = ((struct bpf_map *)ctx[0])->id;
+	struct watched w;
+
+	if (find(id, &w))
+		on_deletion(&w, (void *)ctx[1]);
 	return 0;
 }
 

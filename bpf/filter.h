@@ -15,8 +15,8 @@
  * Time is the kernel's tick counter, which costs one load where a clock costs
  * a call, in units of 2^filter_shift ticks. User space, which knows how long a
  * tick is, sets both. A cell's 16 bits wrap after 65,536 units, eight times
- * the longest window; an old cell may then look young, which sends a needless
- * insert.
+ * the window it begins with; an old cell may then look young, which sends a
+ * needless insert. With the longest window all that were written are young.
  */
 #define FILTER_LINE 32 /* cells of one cache line */
 
@@ -33,7 +33,7 @@ struct {
 
 const volatile __u32 filter_mask = 0;
 const volatile __u8 filter_shift = 0;
-const volatile __u16 filter_window = 0; /* units, below 8192 */
+volatile __u16 filter_window; /* units, below 65535; user space lengthens it */
 
 /* The two hashes an entry is remembered by. */
 struct filter_keys {

@@ -27,6 +27,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_HASH_OF_MAPS = 13,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -36,6 +37,7 @@ enum {
 	BPF_EXIST = 2,
 };
 
+#define BPF_F_NO_COMMON_LRU (1U << 1)
 #define BPF_F_MMAPABLE (1U << 10)
 
 /* Commands of bpf(2) that delete elements. */

@@ -44,6 +44,18 @@ static __always_inline __u64 return_address(struct pt_regs *ctx)
 #endif
 }
 
+/* Kprobes see programs only; through a helper, which stays unknown. */
+static __always_inline struct caller program_at(__u64 address)
+{
+	struct caller c = caller_at(address);
+
+	if (c.is_syscall)
+		c.address = 0;
+	c.is_syscall = false;
+	c.is_program = true;
+	return c;
+}
+
 static __always_inline void enter(struct pt_regs *ctx, __u32 hook)
 {
 	struct bpf_map *map = (void *)REGS_ARG1(ctx);
@@ -57,8 +69,15 @@ static __always_inline void enter(struct pt_regs *ctx, __u32 hook)
 		.hook = hook,
 	};
 
-	if (!find(call.id, &w))
+	if (!find(call.id, &w)) {
+		/* What a missed return left here would be taken for this call's. */
+		if (bpf_map_lookup_elem(&calls, &frame) && !bpf_map_delete_elem(&calls, &frame)) {
+			c = hook_counts();
+			if (c)
+				count(c->unpaired);
+		}
 		return;
+	}
 	if (hook == OP_INSERT) {
 		call.value = REGS_ARG3(ctx);
 		call.flags = REGS_ARG4(ctx);
@@ -106,7 +125,7 @@ int update_return(struct pt_regs *ctx)
 
 	if (leave(ctx, OP_INSERT, &call) && find(call.id, &w) &&
 	    insert_matters(&in, &w, (void *)call.arg, (void *)call.value, error))
-		send_insert(&in, &w, error, call.flags, caller_at(call.caller));
+		send_insert(&in, &w, error, call.flags, program_at(call.caller));
 	return 0;
 }
 
@@ -144,7 +163,6 @@ int delete_return(struct pt_regs *ctx)
 {
 	int error = -(int)REGS_RETURN(ctx);
 	struct entry entry = {};
-	struct caller by;
 	struct watched w;
 	struct call call;
 	bool value = false;
@@ -152,12 +170,22 @@ int delete_return(struct pt_regs *ctx)
 	if (!leave(ctx, OP_DELETE, &call) || !find(call.id, &w))
 		return 0;
 	read_key(&entry, &w, (void *)call.arg);
-	if (!error && !w.ct)
+	if (!error)
 		value = take_freed(&entry, call.id);
-	by = caller_at(call.caller);
-	by.is_syscall = false;
-	by.is_program = true;
-	on_delete(&w, &entry, value, error, by);
+	on_delete(&w, &entry, value, error, program_at(call.caller));
+	return 0;
+}
+
+/* Instead of free_probe. */
+SEC("kprobe/htab_lru_map_delete_elem")
+int delete_look_probe(struct pt_regs *ctx)
+{
+	struct bpf_map *map = (void *)REGS_ARG1(ctx);
+	__u32 id = BPF_CORE_READ(map, id);
+	struct watched w;
+
+	if (find(id, &w))
+		on_deletion(&w, (void *)REGS_ARG2(ctx));
 	return 0;
 }
 
@@ -251,7 +279,7 @@ int bpf_exit(struct sys_exit *ctx)
 		deleted_by_syscall(command.id, key, -(int)ctx->ret);
 		return 0;
 	}
-	if (!bpf_probe_read_user(&batch, sizeof(batch), (void *)command.attr))
+	if (batch_counted(-(int)ctx->ret) && !bpf_probe_read_user(&batch, sizeof(batch), (void *)command.attr))
 		deleted_batch(command.id, batch.keys, batch.count);
 	return 0;
 }

@@ -16,13 +16,15 @@ const symbolsAge = time.Second
 //
 // Addresses are used again as the agent reloads programs, so the kernel side
 // counts the programs that got a name: once that moved, the symbols are read
-// again, at the latest for the next address without a name.
+// again, at the latest for the next address without a name, and for those at
+// most once a second.
 type callers struct {
 	file     string                 // kallsymsFile
 	named    func() (uint64, error) // the kernel side's count
 	programs []program
 	at       uint64 // count when they were read
 	read     time.Time
+	vain     time.Time // when they were read for an address without a name
 	known    map[correlator.Caller]*correlator.Caller
 	err      error // of the last reading
 }
@@ -36,9 +38,12 @@ func (c *callers) of(e *watchEvent) *correlator.Caller {
 		return nil
 	}
 	name := programAt(c.programs, e.Caller)
-	if name == "" || time.Since(c.read) > symbolsAge {
-		c.refresh()
+	if name == "" && time.Since(c.vain) > symbolsAge || time.Since(c.read) > symbolsAge {
+		read := c.refresh()
 		name = programAt(c.programs, e.Caller)
+		if read && name == "" {
+			c.vain = c.read
+		}
 	}
 	if name == "" {
 		return nil
@@ -46,14 +51,15 @@ func (c *callers) of(e *watchEvent) *correlator.Caller {
 	return c.intern(correlator.Caller{Program: name})
 }
 
-// refresh reads the symbols if programs were named since.
-func (c *callers) refresh() {
+// refresh reads the symbols if programs were named since, and tells whether it did.
+func (c *callers) refresh() bool {
 	var count uint64
 	if count, c.err = c.named(); c.err != nil || (count == c.at && !c.read.IsZero()) {
-		return
+		return false
 	}
 	c.read, c.at = time.Now(), count
 	c.programs, c.err = readPrograms(c.file)
+	return true
 }
 
 // intern returns one pointer for equal callers.

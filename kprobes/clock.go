@@ -40,13 +40,13 @@ func Now() (ktime uint64, wall time.Time, err error) {
 	return uint64(now.UnixNano() - offset), now, nil
 }
 
-// filterUnits returns the filter's unit of time, as a power of two of the
-// kernel's ticks, and its window in such units (bpf/filter.h).
+// filterUnits returns the filter's unit of time, as a power of two of the kernel's
+// ticks, and the window it begins with in such units (bpf/filter.h).
 func filterUnits(window, tick time.Duration) (shift uint8, units uint16) {
 	const unitsMax = 8191
 	for ; window > unitsMax*tick<<shift; shift++ {
 	}
-	return shift, uint16((window + tick<<shift - 1) / (tick << shift))
+	return shift, unitsOf(window, tick<<shift)
 }
 
 // tick is the time between two of the kernel's ticks: the coarse clock's resolution.
@@ -77,4 +77,42 @@ func monotonicClock() (int64, error) {
 		return 0, fmt.Errorf("reading the monotonic clock: %w", err)
 	}
 	return t.Nano(), nil
+}
+
+// ticksAt returns the kernel's jiffies64 at a time of its monotonic clock: they
+// begin five minutes before 2^32 (INITIAL_JIFFIES), as far as they count from the
+// same moment.
+func ticksAt(ktime int64, tick time.Duration) uint64 {
+	return uint64(1<<32-5*time.Minute/tick) + uint64(ktime)/uint64(tick)
+}
+
+// stamps reads the times in Cilium's entries: whole seconds of the monotonic
+// clock, or units of 256 ticks, where its datapath counts in those.
+type stamps struct {
+	seconds, ticks int64 // now, by either clock
+	unit           time.Duration
+}
+
+func newStamps(tick time.Duration) (stamps, error) {
+	now, err := monotonicClock()
+	return stamps{now / int64(time.Second), int64(ticksAt(now, tick) / ticksUnit), ticksUnit * tick}, err
+}
+
+// age returns how long ago a stamp was, negative if it lies ahead. Which of the
+// two clocks made it shows in which is nearer: they lie half a year apart.
+func (s stamps) age(stamp uint64) time.Duration {
+	seconds, ticks := s.seconds-int64(stamp), s.ticks-int64(stamp)
+	if max(seconds, -seconds) <= max(ticks, -ticks) {
+		return time.Duration(seconds) * time.Second
+	}
+	return time.Duration(ticks) * s.unit
+}
+
+// made returns when an entry with this stamp was made, in Unix nanoseconds, if
+// now is at; 0 if it is unknown.
+func (s stamps) made(stamp uint64, at int64) int64 {
+	if age := s.age(stamp); stamp != 0 && age >= 0 {
+		return at - int64(age)
+	}
+	return 0
 }

@@ -7,6 +7,15 @@ import (
 	"time"
 )
 
+// TestUnitsOfLongWindows wants the longest where no shorter one will do.
+func TestUnitsOfLongWindows(t *testing.T) {
+	for window, want := range map[time.Duration]uint16{6 * time.Hour: 21600, 5 * 24 * time.Hour: windowMax, 1 << 62: windowMax} {
+		if got := unitsOf(window, time.Second); got != want {
+			t.Errorf("%s in seconds: %d", window, got)
+		}
+	}
+}
+
 // TestFilterUnits wants windows that are long enough, by less than a unit, at
 // every rate of ticks a kernel is built with.
 func TestFilterUnits(t *testing.T) {

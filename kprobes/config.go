@@ -14,7 +14,7 @@ type Backend string
 // The backends.
 const (
 	Auto   Backend = "auto"   // fentry, or kprobe where the kernel has none
-	Fentry Backend = "fentry" // trampolines: sees everything; Linux 5.11 on amd64, 6.0 on arm64
+	Fentry Backend = "fentry" // trampolines: sees everything; of Debian's kernels all on amd64, on arm64 6.12
 	// Kprobe is the fallback. It does not see inserts made through bpf(2), nor
 	// the evictions they cause; nor the values of entries deleted that way.
 	Kprobe Backend = "kprobe"
@@ -26,8 +26,10 @@ type Config struct {
 	// Everything has every operation sent, failed deletes and the CT maps'
 	// removals included: for recordings. It costs more on busy nodes.
 	Everything bool
+	// Traces allows Trace. On older kernels the programs take longer to load then.
+	Traces bool
 	// RingBytes is the size of the ring buffer, a power of two and at least a
-	// page; 4 MiB if 0, which holds 37,000 events.
+	// page; 4 MiB if 0, which holds 35,000 events.
 	RingBytes int
 	// FilterBytes is the size of the filter that decides which inserts are
 	// sent, a power of two and at least 64; 16 MiB if 0.
@@ -35,15 +37,18 @@ type Config struct {
 	// BPFFS is where Cilium pins its maps; /sys/fs/bpf if empty.
 	BPFFS string
 
-	// filterWindow is FilterWindow if 0.
+	// filterWindow is FilterWindow if 0: the least, until followTimeouts knows.
 	filterWindow time.Duration
 }
 
-// FilterWindow is how long a removal is remembered, so that later inserts of
-// the same connection are sent. It is longer than Cilium keeps an idle
+// FilterWindow is how long a removal is remembered at least, so that later inserts
+// of the same connection are sent. It is longer than Cilium by default keeps an idle
 // established TCP connection (8000 s, bpf-ct-timeout-regular-tcp), hence longer
-// than any connection can sleep and still be translated.
-const FilterWindow = 8100 * time.Second
+// than any connection can sleep and still be translated. Where entries are kept for
+// longer, so are removals (Tracer.Remembers).
+const FilterWindow = timeoutDefault + timeoutMargin
+
+const timeoutDefault = 8000 * time.Second
 
 // cellLine is the size of the filter's elements (bpf/filter.h).
 const cellLine = 64

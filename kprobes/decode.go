@@ -6,13 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"github.com/renat-project/renat/correlator"
 )
 
 // eventABI is EVENT_ABI of bpf/event.h.
-const eventABI = 2
+const eventABI = 4
 
 const eventSize = int(unsafe.Sizeof(watchEvent{}))
 
@@ -31,9 +32,9 @@ func parse(raw []byte, e *watchEvent) error {
 	return nil
 }
 
-// change converts an event of map m; offset is wall time minus ktime. The
-// caller is left to callers.
-func change(e *watchEvent, m *cilium, offset int64) correlator.Event {
+// change converts an event of map m; offset is wall time minus ktime, tick how
+// long one of the kernel's is. The caller is left to callers.
+func change(e *watchEvent, m *cilium, offset int64, tick time.Duration) correlator.Event {
 	tuple, dir := m.tuple(e.Key[:])
 	ev := correlator.Event{
 		Time:  int64(e.Ktime) + offset,
@@ -52,7 +53,34 @@ func change(e *watchEvent, m *cilium, offset int64) correlator.Event {
 	if e.Flags&uint8(watchEventFlagEVENT_VALUE) != 0 {
 		ev.NAT.To = m.addr(e.To[:])
 	}
+	if e.Flags&uint8(watchEventFlagEVENT_ALIVE) != 0 {
+		ev.NAT.Left = left(e, tick)
+	}
+	if e.Flags&uint8(watchEventFlagEVENT_AGED) != 0 {
+		ev.NAT.Created = created(e, ev.Time, tick)
+	}
 	return ev
+}
+
+// ticksUnit is in how many ticks Cilium's datapath counts where it counts in
+// ticks (BPF_MONO_SCALER).
+const ticksUnit = 256
+
+// created returns when a removed entry was made, in whole units of the clock
+// that stamped it: up to a second early, with ticks up to a unit early or late.
+func created(e *watchEvent, at int64, tick time.Duration) int64 {
+	if e.Flags&uint8(watchEventFlagEVENT_TICKS) != 0 {
+		return at - int64(e.Age)*ticksUnit*int64(tick)
+	}
+	return at - int64(e.Ktime%uint64(time.Second)) - int64(e.Age)*int64(time.Second)
+}
+
+// left returns how long a tracking entry had left when it was removed.
+func left(e *watchEvent, tick time.Duration) time.Duration {
+	if e.Flags&uint8(watchEventFlagEVENT_TICKS) != 0 {
+		return time.Duration(e.Age) * ticksUnit * tick
+	}
+	return time.Duration(e.Age) * time.Second
 }
 
 // The parts of Cilium's keys (bpf/entry.h): two addresses, two ports,
@@ -87,11 +115,21 @@ func (c *cilium) tuple(key []byte) (correlator.Tuple, correlator.Dir) {
 
 // key is tuple's inverse.
 func (c *cilium) key(t correlator.Tuple, dir correlator.Dir) []byte {
-	n, size := 4, key4Size
+	size := key4Size
 	if c.v6 {
-		n, size = 16, key6Size
+		size = key6Size
 	}
 	key := make([]byte, size)
+	c.putKey(key, t, dir)
+	return key
+}
+
+// putKey writes a key to where it has room.
+func (c *cilium) putKey(key []byte, t correlator.Tuple, dir correlator.Dir) {
+	n := 4
+	if c.v6 {
+		n = 16
+	}
 	dst, src := t.Dst.IP, t.Src.IP
 	if c.CT {
 		dst, src = src, dst
@@ -102,7 +140,6 @@ func (c *cilium) key(t correlator.Tuple, dir correlator.Dir) []byte {
 	binary.BigEndian.PutUint16(key[2*n+2:], t.Src.Port)
 	key[2*n+4] = byte(t.Protocol)
 	key[2*n+5] = byte(dir)
-	return key
 }
 
 // addr reads an address and port as NAT values hold them.

@@ -4,6 +4,7 @@ package kprobes
 
 import (
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -54,14 +55,35 @@ func TestChange(t *testing.T) {
 	m := &cilium{Map: &correlator.Map{Name: "cilium_snat_v4_external"}}
 	e := watchEvent{Ktime: 5, Error: 17, Op: 1, Cpu: 3, UpdateFlags: 1, Flags: 1 | 8}
 	copy(e.To[:], []byte{10, 0, 1, 10, 0x9c, 0x40})
-	got := change(&e, m, 1000)
+	got := change(&e, m, 1000, time.Millisecond)
 	if got.Time != 1005 || got.NAT.KTime != 5 || got.NAT.Errno != 17 || got.NAT.CPU != 3 || got.NAT.Flags != 1 ||
 		!got.NAT.Forced || got.NAT.Op != correlator.Insert || got.NAT.To != mustAddr(t, "10.0.1.10:40000") || got.NAT.Map != m.Map {
 		t.Errorf("got %+v", got)
 	}
 	e.Flags = 0
-	if got := change(&e, m, 0); !got.NAT.To.IsZero() || got.NAT.Forced {
+	if got := change(&e, m, 0, time.Millisecond); !got.NAT.To.IsZero() || got.NAT.Forced {
 		t.Errorf("without a value: %+v", got.NAT)
+	}
+}
+
+// TestCreated takes an entry's age from either of the clocks that Cilium stamps with.
+func TestCreated(t *testing.T) {
+	m := &cilium{Map: &correlator.Map{}}
+	second := uint64(time.Second)
+	for _, c := range []struct {
+		flags uint32
+		age   uint32
+		want  int64
+	}{
+		{0, 9, 0},
+		{uint32(watchEventFlagEVENT_AGED), 41, int64(1000 + 59*second)},
+		{uint32(watchEventFlagEVENT_AGED), 0, int64(1000 + 100*second)},
+		{uint32(watchEventFlagEVENT_AGED | watchEventFlagEVENT_TICKS), 10, int64(1000 + 100*second + 7 - 10*1024*uint64(time.Millisecond))},
+	} {
+		e := watchEvent{Ktime: 100*second + 7, Op: uint8(watchEventOpOP_EVICT), Flags: uint8(c.flags), Age: c.age}
+		if got := change(&e, m, 1000, 4*time.Millisecond).NAT.Created; got != c.want {
+			t.Errorf("flags %d, age %d: made at %d, want %d", c.flags, c.age, got, c.want)
+		}
 	}
 }
 

@@ -12,6 +12,12 @@
 // them until its context ends and calls emit, from Run's goroutine only and
 // in the ring buffer's order, for each operation, for each loss and for each
 // map that was replaced. Call Run once, and Close once after it returned.
-// Stats, Status, Lookup and Occupancy may be called from any goroutine between
-// New and Close.
+// Stats, Updates, Status, Lookup, Occupancy, Touch and Trace may be called from any
+// goroutine between New and Close.
+//
+// Trace sends all operations on the entries of chosen connections to its own
+// emit, from a goroutine of its own, until it is closed.
+//
+// Touch is the other direction: it has a program of bpf/guard.bpf.c look up
+// entries, which makes the kernel keep them.
 package kprobes

@@ -15,9 +15,10 @@ import (
 
 // Why New cannot watch on this machine; for errors.Is.
 var (
-	ErrPrivilege = errors.New("not allowed to load and attach BPF programs: run as root, or give the process the capabilities BPF and PERFMON (on Linux before 5.11 SYS_RESOURCE, too; for kprobes on Debian's kernels SYS_ADMIN)")
+	ErrPrivilege = errors.New("not allowed to load and attach BPF programs")
 	ErrNoBTF     = errors.New("this kernel carries no type information (/sys/kernel/btf/vmlinux): use one built with CONFIG_DEBUG_INFO_BTF, as all current distributions' are")
 	ErrLockdown  = errors.New("kernel lockdown in confidentiality mode forbids BPF programs to read kernel memory: boot with lockdown=integrity or without it")
+	ErrRealtime  = errors.New("on this real-time kernel evictions cannot be watched safely: renat needs Linux 6.12 or newer with PREEMPT_RT, or a kernel without it")
 	ErrTooOld    = errors.New("this kernel is too old: renat needs Linux 5.10 or newer")
 )
 
@@ -43,12 +44,28 @@ func explain(err error) error {
 		return fmt.Errorf("%w (%w)", ErrLockdown, err)
 	}
 	if errors.Is(err, os.ErrPermission) {
-		if missing := missingCapabilities(); len(missing) > 0 {
-			return fmt.Errorf("%w: this process lacks %s (%w)", ErrPrivilege, strings.Join(missing, " and "), err)
-		}
-		return fmt.Errorf("%w (%w)", ErrPrivilege, err)
+		return fmt.Errorf("%w: %s (%w)", ErrPrivilege, privilegeAdvice(os.Geteuid() == 0, missingCapabilities()), err)
 	}
 	return err
+}
+
+// neededCapabilities are what docs/agent.md asks for.
+const neededCapabilities = "the capabilities BPF and PERFMON (on Linux before 5.11 SYS_RESOURCE, too; for kprobes on Debian's kernels SYS_ADMIN)"
+
+// privilegeAdvice says what a process without the rights can do. Root of a
+// container lacks what the container was not given, and some machines refuse
+// BPF to everybody.
+func privilegeAdvice(root bool, missing []string) string {
+	lacks := strings.Join(missing, " and ")
+	switch {
+	case root && lacks != "":
+		return "this process lacks " + lacks + " although it is root's: give it, or its container, " + neededCapabilities
+	case root:
+		return "this process is root's and has BPF and PERFMON, so something else refuses: AppArmor, SELinux or seccomp"
+	case lacks != "":
+		return "this process lacks " + lacks + ": run as root, or give the process " + neededCapabilities
+	}
+	return "run as root, or give the process " + neededCapabilities
 }
 
 // missingCapabilities names those of BPF and PERFMON that this thread does not
@@ -96,7 +113,7 @@ func checkKernel(types *btf.Cache) error {
 	for name, want := range arguments {
 		var fn *btf.Func
 		if err := kernel.TypeByName(name, &fn); err != nil {
-			return &LayoutError{What: "linux " + release(), Has: "no function " + name, Want: "one"}
+			continue // arm64's 5.10 describes no functions; attaching tells whether it is there
 		}
 		if proto, ok := fn.Type.(*btf.FuncProto); !ok || len(proto.Params) != want {
 			return &LayoutError{What: "the kernel's " + name, Has: fmt.Sprint(fn.Type), Want: fmt.Sprintf("%d arguments", want)}

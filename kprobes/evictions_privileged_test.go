@@ -5,7 +5,9 @@
 package kprobes
 
 import (
+	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -19,7 +21,7 @@ const evictionEntries = 1024
 // What was inserted must be what is left plus what was evicted, entry by entry
 // and value by value, and the counters must say the same.
 func TestPrivilegedEvictions(t *testing.T) {
-	for _, b := range []Backend{Fentry, Kprobe} {
+	for _, b := range backends(t) {
 		t.Run(string(b), func(t *testing.T) {
 			bpffs := newBPFFS(t)
 			maps := map[string]*ebpf.Map{}
@@ -69,12 +71,14 @@ type slot struct {
 // overflow inserts three times what fits and returns it.
 func overflow(t *testing.T, u *user, l layout) map[slot]correlator.Addr {
 	t.Helper()
+	stamp := stampOf(t, l)
 	inserted := map[slot]correlator.Addr{}
 	var ops []opsOp
 	for i := range uint16(3 * evictionEntries / 2) {
 		for _, e := range []entry{l.in(20000+i, 30000+i), l.out(20000+i, 30000+i)} {
 			inserted[slot{e.tuple, e.dir}] = e.to
 			ops = append(ops, l.op(doUpdate, e, 1))
+			binary.NativeEndian.PutUint64(ops[len(ops)-1].Value[:], stamp)
 		}
 		if len(ops) == 512 {
 			u.do(t, ops...)
@@ -82,6 +86,34 @@ func overflow(t *testing.T, u *user, l layout) map[slot]correlator.Addr {
 		}
 	}
 	return inserted
+}
+
+// entryAge is how long ago the entries of overflow say that they were made.
+const entryAge = 41 * time.Second
+
+// stampOf is what Cilium's datapath has in an entry made entryAge ago: here the
+// IPv4 map has seconds, the IPv6 map ticks, which begin five minutes before they
+// wrap at 32 bits (INITIAL_JIFFIES).
+func stampOf(t *testing.T, l layout) uint64 {
+	t.Helper()
+	now, err := monotonicClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := now - int64(entryAge)
+	if !l.v6 {
+		stamp := made / int64(time.Second)
+		if stamp == 0 { // unknown; the machine is that young
+			stamp = 1
+		}
+		return uint64(stamp)
+	}
+	length, err := tick()
+	if err != nil {
+		t.Fatal(err)
+	}
+	initial := int64(1<<32) - int64(5*time.Minute/length)
+	return uint64(initial+made/int64(length)) / ticksUnit
 }
 
 // checkEvictions wants evictions only, of entries that were inserted, once each.
@@ -95,6 +127,9 @@ func checkEvictions(t *testing.T, events []correlator.Event, inserted map[slot]c
 			t.Fatalf("%s: event %+v %+v; inserted %v with %v, evicted before %v", name, e.Tuple, e.NAT, ok, to, seen[key])
 		}
 		seen[key] = true
+		if age := time.Duration(e.Time - e.NAT.Created); age < entryAge-3*time.Second || age > entryAge+10*time.Second {
+			t.Fatalf("%s: an entry was %s old, it said %s", name, age, entryAge)
+		}
 	}
 	return len(seen)
 }

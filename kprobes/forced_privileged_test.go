@@ -24,7 +24,7 @@ const (
 // that the kernel finds none that was not used lately. Every eviction must be a
 // forced one.
 func TestPrivilegedForced(t *testing.T) {
-	for _, b := range []Backend{Fentry, Kprobe} {
+	for _, b := range backends(t) {
 		t.Run(string(b), func(t *testing.T) {
 			bpffs := newBPFFS(t)
 			name, l := "cilium_snat_v4_external", nat4

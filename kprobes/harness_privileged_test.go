@@ -248,10 +248,10 @@ func (r *recorder) of(t *testing.T, name string) Counters {
 	return Counters{}
 }
 
-// eventually waits for up to 10 s.
+// eventually waits for up to a minute: emulated machines read symbols for seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	within(t, 10*time.Second, what, ok)
+	within(t, time.Minute, what, ok)
 }
 
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) {

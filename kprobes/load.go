@@ -5,6 +5,7 @@ package kprobes
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 )
 
 // hook is a program and where it goes.
@@ -41,6 +43,13 @@ func tracepoint(name string) func(*ebpf.Program) (link.Link, error) {
 var takers = map[string]hook{
 	"htab_lru_map_lookup_and_delete_elem":  {watchProgTakeExit, tracing},
 	"htab_lru_map_lookup_and_delete_batch": {watchProgTakeBatchExit, tracing},
+}
+
+// instead are hooks for where the kernel lets nobody hook bpf_lru_push_free, by
+// those that they stand in for.
+var instead = map[string]hook{
+	watchProgFreeEnter: {watchProgDeleteLook, tracing},
+	watchProgFreeProbe: {watchProgDeleteLookProbe, kprobe("htab_lru_map_delete_elem")},
 }
 
 func fentryHooks(types *btf.Cache) []hook {
@@ -84,11 +93,17 @@ type kernelSide struct {
 	why        string // the backend
 	collection *ebpf.Collection
 	places     *places
+	filter     *filter
 	links      []link.Link
+	ahead      ahead
+	tracePorts uint32 // where the variable lies in its map
 }
 
 // load checks the kernel, loads the programs and attaches them.
 func load(c Config, addresses kernelAddresses) (*kernelSide, error) {
+	if err := checkRealtime(realtimeFile, release()); err != nil {
+		return nil, err
+	}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lifting the limit of locked memory: %w", explain(err))
 	}
@@ -124,12 +139,13 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 		return nil, fmt.Errorf("reading the programs: %w", err)
 	}
 	for name := range spec.Programs {
-		if !slices.ContainsFunc(hooks, func(h hook) bool { return h.program == name }) {
+		if !slices.ContainsFunc(hooks, func(h hook) bool { return h.program == name || instead[h.program].program == name }) {
 			delete(spec.Programs, name)
 		}
 	}
 	lines := uint32(c.FilterBytes / cellLine)
 	spec.Maps[watchMapFilter].MaxEntries = lines
+	spec.Maps[watchMapFilter].Flags |= unix.BPF_F_MMAPABLE
 	spec.Maps[watchMapEvents].MaxEntries = uint32(c.RingBytes)
 	tick, err := tick()
 	if err != nil {
@@ -138,7 +154,9 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 	shift, units := filterUnits(c.filterWindow, tick)
 	constants := map[string]any{
 		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterShift: shift, watchVarFilterWindow: units,
-		watchVarTextStart: a.textStart, watchVarTextEnd: a.textEnd,
+		watchVarTraceable: c.Traces, watchVarTextStart: a.textStart, watchVarTextEnd: a.textEnd,
+		watchVarUpdateHelperStart: a.updateHelper.start, watchVarUpdateHelperEnd: a.updateHelper.end,
+		watchVarDeleteHelperStart: a.removeHelper.start, watchVarDeleteHelperEnd: a.removeHelper.end,
 		watchVarUpdateAddress: a.update, watchVarDeleteAddress: a.remove,
 	}
 	for name, value := range constants {
@@ -146,7 +164,7 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	k := &kernelSide{backend: b, why: why}
+	k := &kernelSide{backend: b, why: why, tracePorts: spec.Variables[watchVarTracePorts].Offset}
 	if k.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
 		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
 	}
@@ -154,8 +172,18 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 		k.collection.Close()
 		return nil, err
 	}
+	if k.filter, err = newFilter(k.collection.Maps[watchMapFilter], shift, tick); err != nil {
+		err = errors.Join(err, k.places.close())
+		k.collection.Close()
+		return nil, err
+	}
 	for _, h := range hooks {
 		l, err := h.attach(k.collection.Programs[h.program])
+		if other, ok := instead[h.program]; ok && untraceable(err) {
+			k.ahead = k.collection.Maps
+			h = other
+			l, err = h.attach(k.collection.Programs[h.program])
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("attaching %s on linux %s: %w", h.program, release(), explain(err)), k.close())
 		}
@@ -164,13 +192,20 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 	return k, nil
 }
 
+// untraceable reports whether a function was refused that the kernel has: fentry
+// finds no place for its call there (EBUSY on amd64), kprobes do not find it.
+// Linux 7.3 is built so that little can be hooked in the LRU's own file.
+func untraceable(err error) bool {
+	return errors.Is(err, unix.EBUSY) || errors.Is(err, os.ErrNotExist) || errors.Is(err, ebpf.ErrNotSupported)
+}
+
 // close detaches in reverse order and frees everything.
 func (k *kernelSide) close() error {
 	var errs []error
 	for _, l := range slices.Backward(k.links) {
 		errs = append(errs, l.Close())
 	}
-	errs = append(errs, k.places.close())
+	errs = append(errs, k.places.close(), k.filter.close())
 	k.collection.Close()
 	return errors.Join(errs...)
 }

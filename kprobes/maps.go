@@ -17,12 +17,15 @@ import (
 	"github.com/renat-project/renat/correlator"
 )
 
-// cilium is one of Cilium's maps. It does not change once it is watched.
+// cilium is one of Cilium's maps. It does not change once it is watched, but
+// for absent and left.
 type cilium struct {
 	*correlator.Map
-	v6   bool
-	slot uint32
-	fd   *ebpf.Map
+	v6     bool
+	slot   uint32
+	fd     *ebpf.Map
+	absent int    // looks in a row that did not find it
+	left   uint64 // when it was retired, on the monotonic clock
 }
 
 // Layouts of Cilium 1.12 to 1.20.

@@ -63,6 +63,10 @@ func TestPrivilegedOverhead(t *testing.T) {
 		{"alone", func(*testing.T) watcher { return watcher{stop: func() {}} }},
 		{"renat, map not watched", unwatched},
 		{"renat, filter on", traced(Config{BPFFS: bpffs})},
+		{"renat, a connection traced", traced(Config{BPFFS: bpffs, Traces: true}, Selection{
+			Pod: nat4.addr(pod, 40000), Server: nat4.addr(server, 443), Protocol: correlator.TCP,
+		})},
+		{"renat, a pod traced", traced(Config{BPFFS: bpffs, Traces: true}, Selection{Pod: nat4.addr(pod, 0)})},
 		{"renat, everything sent", traced(Config{BPFFS: bpffs, Everything: true})},
 		{"renat by kprobe, filter on", traced(Config{BPFFS: bpffs, Backend: Kprobe})},
 		{"bpftrace, prints evictions", bpftraced(printEvictions, id)},
@@ -175,8 +179,8 @@ func threadOnCPUs(t *testing.T, tid int, cpus ...int) {
 	}
 }
 
-// traced watches with a tracer.
-func traced(c Config) func(t *testing.T) watcher {
+// traced watches with a tracer, while the traces run.
+func traced(c Config, traces ...Selection) func(t *testing.T) watcher {
 	return func(t *testing.T) watcher {
 		t.Helper()
 		tracer, err := New(c)
@@ -194,6 +198,15 @@ func traced(c Config) func(t *testing.T) watcher {
 			})
 		}()
 		eventually(t, "the map is watched", func() bool { return tracer.Status().State == Watching })
+		for _, s := range traces {
+			tr, err := tracer.Trace(func(correlator.Event) {})
+			if err == nil {
+				err = tr.Select(s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		seen := func() int { return int(evictions.Load()) }
 		return watcher{pid: os.Getpid(), seen: seen, stop: func() {
 			t.Helper()

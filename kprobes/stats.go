@@ -18,7 +18,7 @@ type State string
 // The states.
 const (
 	Waiting  State = "waiting"  // Cilium has no maps yet, or they cannot be opened: see Status.Problem
-	Watching State = "watching" // at least one NAT map is watched
+	Watching State = "watching" // at least one map is watched
 )
 
 // Status says how a Tracer is doing, in words for the operator.
@@ -39,20 +39,37 @@ func (t *Tracer) Status() Status {
 	defer t.mu.Unlock()
 	s := Status{State: Waiting, Backend: t.kernel.backend, Why: t.kernel.why, Degraded: slices.Clone(t.degraded), Kernel: release()}
 	s.CPUs, _ = ebpf.PossibleCPU()
+	translates := false
 	for _, m := range t.sorted() {
 		s.Maps = append(s.Maps, m.Map)
-		if !m.CT {
-			s.State = Watching
-		}
+		s.State = Watching
+		translates = translates || !m.CT
 	}
 	switch {
 	case t.findErr != nil:
 		s.Problem = t.findErr.Error()
+	case !t.looked:
+		s.Problem = "looking for Cilium's maps"
 	case s.State == Waiting:
 		s.Problem = "Cilium has no NAT map on this node: waiting for its agent (with masquerading by BPF, or kube-proxy replacement)"
 	}
+	if s.State == Watching && !translates {
+		s.Degraded = append(s.Degraded, "Cilium has no NAT map on this node, where iptables masquerades: of lost entries only those of connection tracking are told of")
+	}
 	if t.unnamed != nil {
 		s.Degraded = append(s.Degraded, "calling programs stay unnamed: "+t.unnamed.Error())
+	}
+	if t.blind != nil {
+		s.Degraded = append(s.Degraded, "connections that lost an entry before the start, or unseen, stay unknown: "+t.blind.Error())
+	}
+	if t.unfollowed != nil {
+		s.Degraded = append(s.Degraded, fmt.Sprintf("connections that sleep for longer than %s may break unseen: %v", t.Remembers(), t.unfollowed))
+	}
+	if n := t.tooMany.Load(); n > 0 {
+		s.Degraded = append(s.Degraded, fmt.Sprintf("%d tracked connections were too many to be asked for the NAT entries that they lost unseen", n))
+	}
+	if t.left > 0 {
+		s.Degraded = append(s.Degraded, fmt.Sprintf("%d maps of other clusters are not watched: there is room for %d maps", t.left, len(t.watching)))
 	}
 	return s
 }
@@ -85,6 +102,12 @@ type Counters struct {
 	Withheld       uint64 // inserts the filter did not send
 	Sent           uint64 // events put into the ring buffer
 	Dropped        uint64 // events for which it was full
+	// Of a connection tracking map: removed entries of pods' TCP connections that
+	// were established, not closed and had time left, by who removed them.
+	EvictedAlive        uint64
+	DeletedAliveSyscall uint64
+	DeletedAliveProgram uint64
+	DeletedAliveUnknown uint64
 }
 
 // MapStats are one map's counters.
@@ -102,15 +125,19 @@ type Stats struct {
 	// with either, because a batch deleted more than 4,096 keys; with kprobe,
 	// because no return followed a call, or a syscall's keys could
 	// not be read.
-	Missed      uint64
-	Received    uint64 // events read from the ring buffer
-	Undecodable uint64 // of these, not understood
-	Wakeups     uint64 // times the reader had to be woken or to look
+	Missed uint64
+	// Missing is how many connections a survey found without one of their NAT
+	// entries, or both: at the start, for a new map, after losses. Unsurveyed are
+	// those that were too many to be looked at or told of.
+	Missing, Unsurveyed uint64
+	Received            uint64 // events read from the ring buffer
+	Undecodable         uint64 // of these, not understood
+	Wakeups             uint64 // times the reader had to be woken or to look
 }
 
 // Stats reads the counters.
 func (t *Tracer) Stats() (Stats, error) {
-	s := Stats{Received: t.received.Load(), Undecodable: t.undecodable.Load(), Wakeups: t.wakeups.Load()}
+	s := Stats{Missing: t.missing.Load(), Unsurveyed: t.unsurveyed.Load(), Received: t.received.Load(), Undecodable: t.undecodable.Load(), Wakeups: t.wakeups.Load()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.sorted() {
@@ -130,19 +157,55 @@ func (t *Tracer) Stats() (Stats, error) {
 // counters sums a map's counters over all CPUs; t.mu is held.
 func (t *Tracer) counters(m *cilium) (Counters, error) {
 	var sum Counters
-	var perCPU []watchCounters
-	if err := t.kernel.collection.Maps[watchMapCounts].Lookup(m.slot, &perCPU); err != nil {
-		return sum, fmt.Errorf("reading the counters of map %s: %w", m.Name, err)
-	}
+	perCPU, err := t.perCPU(m)
 	for _, c := range perCPU {
 		sum.add(Counters{
 			Inserts: c.Inserts, FailedEEXIST: c.InsertEexist, FailedENOMEM: c.InsertEnomem, FailedEBUSY: c.InsertEbusy,
 			FailedOther: c.InsertOther, Evictions: c.Evictions, Forced: c.Forced, DeletesSyscall: c.DeletesSyscall,
 			DeletesProgram: c.DeletesProgram, DeletesUnknown: c.DeletesUnknown, DeleteENOENT: c.DeleteEnoent,
 			DeleteOther: c.DeleteOther, Withheld: c.Withheld, Sent: c.Sent, Dropped: c.Dropped,
+			EvictedAlive: c.EvictedAlive, DeletedAliveSyscall: c.DeletedAliveSyscall,
+			DeletedAliveProgram: c.DeletedAliveProgram, DeletedAliveUnknown: c.DeletedAliveUnknown,
 		})
 	}
-	return sum, nil
+	return sum, err
+}
+
+// perCPU reads a map's counters; t.mu is held.
+func (t *Tracer) perCPU(m *cilium) ([]watchCounters, error) {
+	var counters []watchCounters
+	if err := t.kernel.collection.Maps[watchMapCounts].Lookup(m.slot, &counters); err != nil {
+		return nil, fmt.Errorf("reading the counters of map %s: %w", m.Name, err)
+	}
+	return counters, nil
+}
+
+// Updates are how often a map was updated since it is watched. Each update
+// takes an entry from the LRU, also one that fails.
+type Updates struct {
+	Map       *correlator.Map
+	ByCPU     []uint64
+	Evictions uint64
+}
+
+// Updates reads how often each watched map was updated.
+func (t *Tracer) Updates() ([]Updates, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []Updates
+	for _, m := range t.sorted() {
+		perCPU, err := t.perCPU(m)
+		if err != nil {
+			return nil, err
+		}
+		u := Updates{Map: m.Map, ByCPU: make([]uint64, len(perCPU))}
+		for cpu, c := range perCPU {
+			u.ByCPU[cpu] = c.Inserts + c.InsertEexist + c.InsertEnomem + c.InsertEbusy + c.InsertOther
+			u.Evictions += c.Evictions
+		}
+		all = append(all, u)
+	}
+	return all, nil
 }
 
 func (c *Counters) add(o Counters) {
@@ -161,6 +224,10 @@ func (c *Counters) add(o Counters) {
 	c.Withheld += o.Withheld
 	c.Sent += o.Sent
 	c.Dropped += o.Dropped
+	c.EvictedAlive += o.EvictedAlive
+	c.DeletedAliveSyscall += o.DeletedAliveSyscall
+	c.DeletedAliveProgram += o.DeletedAliveProgram
+	c.DeletedAliveUnknown += o.DeletedAliveUnknown
 }
 
 // missed sums what the programs did not see. The recursion_misses of kprobes
@@ -209,6 +276,7 @@ func (t *Tracer) reportLoss(now int64, emit func(correlator.Event)) error {
 		{From: correlator.LossKernelMissed, Count: stats.Missed - last.missed, First: last.at, Last: now},
 	} {
 		if l.Count > 0 {
+			t.doubt = true
 			emit(correlator.Event{Time: now, Kind: correlator.KindLoss, Loss: l})
 		}
 	}

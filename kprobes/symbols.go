@@ -15,11 +15,14 @@ import (
 
 const kallsymsFile = "/proc/kallsyms"
 
-// readSymbols calls visit for every symbol of a file in kallsyms' format;
-// module is "bpf" for compiled BPF programs.
-func readSymbols(r io.Reader, visit func(address uint64, name, module []byte)) error {
+// readSymbols calls visit for every symbol of a file in kallsyms' format whose
+// line ends so; module is "bpf" for compiled BPF programs.
+func readSymbols(r io.Reader, end string, visit func(address uint64, name, module []byte)) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
+		if !bytes.HasSuffix(lines.Bytes(), []byte(end)) {
+			continue
+		}
 		hex, rest, _ := bytes.Cut(lines.Bytes(), []byte(" "))
 		address, err := strconv.ParseUint(string(hex), 16, 64)
 		if err != nil || len(rest) < 3 {
@@ -39,6 +42,18 @@ func readSymbols(r io.Reader, visit func(address uint64, name, module []byte)) e
 type kernelAddresses struct {
 	textStart, textEnd uint64
 	update, remove     uint64
+	updateHelper       addressRange // bpf_map_update_elem, which programs call
+	removeHelper       addressRange // bpf_map_delete_elem
+}
+
+// addressRange is a function's code; its end is where the next one begins.
+type addressRange struct{ start, end uint64 }
+
+// see narrows the range by a symbol that is not of the function.
+func (r *addressRange) see(address uint64) {
+	if r.start != 0 && address > r.start && (r.end == 0 || address < r.end) {
+		r.end = address
+	}
 }
 
 func readKernelAddresses(file string) (kernelAddresses, error) {
@@ -48,11 +63,17 @@ func readKernelAddresses(file string) (kernelAddresses, error) {
 		return a, fmt.Errorf("reading kernel symbols: %w", err)
 	}
 	defer f.Close()
-	err = readSymbols(f, func(address uint64, name, module []byte) {
+	err = readSymbols(f, "", func(address uint64, name, module []byte) {
 		if len(module) > 0 {
 			return
 		}
+		a.updateHelper.see(address)
+		a.removeHelper.see(address)
 		switch string(name) {
+		case "bpf_map_update_elem":
+			a.updateHelper.start = address
+		case "bpf_map_delete_elem":
+			a.removeHelper.start = address
 		case "_stext":
 			a.textStart = address
 		case "_etext":
@@ -84,8 +105,8 @@ func readPrograms(file string) ([]program, error) {
 	}
 	defer f.Close()
 	var all []program
-	err = readSymbols(f, func(address uint64, name, module []byte) {
-		if string(module) != "bpf" || address == 0 {
+	err = readSymbols(f, "\t[bpf]", func(address uint64, name, _ []byte) {
+		if address == 0 {
 			return
 		}
 		p := program{address: address}

@@ -13,6 +13,9 @@ import (
 const symbolsText = `ffffffff81000000 T _stext
 ffffffff81345670 t htab_lru_map_delete_elem
 ffffffff81345780 t htab_lru_map_update_elem
+ffffffff81400000 T bpf_map_update_elem
+ffffffff81400040 T bpf_map_delete_elem
+ffffffff81400080 t some_other
 ffffffff82000000 T _etext
 ffffffffc0100000 t veth_xmit	[veth]
 ffffffffc0202000 t bpf_prog_6deef7357e7b4530_tail_nodeport_nat_ingress_ipv4	[bpf]
@@ -31,7 +34,8 @@ func symbolsFile(t *testing.T, text string) string {
 
 func TestKernelAddresses(t *testing.T) {
 	got, err := readKernelAddresses(symbolsFile(t, symbolsText))
-	want := kernelAddresses{textStart: 0xffffffff81000000, textEnd: 0xffffffff82000000, update: 0xffffffff81345780, remove: 0xffffffff81345670}
+	want := kernelAddresses{textStart: 0xffffffff81000000, textEnd: 0xffffffff82000000, update: 0xffffffff81345780, remove: 0xffffffff81345670,
+		updateHelper: addressRange{0xffffffff81400000, 0xffffffff81400040}, removeHelper: addressRange{0xffffffff81400040, 0xffffffff81400080}}
 	if err != nil || got != want {
 		t.Errorf("got %+x, %v", got, err)
 	}
@@ -77,6 +81,16 @@ func TestCallers(t *testing.T) {
 		t.Errorf("read again though no program came: %+v", got)
 	}
 	named++
+	if got := c.of(&watchEvent{Caller: 0xffffffff00000000}); got != nil || c.at != named {
+		t.Errorf("a nameless address is %+v, symbols of %d", got, c.at)
+	}
+	for range 3 {
+		named++
+		c.of(&watchEvent{Caller: 0xffffffff00000000})
+	}
+	if c.at != named-3 {
+		t.Error("the symbols were read for each event without a name")
+	}
 	if got := c.of(e); got == nil || got.Program != "cil_to_netdev" {
 		t.Errorf("after a program came: %+v", got)
 	}
@@ -84,5 +98,14 @@ func TestCallers(t *testing.T) {
 	copy(e.Comm[:], "cilium-agent")
 	if got := c.of(e); got == nil || *got != (correlator.Caller{Program: correlator.ProgramSyscall, Comm: "cilium-agent"}) {
 		t.Errorf("a syscall is %+v", got)
+	}
+}
+
+// BenchmarkReadPrograms reads this kernel's symbols for those of programs.
+func BenchmarkReadPrograms(b *testing.B) {
+	for b.Loop() {
+		if _, err := readPrograms(kallsymsFile); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

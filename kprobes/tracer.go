@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/renat-project/renat/correlator"
@@ -33,24 +32,44 @@ type Tracer struct {
 	kernel    *kernelSide
 	ring      *ringbuf.Reader
 	occupancy *occupancy
-	degraded  []string // what New found missing
+	degraded  []string      // what New found missing
+	tick      time.Duration // of the kernel
 
 	// Run's alone.
-	callers callers
-	lost    lossTotals
+	callers  callers
+	lost     lossTotals
+	due      bool // a survey, because of a new map
+	doubt    bool // a survey, because something was lost
+	surveyed time.Time
+	followed time.Time         // the time-outs
+	snat     map[bool][16]byte // the address pods are translated to, by whether IPv6
+
+	missing, unsurveyed atomic.Uint64
+	tooMany             atomic.Uint64 // unsurveyed by the last survey
+	remembers           atomic.Int64  // nanoseconds
 
 	wakeups, received, undecodable atomic.Uint64
 	delivering                     atomic.Bool
 	delivered                      atomic.Uint64 // when the event happened that was emitted last
 	empty                          atomic.Uint64 // when the ring was last seen to be empty
 
-	mu       sync.Mutex // guards what follows
-	watching map[uint32]*cilium
-	retired  map[uint32]*cilium // watched before; events of theirs may still come
-	free     []uint32           // slots of the counters
-	past     Counters           // of retired maps
-	findErr  error              // of the last look for maps
-	unnamed  error              // why callers have no names
+	traces traces
+
+	guardMu sync.Mutex // held by Touch, before mu; guards what follows
+	guards  map[bool]*guard
+
+	mu         sync.Mutex // guards what follows
+	watching   map[uint32]*cilium
+	retired    map[uint32]*cilium // watched before; events of theirs may still come
+	free       []uint32           // slots of the counters
+	past       Counters           // of retired maps
+	looked     bool               // for maps, at least once and with all found watched
+	findErr    error              // of the last look for maps
+	unnamed    error              // why callers have no names
+	blind      error              // why the last survey failed
+	unfollowed error              // why the time-outs of Cilium are not known
+	gone       map[string]bool    // names of maps that went without a successor
+	left       int                // maps for which there is no place
 }
 
 // New loads and attaches the programs. Errors: ErrPrivilege, ErrNoBTF,
@@ -60,7 +79,7 @@ func New(c Config) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the kernel tracer: %w", err)
 	}
-	t := &Tracer{config: c, watching: map[uint32]*cilium{}, retired: map[uint32]*cilium{}}
+	t := &Tracer{config: c, watching: map[uint32]*cilium{}, retired: map[uint32]*cilium{}, gone: map[string]bool{}, snat: map[bool][16]byte{}, guards: map[bool]*guard{}}
 	addresses, err := readKernelAddresses(kallsymsFile)
 	if err != nil || addresses.textStart == 0 {
 		t.degraded = append(t.degraded, "kernel addresses are hidden: calling programs stay unnamed (grant CAP_SYSLOG, or set kernel.kptr_restrict to 0)")
@@ -69,16 +88,21 @@ func New(c Config) (*Tracer, error) {
 		return nil, err
 	}
 	if t.kernel.backend == Kprobe {
-		t.degraded = append(t.degraded, "kprobes do not see what bpf(2) inserts, nor what that evicts, nor the values of what it deletes")
+		t.degraded = append(t.degraded, "kprobes do not see what bpf(2) inserts, nor what that evicts, nor the values of what it deletes: tracking entries that a process deletes alive go unseen")
 	}
 	if t.ring, err = ringbuf.NewReader(t.kernel.collection.Maps[watchMapEvents]); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the ring buffer: %w", err), t.kernel.close())
 	}
+	if t.tick, err = tick(); err != nil {
+		return nil, errors.Join(err, t.ring.Close(), t.kernel.close())
+	}
+	t.remembers.Store(int64(c.filterWindow))
 	t.occupancy = newOccupancy()
 	t.callers.file = kallsymsFile
 	t.callers.named = func() (n uint64, err error) {
 		return n, t.kernel.collection.Variables[watchVarProgramsNamed].Get(&n)
 	}
+	t.traces.callers = callers{file: t.callers.file, named: t.callers.named}
 	for slot := range t.kernel.collection.Maps[watchMapCounts].MaxEntries() {
 		t.free = append(t.free, slot)
 	}
@@ -87,13 +111,20 @@ func New(c Config) (*Tracer, error) {
 
 // Close detaches the programs and frees all.
 func (t *Tracer) Close() error {
+	err := t.stopTraces()
+	t.guardMu.Lock()
+	defer t.guardMu.Unlock()
+	for _, g := range t.guards {
+		g.close()
+	}
+	t.guards = nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.watching {
 		m.fd.Close()
 	}
 	t.watching = nil
-	return errors.Join(t.ring.Close(), t.occupancy.close(), t.kernel.close())
+	return errors.Join(err, t.ring.Close(), t.occupancy.close(), t.kernel.close())
 }
 
 // Run watches until ctx ends, and then returns ctx's error. While Cilium has
@@ -155,7 +186,7 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit fu
 			Loss: correlator.Loss{From: correlator.LossKernelDecode, Count: 1, First: at, Last: at}})
 		return
 	}
-	ev := change(e, m, offset)
+	ev := change(e, m, offset, t.tick)
 	ev.NAT.Caller = t.callers.of(e)
 	emit(ev)
 	t.delivered.Store(e.Ktime)
@@ -180,89 +211,4 @@ func (t *Tracer) mapOf(id uint32) *cilium {
 		return m
 	}
 	return t.retired[id]
-}
-
-// look finds new and replaced maps and reports losses; now is Unix time.
-func (t *Tracer) look(now int64, emit func(correlator.Event)) error {
-	found, err := findMaps(t.config.BPFFS)
-	var layout *LayoutError
-	if errors.As(err, &layout) {
-		return err
-	}
-	t.mu.Lock()
-	t.findErr, t.unnamed = err, t.callers.err
-	t.mu.Unlock()
-	for i, m := range found {
-		replaced, err := t.watch(m)
-		if err != nil {
-			closeMaps(found[i:])
-			return err
-		}
-		if replaced {
-			emit(correlator.Event{Time: now, Kind: correlator.KindNAT,
-				NAT: correlator.NATChange{Op: correlator.Replaced, Map: m.Map}})
-		}
-	}
-	return t.reportLoss(now, emit)
-}
-
-// watch begins to watch a map and ends it for the one it replaces. It owns m,
-// unless it fails.
-func (t *Tracer) watch(m *cilium) (replaced bool, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.watching[m.ID] != nil {
-		m.fd.Close()
-		return false, nil
-	}
-	if len(t.free) == 0 {
-		return false, fmt.Errorf("watching map %s: more than %d maps", m.Name, t.kernel.collection.Maps[watchMapCounts].MaxEntries())
-	}
-	m.slot, t.free = t.free[0], t.free[1:]
-	if err := t.program(m); err != nil {
-		t.free = append(t.free, m.slot)
-		return false, err
-	}
-	t.watching[m.ID] = m
-	for id, old := range t.watching {
-		if old.Name != m.Name || id == m.ID {
-			continue
-		}
-		replaced = true
-		if err := t.kernel.places.remove(id); err != nil {
-			return true, fmt.Errorf("leaving map %s: %w", old.Name, err)
-		}
-		counted, err := t.counters(old)
-		if err != nil {
-			return true, err
-		}
-		t.past.add(counted)
-		delete(t.watching, id)
-		t.retired[id] = old
-		t.free = append(t.free, old.slot)
-		old.fd.Close()
-	}
-	return replaced, nil
-}
-
-// program tells the kernel side to watch a map, its counters at zero.
-func (t *Tracer) program(m *cilium) error {
-	cpus, err := ebpf.PossibleCPU()
-	if err != nil {
-		return fmt.Errorf("watching map %s: %w", m.Name, err)
-	}
-	if err := t.kernel.collection.Maps[watchMapCounts].Put(m.slot, make([]watchCounters, cpus)); err != nil {
-		return fmt.Errorf("watching map %s: %w", m.Name, err)
-	}
-	w := watchWatched{Map: m.ID, Slot: uint8(m.slot), Family: 4}
-	if m.v6 {
-		w.Family = 6
-	}
-	if m.CT {
-		w.Ct = 1
-	}
-	if err := t.kernel.places.add(w); err != nil {
-		return fmt.Errorf("watching map %s: %w", m.Name, err)
-	}
-	return nil
 }

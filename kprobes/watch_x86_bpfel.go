@@ -32,22 +32,26 @@ type watchCommand struct {
 }
 
 type watchCounters struct {
-	_              structs.HostLayout
-	Inserts        uint64
-	InsertEexist   uint64
-	InsertEnomem   uint64
-	InsertEbusy    uint64
-	InsertOther    uint64
-	Evictions      uint64
-	Forced         uint64
-	DeletesSyscall uint64
-	DeletesProgram uint64
-	DeletesUnknown uint64
-	DeleteEnoent   uint64
-	DeleteOther    uint64
-	Withheld       uint64
-	Sent           uint64
-	Dropped        uint64
+	_                   structs.HostLayout
+	Inserts             uint64
+	InsertEexist        uint64
+	InsertEnomem        uint64
+	InsertEbusy         uint64
+	InsertOther         uint64
+	Evictions           uint64
+	Forced              uint64
+	DeletesSyscall      uint64
+	DeletesProgram      uint64
+	DeletesUnknown      uint64
+	DeleteEnoent        uint64
+	DeleteOther         uint64
+	Withheld            uint64
+	Sent                uint64
+	Dropped             uint64
+	EvictedAlive        uint64
+	DeletedAliveSyscall uint64
+	DeletedAliveProgram uint64
+	DeletedAliveUnknown uint64
 }
 
 type watchEvent struct {
@@ -64,7 +68,7 @@ type watchEvent struct {
 	Op          uint8
 	Flags       uint8
 	UpdateFlags uint8
-	Reserved    [4]uint8
+	Age         uint32
 }
 
 type watchEventFlag uint32
@@ -74,6 +78,9 @@ const (
 	watchEventFlagEVENT_WANTED  watchEventFlag = 2
 	watchEventFlagEVENT_SYSCALL watchEventFlag = 4
 	watchEventFlagEVENT_VALUE   watchEventFlag = 8
+	watchEventFlagEVENT_AGED    watchEventFlag = 16
+	watchEventFlagEVENT_TICKS   watchEventFlag = 32
+	watchEventFlagEVENT_ALIVE   watchEventFlag = 64
 )
 
 type watchEventOp uint32
@@ -94,9 +101,10 @@ type watchFreed struct {
 	Seq   uint32
 	Map   uint32
 	Entry struct {
-		_   structs.HostLayout
-		Key [5]uint64
-		To  [3]uint64
+		_       structs.HostLayout
+		Key     [5]uint64
+		To      [3]uint64
+		Created uint64
 	}
 }
 
@@ -105,6 +113,27 @@ type watchHookCounters struct {
 	Unpaired  uint64
 	StashFull uint64
 	BatchCut  uint64
+}
+
+type watchTraceBudget struct {
+	_       structs.HostLayout
+	Window  uint64
+	Used    uint64
+	Dropped uint64
+}
+
+type watchTraceRule struct {
+	_          structs.HostLayout
+	Pod        uint64
+	PodMask    uint64
+	Server     uint64
+	ServerMask uint64
+}
+
+type watchTraced struct {
+	_      structs.HostLayout
+	Event  watchEvent
+	Traces uint64
 }
 
 type watchWatched struct {
@@ -120,44 +149,66 @@ type watchWatched struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	watchMapCalls          = "calls"
-	watchMapCommands       = "commands"
-	watchMapCounts         = "counts"
-	watchMapEvents         = "events"
-	watchMapFilter         = "filter"
-	watchMapFreed          = "freed"
-	watchMapHooks          = "hooks"
-	watchMapPlaces         = "places"
-	watchMapWatching       = "watching"
-	watchProgBpfEnter      = "bpf_enter"
-	watchProgBpfExit       = "bpf_exit"
-	watchProgDeleteEnter   = "delete_enter"
-	watchProgDeleteExit    = "delete_exit"
-	watchProgDeleteReturn  = "delete_return"
-	watchProgEvictEnter    = "evict_enter"
-	watchProgEvictExit     = "evict_exit"
-	watchProgEvictReturn   = "evict_return"
-	watchProgFreeEnter     = "free_enter"
-	watchProgFreeProbe     = "free_probe"
-	watchProgNamedExit     = "named_exit"
-	watchProgNamedReturn   = "named_return"
-	watchProgTakeBatchExit = "take_batch_exit"
-	watchProgTakeExit      = "take_exit"
-	watchProgUpdateEnter   = "update_enter"
-	watchProgUpdateExit    = "update_exit"
-	watchProgUpdateReturn  = "update_return"
-	watchVarDeleteAddress  = "delete_address"
-	watchVarEventFlagType  = "event_flag_type"
-	watchVarEventOpType    = "event_op_type"
-	watchVarEventType      = "event_type"
-	watchVarFilterMask     = "filter_mask"
-	watchVarFilterShift    = "filter_shift"
-	watchVarFilterWindow   = "filter_window"
-	watchVarProgramsNamed  = "programs_named"
-	watchVarSendEverything = "send_everything"
-	watchVarTextEnd        = "text_end"
-	watchVarTextStart      = "text_start"
-	watchVarUpdateAddress  = "update_address"
+	watchMapCalls             = "calls"
+	watchMapCommands          = "commands"
+	watchMapCounts            = "counts"
+	watchMapEvents            = "events"
+	watchMapFilter            = "filter"
+	watchMapFreed             = "freed"
+	watchMapHooks             = "hooks"
+	watchMapLook6             = "look_6"
+	watchMapLook6Local        = "look_6_local"
+	watchMapLookCt4           = "look_ct4"
+	watchMapLookCt4Local      = "look_ct4_local"
+	watchMapLookNat4          = "look_nat4"
+	watchMapLookNat4Local     = "look_nat4_local"
+	watchMapPlaces            = "places"
+	watchMapTraceBudgets      = "trace_budgets"
+	watchMapTraceEvents       = "trace_events"
+	watchMapWatching          = "watching"
+	watchProgBpfEnter         = "bpf_enter"
+	watchProgBpfExit          = "bpf_exit"
+	watchProgDeleteEnter      = "delete_enter"
+	watchProgDeleteExit       = "delete_exit"
+	watchProgDeleteLook       = "delete_look"
+	watchProgDeleteLookProbe  = "delete_look_probe"
+	watchProgDeleteReturn     = "delete_return"
+	watchProgEvictEnter       = "evict_enter"
+	watchProgEvictExit        = "evict_exit"
+	watchProgEvictReturn      = "evict_return"
+	watchProgFreeEnter        = "free_enter"
+	watchProgFreeProbe        = "free_probe"
+	watchProgNamedExit        = "named_exit"
+	watchProgNamedReturn      = "named_return"
+	watchProgTakeBatchExit    = "take_batch_exit"
+	watchProgTakeExit         = "take_exit"
+	watchProgUpdateEnter      = "update_enter"
+	watchProgUpdateExit       = "update_exit"
+	watchProgUpdateReturn     = "update_return"
+	watchVarDeleteAddress     = "delete_address"
+	watchVarDeleteHelperEnd   = "delete_helper_end"
+	watchVarDeleteHelperStart = "delete_helper_start"
+	watchVarEventFlagType     = "event_flag_type"
+	watchVarEventOpType       = "event_op_type"
+	watchVarEventType         = "event_type"
+	watchVarFilterMask        = "filter_mask"
+	watchVarFilterShift       = "filter_shift"
+	watchVarFilterWindow      = "filter_window"
+	watchVarProgramsNamed     = "programs_named"
+	watchVarSendEverything    = "send_everything"
+	watchVarTextEnd           = "text_end"
+	watchVarTextStart         = "text_start"
+	watchVarTraceMax          = "trace_max"
+	watchVarTracePods         = "trace_pods"
+	watchVarTracePorts        = "trace_ports"
+	watchVarTraceRules4       = "trace_rules4"
+	watchVarTraceRules6       = "trace_rules6"
+	watchVarTraceable         = "traceable"
+	watchVarTracedType        = "traced_type"
+	watchVarTracing           = "tracing"
+	watchVarUpdateAddress     = "update_address"
+	watchVarUpdateHelperEnd   = "update_helper_end"
+	watchVarUpdateHelperStart = "update_helper_start"
 )
 
 // loadWatch returns the embedded CollectionSpec for watch.
@@ -202,56 +253,78 @@ type watchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type watchProgramSpecs struct {
-	BpfEnter      *ebpf.ProgramSpec `ebpf:"bpf_enter"`
-	BpfExit       *ebpf.ProgramSpec `ebpf:"bpf_exit"`
-	DeleteEnter   *ebpf.ProgramSpec `ebpf:"delete_enter"`
-	DeleteExit    *ebpf.ProgramSpec `ebpf:"delete_exit"`
-	DeleteReturn  *ebpf.ProgramSpec `ebpf:"delete_return"`
-	EvictEnter    *ebpf.ProgramSpec `ebpf:"evict_enter"`
-	EvictExit     *ebpf.ProgramSpec `ebpf:"evict_exit"`
-	EvictReturn   *ebpf.ProgramSpec `ebpf:"evict_return"`
-	FreeEnter     *ebpf.ProgramSpec `ebpf:"free_enter"`
-	FreeProbe     *ebpf.ProgramSpec `ebpf:"free_probe"`
-	NamedExit     *ebpf.ProgramSpec `ebpf:"named_exit"`
-	NamedReturn   *ebpf.ProgramSpec `ebpf:"named_return"`
-	TakeBatchExit *ebpf.ProgramSpec `ebpf:"take_batch_exit"`
-	TakeExit      *ebpf.ProgramSpec `ebpf:"take_exit"`
-	UpdateEnter   *ebpf.ProgramSpec `ebpf:"update_enter"`
-	UpdateExit    *ebpf.ProgramSpec `ebpf:"update_exit"`
-	UpdateReturn  *ebpf.ProgramSpec `ebpf:"update_return"`
+	BpfEnter        *ebpf.ProgramSpec `ebpf:"bpf_enter"`
+	BpfExit         *ebpf.ProgramSpec `ebpf:"bpf_exit"`
+	DeleteEnter     *ebpf.ProgramSpec `ebpf:"delete_enter"`
+	DeleteExit      *ebpf.ProgramSpec `ebpf:"delete_exit"`
+	DeleteLook      *ebpf.ProgramSpec `ebpf:"delete_look"`
+	DeleteLookProbe *ebpf.ProgramSpec `ebpf:"delete_look_probe"`
+	DeleteReturn    *ebpf.ProgramSpec `ebpf:"delete_return"`
+	EvictEnter      *ebpf.ProgramSpec `ebpf:"evict_enter"`
+	EvictExit       *ebpf.ProgramSpec `ebpf:"evict_exit"`
+	EvictReturn     *ebpf.ProgramSpec `ebpf:"evict_return"`
+	FreeEnter       *ebpf.ProgramSpec `ebpf:"free_enter"`
+	FreeProbe       *ebpf.ProgramSpec `ebpf:"free_probe"`
+	NamedExit       *ebpf.ProgramSpec `ebpf:"named_exit"`
+	NamedReturn     *ebpf.ProgramSpec `ebpf:"named_return"`
+	TakeBatchExit   *ebpf.ProgramSpec `ebpf:"take_batch_exit"`
+	TakeExit        *ebpf.ProgramSpec `ebpf:"take_exit"`
+	UpdateEnter     *ebpf.ProgramSpec `ebpf:"update_enter"`
+	UpdateExit      *ebpf.ProgramSpec `ebpf:"update_exit"`
+	UpdateReturn    *ebpf.ProgramSpec `ebpf:"update_return"`
 }
 
 // watchMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type watchMapSpecs struct {
-	Calls    *ebpf.MapSpec `ebpf:"calls"`
-	Commands *ebpf.MapSpec `ebpf:"commands"`
-	Counts   *ebpf.MapSpec `ebpf:"counts"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
-	Filter   *ebpf.MapSpec `ebpf:"filter"`
-	Freed    *ebpf.MapSpec `ebpf:"freed"`
-	Hooks    *ebpf.MapSpec `ebpf:"hooks"`
-	Places   *ebpf.MapSpec `ebpf:"places"`
-	Watching *ebpf.MapSpec `ebpf:"watching"`
+	Calls         *ebpf.MapSpec `ebpf:"calls"`
+	Commands      *ebpf.MapSpec `ebpf:"commands"`
+	Counts        *ebpf.MapSpec `ebpf:"counts"`
+	Events        *ebpf.MapSpec `ebpf:"events"`
+	Filter        *ebpf.MapSpec `ebpf:"filter"`
+	Freed         *ebpf.MapSpec `ebpf:"freed"`
+	Hooks         *ebpf.MapSpec `ebpf:"hooks"`
+	Look6         *ebpf.MapSpec `ebpf:"look_6"`
+	Look6Local    *ebpf.MapSpec `ebpf:"look_6_local"`
+	LookCt4       *ebpf.MapSpec `ebpf:"look_ct4"`
+	LookCt4Local  *ebpf.MapSpec `ebpf:"look_ct4_local"`
+	LookNat4      *ebpf.MapSpec `ebpf:"look_nat4"`
+	LookNat4Local *ebpf.MapSpec `ebpf:"look_nat4_local"`
+	Places        *ebpf.MapSpec `ebpf:"places"`
+	TraceBudgets  *ebpf.MapSpec `ebpf:"trace_budgets"`
+	TraceEvents   *ebpf.MapSpec `ebpf:"trace_events"`
+	Watching      *ebpf.MapSpec `ebpf:"watching"`
 }
 
 // watchVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type watchVariableSpecs struct {
-	DeleteAddress  *ebpf.VariableSpec `ebpf:"delete_address"`
-	EventFlagType  *ebpf.VariableSpec `ebpf:"event_flag_type"`
-	EventOpType    *ebpf.VariableSpec `ebpf:"event_op_type"`
-	EventType      *ebpf.VariableSpec `ebpf:"event_type"`
-	FilterMask     *ebpf.VariableSpec `ebpf:"filter_mask"`
-	FilterShift    *ebpf.VariableSpec `ebpf:"filter_shift"`
-	FilterWindow   *ebpf.VariableSpec `ebpf:"filter_window"`
-	ProgramsNamed  *ebpf.VariableSpec `ebpf:"programs_named"`
-	SendEverything *ebpf.VariableSpec `ebpf:"send_everything"`
-	TextEnd        *ebpf.VariableSpec `ebpf:"text_end"`
-	TextStart      *ebpf.VariableSpec `ebpf:"text_start"`
-	UpdateAddress  *ebpf.VariableSpec `ebpf:"update_address"`
+	DeleteAddress     *ebpf.VariableSpec `ebpf:"delete_address"`
+	DeleteHelperEnd   *ebpf.VariableSpec `ebpf:"delete_helper_end"`
+	DeleteHelperStart *ebpf.VariableSpec `ebpf:"delete_helper_start"`
+	EventFlagType     *ebpf.VariableSpec `ebpf:"event_flag_type"`
+	EventOpType       *ebpf.VariableSpec `ebpf:"event_op_type"`
+	EventType         *ebpf.VariableSpec `ebpf:"event_type"`
+	FilterMask        *ebpf.VariableSpec `ebpf:"filter_mask"`
+	FilterShift       *ebpf.VariableSpec `ebpf:"filter_shift"`
+	FilterWindow      *ebpf.VariableSpec `ebpf:"filter_window"`
+	ProgramsNamed     *ebpf.VariableSpec `ebpf:"programs_named"`
+	SendEverything    *ebpf.VariableSpec `ebpf:"send_everything"`
+	TextEnd           *ebpf.VariableSpec `ebpf:"text_end"`
+	TextStart         *ebpf.VariableSpec `ebpf:"text_start"`
+	TraceMax          *ebpf.VariableSpec `ebpf:"trace_max"`
+	TracePods         *ebpf.VariableSpec `ebpf:"trace_pods"`
+	TracePorts        *ebpf.VariableSpec `ebpf:"trace_ports"`
+	TraceRules4       *ebpf.VariableSpec `ebpf:"trace_rules4"`
+	TraceRules6       *ebpf.VariableSpec `ebpf:"trace_rules6"`
+	Traceable         *ebpf.VariableSpec `ebpf:"traceable"`
+	TracedType        *ebpf.VariableSpec `ebpf:"traced_type"`
+	Tracing           *ebpf.VariableSpec `ebpf:"tracing"`
+	UpdateAddress     *ebpf.VariableSpec `ebpf:"update_address"`
+	UpdateHelperEnd   *ebpf.VariableSpec `ebpf:"update_helper_end"`
+	UpdateHelperStart *ebpf.VariableSpec `ebpf:"update_helper_start"`
 }
 
 // watchObjects contains all objects after they have been loaded into the kernel.
@@ -274,15 +347,23 @@ func (o *watchObjects) Close() error {
 //
 // It can be passed to loadWatchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type watchMaps struct {
-	Calls    *ebpf.Map `ebpf:"calls"`
-	Commands *ebpf.Map `ebpf:"commands"`
-	Counts   *ebpf.Map `ebpf:"counts"`
-	Events   *ebpf.Map `ebpf:"events"`
-	Filter   *ebpf.Map `ebpf:"filter"`
-	Freed    *ebpf.Map `ebpf:"freed"`
-	Hooks    *ebpf.Map `ebpf:"hooks"`
-	Places   *ebpf.Map `ebpf:"places"`
-	Watching *ebpf.Map `ebpf:"watching"`
+	Calls         *ebpf.Map `ebpf:"calls"`
+	Commands      *ebpf.Map `ebpf:"commands"`
+	Counts        *ebpf.Map `ebpf:"counts"`
+	Events        *ebpf.Map `ebpf:"events"`
+	Filter        *ebpf.Map `ebpf:"filter"`
+	Freed         *ebpf.Map `ebpf:"freed"`
+	Hooks         *ebpf.Map `ebpf:"hooks"`
+	Look6         *ebpf.Map `ebpf:"look_6"`
+	Look6Local    *ebpf.Map `ebpf:"look_6_local"`
+	LookCt4       *ebpf.Map `ebpf:"look_ct4"`
+	LookCt4Local  *ebpf.Map `ebpf:"look_ct4_local"`
+	LookNat4      *ebpf.Map `ebpf:"look_nat4"`
+	LookNat4Local *ebpf.Map `ebpf:"look_nat4_local"`
+	Places        *ebpf.Map `ebpf:"places"`
+	TraceBudgets  *ebpf.Map `ebpf:"trace_budgets"`
+	TraceEvents   *ebpf.Map `ebpf:"trace_events"`
+	Watching      *ebpf.Map `ebpf:"watching"`
 }
 
 func (m *watchMaps) Close() error {
@@ -294,7 +375,15 @@ func (m *watchMaps) Close() error {
 		m.Filter,
 		m.Freed,
 		m.Hooks,
+		m.Look6,
+		m.Look6Local,
+		m.LookCt4,
+		m.LookCt4Local,
+		m.LookNat4,
+		m.LookNat4Local,
 		m.Places,
+		m.TraceBudgets,
+		m.TraceEvents,
 		m.Watching,
 	)
 }
@@ -303,41 +392,55 @@ func (m *watchMaps) Close() error {
 //
 // It can be passed to loadWatchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type watchVariables struct {
-	DeleteAddress  *ebpf.Variable `ebpf:"delete_address"`
-	EventFlagType  *ebpf.Variable `ebpf:"event_flag_type"`
-	EventOpType    *ebpf.Variable `ebpf:"event_op_type"`
-	EventType      *ebpf.Variable `ebpf:"event_type"`
-	FilterMask     *ebpf.Variable `ebpf:"filter_mask"`
-	FilterShift    *ebpf.Variable `ebpf:"filter_shift"`
-	FilterWindow   *ebpf.Variable `ebpf:"filter_window"`
-	ProgramsNamed  *ebpf.Variable `ebpf:"programs_named"`
-	SendEverything *ebpf.Variable `ebpf:"send_everything"`
-	TextEnd        *ebpf.Variable `ebpf:"text_end"`
-	TextStart      *ebpf.Variable `ebpf:"text_start"`
-	UpdateAddress  *ebpf.Variable `ebpf:"update_address"`
+	DeleteAddress     *ebpf.Variable `ebpf:"delete_address"`
+	DeleteHelperEnd   *ebpf.Variable `ebpf:"delete_helper_end"`
+	DeleteHelperStart *ebpf.Variable `ebpf:"delete_helper_start"`
+	EventFlagType     *ebpf.Variable `ebpf:"event_flag_type"`
+	EventOpType       *ebpf.Variable `ebpf:"event_op_type"`
+	EventType         *ebpf.Variable `ebpf:"event_type"`
+	FilterMask        *ebpf.Variable `ebpf:"filter_mask"`
+	FilterShift       *ebpf.Variable `ebpf:"filter_shift"`
+	FilterWindow      *ebpf.Variable `ebpf:"filter_window"`
+	ProgramsNamed     *ebpf.Variable `ebpf:"programs_named"`
+	SendEverything    *ebpf.Variable `ebpf:"send_everything"`
+	TextEnd           *ebpf.Variable `ebpf:"text_end"`
+	TextStart         *ebpf.Variable `ebpf:"text_start"`
+	TraceMax          *ebpf.Variable `ebpf:"trace_max"`
+	TracePods         *ebpf.Variable `ebpf:"trace_pods"`
+	TracePorts        *ebpf.Variable `ebpf:"trace_ports"`
+	TraceRules4       *ebpf.Variable `ebpf:"trace_rules4"`
+	TraceRules6       *ebpf.Variable `ebpf:"trace_rules6"`
+	Traceable         *ebpf.Variable `ebpf:"traceable"`
+	TracedType        *ebpf.Variable `ebpf:"traced_type"`
+	Tracing           *ebpf.Variable `ebpf:"tracing"`
+	UpdateAddress     *ebpf.Variable `ebpf:"update_address"`
+	UpdateHelperEnd   *ebpf.Variable `ebpf:"update_helper_end"`
+	UpdateHelperStart *ebpf.Variable `ebpf:"update_helper_start"`
 }
 
 // watchPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadWatchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type watchPrograms struct {
-	BpfEnter      *ebpf.Program `ebpf:"bpf_enter"`
-	BpfExit       *ebpf.Program `ebpf:"bpf_exit"`
-	DeleteEnter   *ebpf.Program `ebpf:"delete_enter"`
-	DeleteExit    *ebpf.Program `ebpf:"delete_exit"`
-	DeleteReturn  *ebpf.Program `ebpf:"delete_return"`
-	EvictEnter    *ebpf.Program `ebpf:"evict_enter"`
-	EvictExit     *ebpf.Program `ebpf:"evict_exit"`
-	EvictReturn   *ebpf.Program `ebpf:"evict_return"`
-	FreeEnter     *ebpf.Program `ebpf:"free_enter"`
-	FreeProbe     *ebpf.Program `ebpf:"free_probe"`
-	NamedExit     *ebpf.Program `ebpf:"named_exit"`
-	NamedReturn   *ebpf.Program `ebpf:"named_return"`
-	TakeBatchExit *ebpf.Program `ebpf:"take_batch_exit"`
-	TakeExit      *ebpf.Program `ebpf:"take_exit"`
-	UpdateEnter   *ebpf.Program `ebpf:"update_enter"`
-	UpdateExit    *ebpf.Program `ebpf:"update_exit"`
-	UpdateReturn  *ebpf.Program `ebpf:"update_return"`
+	BpfEnter        *ebpf.Program `ebpf:"bpf_enter"`
+	BpfExit         *ebpf.Program `ebpf:"bpf_exit"`
+	DeleteEnter     *ebpf.Program `ebpf:"delete_enter"`
+	DeleteExit      *ebpf.Program `ebpf:"delete_exit"`
+	DeleteLook      *ebpf.Program `ebpf:"delete_look"`
+	DeleteLookProbe *ebpf.Program `ebpf:"delete_look_probe"`
+	DeleteReturn    *ebpf.Program `ebpf:"delete_return"`
+	EvictEnter      *ebpf.Program `ebpf:"evict_enter"`
+	EvictExit       *ebpf.Program `ebpf:"evict_exit"`
+	EvictReturn     *ebpf.Program `ebpf:"evict_return"`
+	FreeEnter       *ebpf.Program `ebpf:"free_enter"`
+	FreeProbe       *ebpf.Program `ebpf:"free_probe"`
+	NamedExit       *ebpf.Program `ebpf:"named_exit"`
+	NamedReturn     *ebpf.Program `ebpf:"named_return"`
+	TakeBatchExit   *ebpf.Program `ebpf:"take_batch_exit"`
+	TakeExit        *ebpf.Program `ebpf:"take_exit"`
+	UpdateEnter     *ebpf.Program `ebpf:"update_enter"`
+	UpdateExit      *ebpf.Program `ebpf:"update_exit"`
+	UpdateReturn    *ebpf.Program `ebpf:"update_return"`
 }
 
 func (p *watchPrograms) Close() error {
@@ -346,6 +449,8 @@ func (p *watchPrograms) Close() error {
 		p.BpfExit,
 		p.DeleteEnter,
 		p.DeleteExit,
+		p.DeleteLook,
+		p.DeleteLookProbe,
 		p.DeleteReturn,
 		p.EvictEnter,
 		p.EvictExit,

@@ -22,9 +22,11 @@ type datapathCtEntry struct {
 	_         structs.HostLayout
 	Reported  [2]uint64
 	Seen      [2]uint8
-	Closing   [2]uint8
-	Reserved  [4]uint8
-	Reserved2 [4]uint64
+	Reserved  [14]uint8
+	Lifetime  uint32
+	Flags     uint16
+	Reserved2 uint16
+	Reserved3 [2]uint64
 }
 
 type datapathNat4 struct {

@@ -37,13 +37,15 @@ struct report {
 /* Keeps the type in the object's BTF, from which the Go type is made. */
 const struct report *const volatile report_type __attribute__((unused)) = 0;
 
-/* As large as Cilium's; by direction: 0 from the pod, 1 to it. */
+/* Lifetime and flags are Cilium's, and the size; by direction: 0 from the pod, 1 to it. */
 struct ct_entry {
 	__u64 reported[2]; /* ktime */
 	__u8 seen[2];      /* TCP flags */
-	__u8 closing[2];   /* a FIN was seen; an RST sets both */
-	__u8 reserved[4];
-	__u64 reserved2[4];
+	__u8 reserved[14];
+	__u32 lifetime; /* seconds of ktime */
+	__u16 flags;
+	__u16 reserved2;
+	__u64 reserved3[2];
 };
 
 #pragma clang diagnostic pop
@@ -60,6 +62,17 @@ enum {
 	TCP_SYN = 2,
 	TCP_RST = 4,
 	TCP_ACK = 16,
+
+	/* A FIN was seen; an RST sets both. */
+	CT_RX_CLOSING = 1,
+	CT_TX_CLOSING = 2,
+	CT_CLOSING = CT_RX_CLOSING | CT_TX_CLOSING,
+	CT_SEEN_NON_SYN = 16,
+
+	/* Seconds, Cilium's defaults. */
+	LIFETIME_TCP = 8000,
+	LIFETIME_SHORT = 60, /* SYNs only, or not TCP */
+	LIFETIME_CLOSING = 10,
 };
 
 #define AGGREGATION_INTERVAL 5000000000ULL /* ns, Helm's bpf.monitorInterval */
@@ -76,15 +89,20 @@ __u64 reports_lost = 0;
 /* Notes a packet in its connection's entry and tells whether to report it. */
 static __always_inline bool ct_note(struct ct_entry *e, __u8 dir, __u8 tcp_flags, __u64 now)
 {
-	bool ended = e->closing[0] && e->closing[1];
+	bool ended = (e->flags & CT_CLOSING) == CT_CLOSING;
 	bool told = ended || tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || tcp_flags & ~e->seen[dir] ||
 		    now - e->reported[dir] > AGGREGATION_INTERVAL;
 
 	e->seen[dir] |= tcp_flags;
-	if (tcp_flags & (TCP_FIN | TCP_RST))
-		e->closing[dir] = 1;
+	if (tcp_flags & TCP_FIN)
+		e->flags |= dir ? CT_RX_CLOSING : CT_TX_CLOSING;
 	if (tcp_flags & TCP_RST)
-		e->closing[!dir] = 1;
+		e->flags |= CT_CLOSING;
+	if (tcp_flags && !(tcp_flags & TCP_SYN))
+		e->flags |= CT_SEEN_NON_SYN;
+	e->lifetime = now / 1000000000ULL + ((e->flags & CT_CLOSING) == CT_CLOSING ? LIFETIME_CLOSING :
+					     e->flags & CT_SEEN_NON_SYN		   ? LIFETIME_TCP :
+										     LIFETIME_SHORT);
 	if (told)
 		e->reported[dir] = now;
 	return told;

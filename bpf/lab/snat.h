@@ -159,7 +159,7 @@ static __always_inline void F(leaves)(const TUPLE *out, __u8 point, __u8 tcp_fla
 
 	F(ct_key)(&key, out);
 	found = F(ct_find)(&key);
-	if (found && !(opens && (found->closing[0] || found->closing[1]))) {
+	if (found && !(opens && found->flags & CT_CLOSING)) {
 		if (ct_note(found, 0, tcp_flags, now))
 			F(report_packet)(out, point, REASON_ESTABLISHED, tcp_flags);
 		return;
