@@ -4,6 +4,7 @@ package correlator_test
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -33,7 +34,12 @@ func TestTablesAreBounded(t *testing.T) {
 	for i := range uint16(n) { // more connections than fit lose their entries
 		change(start+int64(i), correlator.Evict, i, i)
 	}
-	for i := uint16(n - limit); i < n; i++ { // those remembered come back with another port
+	for i := uint16(n - limit); i < n; i++ { // those remembered collide with their IN entries and come back with another port
+		c.Observe(&correlator.Event{
+			Time: start + 10e9, Kind: correlator.KindNAT,
+			Tuple: correlator.Tuple{Src: addr(192, 0, 443), Dst: addr(172, 0, i), Protocol: correlator.TCP},
+			NAT:   correlator.NATChange{Op: correlator.Insert, Dir: correlator.In, Errno: 17, Map: nat, To: addr(10, 1, i), KTime: uint64(start + 10e9)},
+		})
 		change(start+10e9+int64(i), correlator.Insert, i, i+10000)
 	}
 	for i := range uint16(n - limit) { // those forgotten do so unnoticed
@@ -46,6 +52,54 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 	if len(found) != limit {
 		t.Errorf("%d incidents, want %d", len(found), limit)
+	}
+}
+
+// TestSuspectsAreBounded makes a suspect of as many connections as may be, each
+// with more evidence than it may keep, as where a map is replaced: what they take
+// is bounded, and is given back.
+func TestSuspectsAreBounded(t *testing.T) {
+	const limit = 1 << 16
+	nat := &correlator.Map{Name: "cilium_snat_v4_external"}
+	c := newCorrelator(t, correlator.Config{MaxConnections: limit, MaxSuspects: limit, Hold: time.Millisecond}, func(*incident.Incident) {})
+	change := func(at int64, op correlator.Op, pod, snat uint16) {
+		c.Observe(&correlator.Event{
+			Time: at, Kind: correlator.KindNAT,
+			Tuple: correlator.Tuple{Src: addr(10, 1, pod), Dst: addr(192, 0, 443), Protocol: correlator.TCP},
+			NAT:   correlator.NATChange{Op: op, Map: nat, To: addr(172, 0, snat), KTime: uint64(at)},
+		})
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	burst := func(at int64, each int) {
+		for step := range each {
+			for port := range uint16(limit - 1) {
+				at += 1000
+				if step == 0 {
+					change(at, correlator.Evict, port+1, port)
+				} else {
+					change(at, correlator.Insert, port+1, port+uint16(step))
+				}
+			}
+			at += 1e6
+		}
+		c.Advance(at + 10e6)
+	}
+	burst(start, 1)
+	before := heap()
+	burst(start+1e9, 40)
+	s := c.Stats()
+	during := heap()
+	c.Flush()
+	after := heap()
+	runtime.KeepAlive(c)
+	t.Logf("%d suspects take %d MiB, %d MiB remain", s.Suspects, (during-before)>>20, (after-before)>>20)
+	if s.Suspects != limit-1 || during-before > 100<<20 || after-before > 2<<20 {
+		t.Errorf("%d suspects take %d MiB, %d MiB remain", s.Suspects, (during-before)>>20, (after-before)>>20)
 	}
 }
 
@@ -120,4 +174,55 @@ func mustParse(t *testing.T, lines ...string) (events []correlator.Event) {
 		events = append(events, ev)
 	}
 	return events
+}
+
+// TestPodsAnswersAreNoConnections shows answers of pods to other nodes' pods: they
+// look as those that an egress gateway passes on, and take no place.
+func TestPodsAnswersAreNoConnections(t *testing.T) {
+	c := newCorrelator(t, correlator.Config{}, func(*incident.Incident) {})
+	for n, from := range []*correlator.Peer{{Namespace: "shop", Pod: "db-0"}, {Identity: 2}, nil} {
+		c.Observe(&correlator.Event{
+			Time: start, Kind: correlator.KindFlow,
+			Tuple: correlator.Tuple{Src: addr(10, n, 443), Dst: addr(10, 100, 40000), Protocol: correlator.TCP},
+			Flow:  correlator.Flow{Point: correlator.ToOverlay, Reason: correlator.ReasonReply, Flags: correlator.ACK, Src: from},
+		})
+	}
+	c.Flush()
+	if s := c.Stats(); s.Connections != 2 {
+		t.Errorf("%d connections, want 2", s.Connections)
+	}
+}
+
+// TestLongTimeouts has Cilium keep silent connections for longer than by default:
+// what breaks again within that time is the connection that failed already.
+func TestLongTimeouts(t *testing.T) {
+	nat := &correlator.Map{Name: "cilium_snat_v4_external"}
+	tuple := correlator.Tuple{Src: addr(10, 1, 40000), Dst: addr(192, 0, 443), Protocol: correlator.TCP}
+	for remembers, want := range map[time.Duration]int{0: 2, 12 * time.Hour: 1} {
+		named := 0
+		c := newCorrelator(t, correlator.Config{}, func(*incident.Incident) { named++ })
+		if remembers != 0 {
+			c.Remembers(remembers)
+		}
+		for n, at := range []time.Duration{time.Minute, 8 * time.Hour} {
+			was, is := addr(172, 0, uint16(40000+n)), addr(172, 0, uint16(40001+n))
+			in := correlator.Tuple{Src: tuple.Dst, Dst: was, Protocol: correlator.TCP}
+			for i, change := range []correlator.NATChange{
+				{Op: correlator.Evict, To: was},
+				{Op: correlator.Insert, Dir: correlator.In, To: tuple.Src, Errno: 17},
+				{Op: correlator.Insert, To: is},
+			} {
+				change.Map = nat
+				ev := correlator.Event{Time: start + int64(at) + int64(i)*int64(10*time.Second), Kind: correlator.KindNAT, Tuple: tuple, NAT: change}
+				if change.Dir == correlator.In {
+					ev.Tuple = in
+				}
+				c.Observe(&ev)
+			}
+		}
+		c.Flush()
+		if named != want {
+			t.Errorf("removals being remembered for %s, %d incidents", remembers, named)
+		}
+	}
 }

@@ -2,14 +2,9 @@
 
 package correlator
 
-import "time"
-
-// How far the two clocks differ. Hubble stamps a flow when the agent reads it:
-// that was 10 ms before to 125 ms after the kernel's stamp of the same packet
-// in recordings of Cilium 1.15 and 1.20.
-const (
-	skewEarly = int64(20 * time.Millisecond)
-	skewLate  = int64(250 * time.Millisecond)
+import (
+	"math"
+	"time"
 )
 
 // answer is how soon after its first SYN a SYN-ACK comes, if it comes: two
@@ -45,30 +40,61 @@ type conn struct {
 	closed     int64 // last FIN or RST, 0 if none
 	lastPod    int64 // last packet of the pod that neither opens nor closes
 	lastServer int64 // last packet of the server that does not reset
-	collided   int64 // last IN insert refused because the key existed (EEXIST)
+
+	// Few flows ask for what follows: what most need lies together above.
+	known    int64     // since when the epoch is known to last, where its start is not; 0 if unknown
+	ended    int64     // what closed was when the epoch began
+	endedBy  connFlags // and the epochFlags, for continueUnseen
+	outAge   seconds   // how long the OUT entry had lasted when it was removed; 0 if unknown
+	inAge    seconds   // the same of the IN entry
+	collided int64     // last IN insert refused because the key existed (EEXIST)
 
 	outAt, inAt int64 // last change of the entries
 	outBy, inBy *Caller
+}
+
+// seconds is a duration, the longest that it can tell when it was longer.
+type seconds uint16
+
+// age returns how long the entry that a removal removed had lasted.
+func (ev *Event) age() seconds {
+	if ev.NAT.Created == 0 || ev.NAT.Created > ev.Time {
+		return 0
+	}
+	return seconds(min((ev.Time-ev.NAT.Created)/int64(time.Second), math.MaxUint16))
 }
 
 type connFlags uint16
 
 const (
 	openedExactly connFlags = 1 << iota // the kernel stamped conn.opened
+	openedUntied                        // Hubble stamped it, said NEW, and no tracking entry's insert was seen
 	sawOpening                          // Hubble showed the opening packet
 	sawAnswer                           // Hubble showed the SYN-ACK
+	midstream                           // Hubble said NEW of conn.lastPod, before the tracking entry's insert was seen
 	podFIN                              // the pod sent its FIN
 	serverFIN                           // the server sent its FIN
 	closedByPeer                        // conn.closed is the server's RST
-	outForced                           // the OUT entry was evicted although in use
+	outForced                           // the OUT entry was evicted although used of late
 	inForced                            // the same of the IN entry
 	hostOwned                           // the IN entry is the host's own now
+	host                                // the tuple's source is the node's own address
+	outBack                             // the OUT entry that was removed has been restored
 	used                                // heard of since the table's hand passed
 	broken                              // an incident was published for this epoch
+	guessed                             // conn.snat is a survey's guess
 )
 
 // epochFlags are those that end with an epoch.
-const epochFlags = openedExactly | sawOpening | sawAnswer | podFIN | serverFIN | closedByPeer | broken
+const epochFlags = openedExactly | openedUntied | sawOpening | sawAnswer | midstream | podFIN | serverFIN | closedByPeer | broken
+
+// mark notes whether the connection is the host's own.
+func (c *conn) mark(isHost bool) {
+	c.flags &^= host
+	if isHost {
+		c.flags |= host
+	}
+}
 
 // replyKey is the key of the IN entry: what the server sends to.
 func (c *conn) replyKey() Tuple {
@@ -77,26 +103,41 @@ func (c *conn) replyKey() Tuple {
 
 // begin starts a new epoch.
 func (c *conn) begin(at int64, why connFlags) {
+	c.ended, c.endedBy = c.closed, c.flags&epochFlags
 	c.flags = c.flags&^epochFlags | why
-	c.opened = at
+	c.opened, c.known = at, 0
 	c.closed = 0
 }
 
-// opensAt reports whether an opening packet that Hubble stamped at opens the
-// epoch that has begun already.
-func (c *conn) opensAt(at int64) bool {
-	return c.opened != 0 && at >= c.opened-skewEarly && at <= c.opened+skewLate
+// lasts notes that the epoch lasts since at, if it began unseen.
+func (c *conn) lasts(at int64) {
+	if c.known == 0 || at < c.known {
+		c.known = at
+	}
 }
+
+// lastLoss returns when the later of its entries went that are gone; 0 if none is.
+func (c *conn) lastLoss() (at int64) {
+	if c.outOp != 0 {
+		at = c.outAt
+	}
+	if c.inOp != 0 {
+		at = max(at, c.inAt)
+	}
+	return at
+}
+
+// endFlags tell of a connection's end, which its tracking entry does not outlive.
+const endFlags = podFIN | serverFIN | closedByPeer | broken
 
 // continueUnseen corrects an epoch that began with a connection tracking entry
-// for a packet in mid-stream: the entry was new, the connection is not.
+// for a packet in mid-stream: the entry was new, the connection is not. What
+// had ended stays so.
 func (c *conn) continueUnseen() {
-	c.flags &^= openedExactly
-	c.opened = 0
+	c.flags = c.flags&^openedExactly | c.endedBy&endFlags
+	c.opened, c.known = 0, c.opened
+	c.closed = max(c.closed, c.ended)
 }
-
-// established reports whether Hubble showed packets beyond the opening one.
-func (c *conn) established() bool { return max(c.lastPod, c.lastServer) > c.opened }
 
 // close notes a FIN or RST.
 func (c *conn) close(at int64, why connFlags) {
@@ -111,4 +152,14 @@ func (c *conn) talk(at int64, ours, theirs connFlags) {
 	if c.flags&theirs != 0 && c.flags&(ours|closedByPeer) == 0 && c.closed != 0 && at > c.closed+halfOpen {
 		c.closed = 0
 	}
+}
+
+// failedLongAgo reports whether the connection that failed is not the one whose
+// entry a removal shows: its mapping is another, or its tracking entry, renewed
+// by the last packet that was heard of, has expired since.
+func (c *conn) failedLongAgo(ev *Event, kept int64) bool {
+	if ev.NAT.Dir == Out && !ev.NAT.To.IsZero() && ev.NAT.To != c.snat {
+		return true
+	}
+	return ev.Time-max(c.outAt, c.inAt, c.closed, c.lastPod, c.lastServer) > kept
 }

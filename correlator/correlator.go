@@ -50,31 +50,44 @@ const (
 
 // Correlator finds broken connections. It belongs to one goroutine.
 type Correlator struct {
-	cfg       Config
-	emit      func(*incident.Incident)
-	reorder   reorder
-	table     *table
-	suspects  suspects
-	opens     opens
-	losses    ledger
-	maps      maps
-	stats     Stats
-	flowsSeen bool
-	dispatch  func(*Event) // c.process, bound once
-	forget    func(ref)    // c.forgotten, bound once
+	cfg          Config
+	emit         func(*incident.Incident)
+	reorder      reorder
+	table        *table
+	suspects     suspects
+	resets       []ref // suspects whose RST was seen, by time
+	hosts        []ref // connections of the host's that are suspects, the newest
+	opens        opens // whose flow has not come
+	early        opens // whose tracking entry's insert has not
+	losses       ledger
+	maps         maps
+	untracked    untracked
+	noPort       noPort
+	inUse        [2]*Map           // the NAT maps, by whether IPv6
+	replacedAt   map[bool]int64    // when they were last, by whether IPv6
+	was          map[ending]uint32 // sizes of the maps that were replaced
+	replacements []*replacement
+	stats        Stats
+	lag          lag
+	remembers    int64 // of the kernel's filter
+	flowsSeen    bool
+	tracked      bool         // the inserts of tracking entries are seen
+	dispatch     func(*Event) // c.process, bound once
+	forget       func(ref)    // c.forgotten, bound once
 }
 
 // Stats counts what a Correlator did since New.
 type Stats struct {
 	Flows, NATChanges, Losses uint64 // events observed, by kind
-	Ignored                   uint64 // of other protocols, or without a believable time
+	Ignored                   uint64 // of other protocols or a per-cluster map, or without a believable time
 	Late                      uint64 // older than Hold and Patience allow: taken as they came
 	Early                     uint64 // released before their time because MaxHeld was reached
 	Incidents                 uint64 // published
 	Harmless                  uint64 // suspects that turned out well
+	Undecided                 uint64 // suspects that the input's end left open
 	HubbleUnseen              uint64 // connections opened that Hubble did not show
 	ConnectionsForgotten      uint64 // dropped because MaxConnections was reached
-	SuspectsForgotten         uint64 // decided before their time because MaxSuspects was reached
+	SuspectsForgotten         uint64 // decided before their time, or the loss of their tracking entry forgotten, because MaxSuspects was reached
 	Lost                      [lossSources]uint64
 
 	Connections, Suspects, Held int // in the tables now
@@ -103,7 +116,9 @@ func New(cfg Config, emit func(*incident.Incident)) (*Correlator, error) {
 	if cfg.MaxHeld == 0 {
 		cfg.MaxHeld = defaultMaxHeld
 	}
-	c := &Correlator{cfg: cfg, emit: emit, table: newTable(cfg.MaxConnections), maps: maps{}}
+	c := &Correlator{cfg: cfg, emit: emit, table: newTable(cfg.MaxConnections), maps: maps{}, lag: newLag(), remembers: withheldAfter, untracked: untracked{of: map[ref]untracking{}},
+		noPort: noPort{open: map[server][]*refusals{}, past: map[server]run{}},
+		was:    map[ending]uint32{}, replacedAt: map[bool]int64{}}
 	c.reorder = newReorder(cfg.Hold, cfg.Patience, cfg.MaxHeld, c.table.warm)
 	c.dispatch, c.forget = c.process, c.forgotten
 	return c, nil
@@ -162,7 +177,7 @@ func (ev *Event) relevant() bool {
 	case KindLoss:
 		return true
 	case KindNAT:
-		if ev.NAT.Map == nil {
+		if ev.NAT.Map == nil || ev.NAT.Map.PerCluster() {
 			return false
 		}
 		if ev.NAT.Op == Replaced {
@@ -189,18 +204,66 @@ func (c *Correlator) Advance(now int64) {
 	c.pass(c.reorder.released())
 }
 
+// Next is when to call Advance again (Unix nanoseconds), if no event comes before:
+// until then nothing is published. Whoever lets time pass only then must also do so
+// before each Observe. It is past if what is due waits for KernelRead, and in the
+// year 2199 if nothing waits.
+func (c *Correlator) Next() int64 {
+	at := c.reorder.oldest()
+	if c.suspects.oldest != 0 {
+		at = min(at, c.suspects.at(c.suspects.oldest).at+c.settling())
+	}
+	for _, r := range c.resets {
+		if cn := c.table.at(r); cn.suspect != 0 {
+			at = min(at, c.suspects.at(cn.suspect).due)
+			break
+		}
+	}
+	at = min(at, c.refusalsDue())
+	for _, p := range c.replacements {
+		at = min(at, c.replacementDue(p))
+	}
+	if at == maxTime {
+		return maxTime
+	}
+	return c.reorder.reaches(at)
+}
+
+// settling is how long after what decides a verdict falls without an RST.
+func (c *Correlator) settling() int64 { return int64(c.cfg.Settle) + c.lag.extra() }
+
 // KernelRead says that no map operation from before at (Unix nanoseconds) will
 // be observed any more. As long as it is not called, all are taken to come in
 // time.
 func (c *Correlator) KernelRead(at int64) { c.reorder.read = at }
 
+// Remembers says for how long after an entry's removal the inserts of its
+// connection are observed, which is longer than tracking entries last; 8,100 s
+// as long as it is not called.
+func (c *Correlator) Remembers(d time.Duration) { c.remembers = int64(d) }
+
 // Flush takes all events that wait and decides every suspect: the input ends.
+// Of one so young that Hubble may still have to show what acquits it nothing is
+// said, unless its RST was seen.
 func (c *Correlator) Flush() {
 	c.reorder.flush(c.dispatch)
 	c.pass(c.reorder.now)
-	for c.suspects.oldest != 0 {
-		c.decide(c.suspects.at(c.suspects.oldest).conn)
+	for len(c.noPort.order) > 0 {
+		c.publishRefusals()
 	}
+	for c.suspects.oldest != 0 {
+		s := c.suspects.at(c.suspects.oldest)
+		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset {
+			c.stats.Undecided++
+			c.drop(s.conn)
+			continue
+		}
+		c.decide(s.conn)
+	}
+	for _, p := range c.replacements {
+		c.publishReplacement(p)
+	}
+	c.replacements = nil
 }
 
 // Stats returns the counters and the tables' sizes.
@@ -214,13 +277,25 @@ func (c *Correlator) Stats() Stats {
 func (c *Correlator) pass(now int64) {
 	for c.suspects.oldest != 0 {
 		s := c.suspects.at(c.suspects.oldest)
-		if s.deadline >= now {
+		deadline := s.at + c.settling()
+		if deadline >= now {
 			break
 		}
-		c.unseen(s.deadline)
-		c.decide(s.conn)
+		c.until(deadline)
+		if c.suspects.oldest != 0 && c.suspects.at(c.suspects.oldest) == s {
+			c.decide(s.conn)
+		}
 	}
+	c.until(now)
+}
+
+// until does what falls due before now but the suspects' deadlines.
+func (c *Correlator) until(now int64) {
+	c.settleDue(now)
 	c.unseen(now)
+	c.openedBefore(now)
+	c.refusalsBefore(now)
+	c.replacementsBefore(now)
 }
 
 // process takes an event in its turn.
@@ -252,4 +327,5 @@ func (c *Correlator) forgotten(r ref) {
 	if c.table.at(r).suspect != 0 {
 		c.decide(r)
 	}
+	c.trackedAgain(r)
 }

@@ -5,6 +5,7 @@ package correlator
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kind says which part of an Event is set.
@@ -35,10 +36,10 @@ type Flow struct {
 	Flags    TCPFlags
 	Point    Point
 	Reason   Reason
-	// PostNAT marks a flow whose source port is the one after translation
-	// while its source address is the pod's (Hubble's source_xlated is set):
-	// its Tuple is no connection that exists.
-	PostNAT    bool
+	// Xlated is the address that the source was translated to, where the packet
+	// was seen after that (Hubble's source_xlated), else zero. The tuple then has
+	// the pod's address and the translated port: no connection that exists.
+	Xlated     [16]byte
 	DropReason uint16 // Cilium's drop reason when Point is Dropped, else 0
 }
 
@@ -93,6 +94,7 @@ type Point uint8
 const (
 	UnknownPoint Point = 0
 	ToStack      Point = 3
+	ToOverlay    Point = 4
 	ToEndpoint   Point = 101
 	ToNetwork    Point = 11
 	Dropped      Point = 255
@@ -121,7 +123,14 @@ type NATChange struct {
 	Forced bool
 	Flags  uint8 // of an insert, as in bpf(2): any 0, no-exist 1, exist 2
 	CPU    uint16
-	To     Addr    // the entry's value: where the packet's address is translated to; zero if unknown and for CT
+	To     Addr // the entry's value: where the packet's address is translated to; zero if unknown and for CT
+	// Created is when the entry that was removed had been made, of a missing one
+	// its twin, in Unix nanoseconds; 0 if unknown. The kernel stamps it in whole
+	// seconds.
+	Created int64
+	// Left is how long the tracking entry of a pod's established TCP connection,
+	// not closed by both sides, still had when it was removed; 0 of all others.
+	Left   time.Duration
 	KTime  uint64  // nanoseconds of the kernel's monotonic clock; 0 if unknown
 	Map    *Map    // never nil
 	Caller *Caller // nil if unknown; never known for evictions
@@ -136,9 +145,14 @@ const (
 	Evict                  // taken by the kernel's LRU to make room
 	Delete                 // deleted by a program or a syscall
 	Replaced               // the whole map was replaced by an empty one; the tuple is unset
+	// Missing says that an entry is not there although its connection is tracked,
+	// and established if it is TCP: it went before anybody watched, or unseen.
+	// Where the entry's twin is gone as well, which is told at the same time, To
+	// or the address in the tuple is a guess.
+	Missing
 )
 
-var opNames = [...]string{Insert: "insert", Evict: "evict", Delete: "delete", Replaced: "replaced"}
+var opNames = [...]string{Insert: "insert", Evict: "evict", Delete: "delete", Replaced: "replaced", Missing: "missing"}
 
 // String returns the operation's name in recordings.
 func (o Op) String() string {
@@ -233,10 +247,15 @@ func (m *Map) IPv6() bool {
 	return strings.Contains(m.Name, "_v6_") || strings.Contains(m.Name, "6_global")
 }
 
+// PerCluster reports whether the map is one of those that cluster-aware
+// addressing has for each remote cluster. Addresses of several clusters may
+// overlap there, so that a tuple alone is no connection.
+func (m *Map) PerCluster() bool { return strings.Contains(m.Name, "per_cluster") }
+
 // podTuple returns the event's tuple as the pod's packets have it. Of IN entries
 // it is only a guess.
 func (ev *Event) podTuple() Tuple {
-	if ev.Kind == KindFlow && ev.Flow.Point == ToEndpoint {
+	if ev.Kind == KindFlow && (ev.Flow.Point == ToEndpoint || ev.Flow.Point == ToOverlay) {
 		return ev.Tuple.Reverse()
 	}
 	return ev.Tuple

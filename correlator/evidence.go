@@ -5,6 +5,7 @@ package correlator
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -16,11 +17,13 @@ import (
 type fact struct {
 	at   int64
 	what factKind
-	op   Op      // of a removal
-	n    uint16  // TCP flags, or Hubble's drop reason
-	addr Addr    // the entry's translation
-	by   *Caller // nil if unknown
-	hot  bool    // of an eviction: forced
+	op   Op            // of a removal
+	n    uint16        // TCP flags, or Hubble's drop reason
+	addr Addr          // the entry's translation
+	by   *Caller       // nil if unknown
+	hot  bool          // of an eviction: forced
+	age  seconds       // of a removed entry
+	left time.Duration // of a removed tracking entry
 }
 
 type factKind uint8
@@ -32,11 +35,13 @@ const (
 	factCollided
 	factRenatted
 	factOrphaned
+	factUntracked
 	factOpening
 	factPodPacket
 	factServerPacket
 	factHostPacket
 	factDropped
+	factReplyDropped
 )
 
 var steps = [...]incident.Step{
@@ -44,6 +49,7 @@ var steps = [...]incident.Step{
 	factCollided: incident.PortRefused, factRenatted: incident.Renatted, factOrphaned: incident.Orphaned,
 	factOpening: incident.Opened, factPodPacket: incident.PodPacket, factServerPacket: incident.ServerPacket,
 	factHostPacket: incident.HostPacket, factDropped: incident.PacketDropped,
+	factUntracked: incident.TrackingRemoved, factReplyDropped: incident.ServerPacketDropped,
 }
 
 // from says who saw it.
@@ -69,6 +75,8 @@ func (f *fact) String() string {
 		return "OUT entry inserted" + f.caller() + ": the pod's packets are now sent from " + f.addr.String()
 	case factOrphaned:
 		return "IN entry inserted" + f.caller() + " as the host's own: replies to " + f.addr.String() + " reach the host"
+	case factUntracked:
+		return "connection tracking entry " + f.removal() + ", with " + f.left.String() + " left"
 	case factOpening:
 		return "the connection opens"
 	case factPodPacket:
@@ -78,7 +86,9 @@ func (f *fact) String() string {
 	case factHostPacket:
 		return "packet from the host, " + f.addr.String() + ", to the server" + f.flags()
 	case factDropped:
-		return "packet from the pod dropped, reason " + strconv.Itoa(int(f.n))
+		return "packet from the pod dropped, reason " + strconv.Itoa(int(f.n)) + f.denial()
+	case factReplyDropped:
+		return "packet from the server to the pod dropped, reason " + strconv.Itoa(int(f.n)) + f.denial()
 	}
 	return "unknown"
 }
@@ -90,6 +100,17 @@ func (f *fact) flags() string {
 	return " (" + TCPFlags(f.n).String() + ")"
 }
 
+// denial puts the drop reasons that decide something into words.
+func (f *fact) denial() string {
+	switch {
+	case isDenial(f.n):
+		return " (denied by policy)"
+	case f.n == noMapping:
+		return " (no mapping)"
+	}
+	return ""
+}
+
 func (f *fact) caller() string {
 	if f.by == nil || f.by.Program == "" {
 		return ""
@@ -99,41 +120,46 @@ func (f *fact) caller() string {
 
 func (f *fact) removal() string {
 	switch {
-	case f.op == Evict && f.hot:
-		return "evicted while in use"
-	case f.op == Evict:
-		return "evicted"
+	case f.op == Missing:
+		return "found to be gone"
 	case f.op == Replaced:
 		return "lost with the whole map, which was replaced"
+	case f.op == Evict && f.hot:
+		return "evicted although used of late" + f.made()
+	case f.op == Evict:
+		return "evicted" + f.made()
 	case f.by != nil && f.by.Comm != "":
-		return fmt.Sprintf("deleted by process %q", f.by.Comm)
+		return fmt.Sprintf("deleted by process %q%s", f.by.Comm, f.made())
 	}
-	return "deleted" + f.caller()
+	return "deleted" + f.caller() + f.made()
 }
 
-// deciding is the fact that made a connection a suspect.
-func deciding(kind incident.Kind, ev *Event) fact {
-	if kind == incident.Renat {
-		return fact{at: ev.Time, what: factRenatted, addr: ev.NAT.To, by: ev.NAT.Caller}
+// made says how long before its removal the entry had been made.
+func (f *fact) made() string {
+	switch f.age {
+	case 0:
+		return ""
+	case math.MaxUint16:
+		return fmt.Sprintf(", mapped more than %d h before", f.age/3600)
 	}
-	return fact{at: ev.Time, what: factOrphaned, addr: ev.Tuple.Dst, by: ev.NAT.Caller}
+	return fmt.Sprintf(", mapped %v before", time.Duration(f.age)*time.Second)
 }
 
 // note adds a fact to the connection's suspect, if it is one. When there are
-// too many, the first ones count; one place stays free for the RST.
+// too many, the first ones count.
 func (c *Correlator) note(r ref, f fact) {
 	if n := c.table.at(r).suspect; n != 0 {
-		if s := c.suspects.at(n); len(s.facts) < incident.MaxEvidence-1 {
-			s.facts = append(s.facts, f)
+		if s := c.suspects.at(n); !c.suspects.full(s) {
+			c.suspects.tell(s, f)
 		}
 	}
 }
 
-// remember takes over what the connection knows of itself.
-func (s *suspect) remember(cn *conn) {
+// remember takes over what the suspect's connection knows of itself.
+func (q *suspects) remember(s *suspect, cn *conn) {
 	add := func(f fact) {
 		if f.at != 0 {
-			s.facts = append(s.facts, f)
+			q.tell(s, f)
 		}
 	}
 	if cn.flags&openedExactly != 0 {
@@ -144,10 +170,10 @@ func (s *suspect) remember(cn *conn) {
 	add(fact{at: cn.lastServer, what: factServerPacket})
 	add(fact{at: cn.lastPod, what: factPodPacket})
 	if cn.outOp != 0 {
-		add(fact{at: cn.outAt, what: factOutRemoved, op: cn.outOp, addr: cn.snat, by: cn.outBy, hot: cn.flags&outForced != 0})
+		add(fact{at: cn.outAt, what: factOutRemoved, op: cn.outOp, addr: cn.snat, by: cn.outBy, hot: cn.flags&outForced != 0, age: cn.outAge})
 	}
 	if cn.inOp != 0 {
-		add(fact{at: cn.inAt, what: factInRemoved, op: cn.inOp, addr: cn.snat, by: cn.inBy, hot: cn.flags&inForced != 0})
+		add(fact{at: cn.inAt, what: factInRemoved, op: cn.inOp, addr: cn.snat, by: cn.inBy, hot: cn.flags&inForced != 0, age: cn.inAge})
 	}
 	if cn.collided > s.since {
 		add(fact{at: cn.collided, what: factCollided, addr: cn.snat})

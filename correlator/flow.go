@@ -2,14 +2,9 @@
 
 package correlator
 
-import "github.com/renat-project/renat/correlator/incident"
-
 // onFlow takes a packet that Hubble saw.
 func (c *Correlator) onFlow(ev *Event) {
 	f := &ev.Flow
-	if f.PostNAT {
-		return // its tuple is no connection; the kernel's events have the ports
-	}
 	c.flowsSeen = true
 	switch f.Point {
 	case ToEndpoint:
@@ -17,23 +12,53 @@ func (c *Correlator) onFlow(ev *Event) {
 		if f.Reason == ReasonReply {
 			c.fromServer(ev)
 		}
-	case ToStack, ToNetwork:
+	case ToOverlay:
 		if f.Reason == ReasonReply {
+			c.relayed(ev)
+		}
+	case ToStack, ToNetwork:
+		switch {
+		case f.Reason == ReasonReply:
+			c.relayed(ev)
+			return
+		case f.Xlated != [16]byte{}:
+			c.translated(ev)
 			return
 		}
 		if f.Point == ToNetwork {
 			key := ev.Tuple.Reverse()
 			if r := c.table.lookupReply(&key); r != 0 {
-				c.fromHost(r, ev)
+				if host := c.table.lookup(&ev.Tuple); host != 0 && ev.Flow.Reason == ReasonNew && c.ties(c.table.at(host), ev.Time) {
+					c.table.at(host).flags |= sawOpening
+				}
+				c.notice(r, hostSpoke, ev)
 				return
 			}
 		}
 		c.fromPod(ev)
 	case Dropped:
-		if r := c.table.lookup(&ev.Tuple); r != 0 {
-			c.note(r, fact{at: ev.Time, what: factDropped, n: f.DropReason})
-		}
+		c.dropped(ev)
 	}
+}
+
+// dropped takes a packet of either side that was dropped.
+func (c *Correlator) dropped(ev *Event) {
+	c.refused(ev)
+	fct := fact{at: ev.Time, what: factDropped, n: ev.Flow.DropReason}
+	pod, server := ev.Flow.Src, ev.Flow.Dst
+	r := c.table.lookup(&ev.Tuple)
+	if r == 0 {
+		tuple := ev.Tuple.Reverse()
+		if r = c.table.lookup(&tuple); r == 0 {
+			return
+		}
+		fct.what, pod, server = factReplyDropped, server, pod
+	}
+	if isDenial(ev.Flow.DropReason) {
+		c.table.at(r).name(pod, server)
+		c.notice(r, denied, ev)
+	}
+	c.note(r, fct)
 }
 
 // fromPod takes a pod's packet before translation.
@@ -41,17 +66,24 @@ func (c *Correlator) fromPod(ev *Event) {
 	r := c.connection(&ev.Tuple)
 	cn := c.table.at(r)
 	cn.name(ev.Flow.Src, ev.Flow.Dst)
+	c.passed(r, ev)
 	flags, tcp := ev.Flow.Flags, ev.Tuple.Protocol == TCP
 	switch {
 	case tcp && (flags&SYN != 0 || ev.Flow.Reason == ReasonReopened), !tcp && ev.Flow.Reason == ReasonNew:
-		c.opening(r, ev.Time)
+		c.opening(r, ev)
 		c.note(r, fact{at: ev.Time, what: factPodPacket, n: uint16(flags)})
 		return
 	case flags&(FIN|RST) != 0:
-		c.closing(r, ev.Time, podFIN)
+		c.closing(r, ev.Time, podFIN, flags&RST != 0)
 	default:
-		if tcp && ev.Flow.Reason == ReasonNew && cn.flags&openedExactly != 0 && cn.opensAt(ev.Time) {
-			cn.continueUnseen()
+		cn.flags &^= midstream
+		if tcp && ev.Flow.Reason == ReasonNew {
+			if c.ties(cn, ev.Time) {
+				c.continueUnseen(cn)
+			} else {
+				cn.flags |= midstream
+				c.early.push(r, ev.Time)
+			}
 		}
 		cn.talk(ev.Time, podFIN, serverFIN)
 		cn.lastPod = ev.Time
@@ -74,6 +106,7 @@ func (c *Correlator) fromServer(ev *Event) {
 	cn := c.table.at(r)
 	cn.flags |= used
 	cn.name(ev.Flow.Dst, ev.Flow.Src)
+	c.passed(r, ev)
 	fct := fact{at: ev.Time, what: factServerPacket, n: uint16(flags)}
 	switch {
 	case flags&RST != 0:
@@ -82,78 +115,171 @@ func (c *Correlator) fromServer(ev *Event) {
 			return
 		}
 		cn.close(ev.Time, closedByPeer)
+		if len(c.hosts) > 0 && cn.snat.IsZero() {
+			c.masqueraded(r, fct)
+		}
 	case flags&FIN != 0:
-		c.closing(r, ev.Time, serverFIN)
+		c.closing(r, ev.Time, serverFIN, false)
 		cn.lastServer = ev.Time
 	case flags&SYN != 0:
+		c.admitted(&tuple)
 		c.answered(r, ev.Time)
 		cn.lastServer = ev.Time
 	default:
+		if tuple.Protocol != TCP {
+			c.admitted(&tuple)
+		}
 		cn.talk(ev.Time, serverFIN, podFIN)
 		cn.lastServer = ev.Time
 	}
 	c.note(r, fct)
 }
 
-// fromHost takes a packet that left the node from a translated address, so it
-// is the host's own: the reset of a reply that found no entry, or a connection
-// of the host that uses the port now.
-func (c *Correlator) fromHost(r ref, ev *Event) {
-	cn := c.table.at(r)
-	fct := fact{at: ev.Time, what: factHostPacket, n: uint16(ev.Flow.Flags), addr: cn.snat}
-	switch {
-	case ev.Flow.Flags&SYN != 0:
-		if cn.suspect != 0 && c.suspects.at(cn.suspect).kind == incident.OrphanedReply {
-			c.suspects.at(cn.suspect).harmless = true
+// opening takes an opening packet: a SYN, or the first packet of a protocol
+// without one.
+func (c *Correlator) opening(r ref, ev *Event) {
+	cn, at := c.table.at(r), ev.Time
+	if c.opened(cn, ev) {
+		cn.flags |= sawOpening
+		if cn.flags&openedExactly == 0 && ev.Flow.Reason == ReasonNew {
+			cn.flags |= openedUntied
+			c.early.push(r, cn.opened)
 		}
-		c.note(r, fct)
-	case ev.Flow.Flags&RST == 0:
-		c.note(r, fct)
-	case cn.suspect != 0:
-		c.confirm(r, fct)
-	case cn.inOp != 0 && cn.flags&hostOwned == 0:
-		// The host's insert was not seen, but its reset was.
-		c.accuse(r, incident.OrphanedReply, ev)
-		c.confirm(r, fct)
+		return
+	}
+	why, known := sawOpening, cn.known
+	if ev.Flow.Reason == ReasonNew {
+		why |= openedUntied
+	}
+	if why&openedUntied != 0 {
+		c.early.push(r, at)
+	}
+	if cn.suspect != 0 {
+		s := c.suspects.at(cn.suspect)
+		if s.replaced && ev.Flow.Reason == ReasonReopened && at-c.lag.late <= s.at {
+			s.harmless = true // it opened the one that was re-NATted
+		}
+		switch {
+		case !c.opensSuspect(cn, s, why, at):
+			c.decide(r) // the connection before this one
+		case why&openedUntied == 0 || !c.insertsShown(s.since):
+			s.closed = false // that was the connection before this one
+		}
+	}
+	cn.begin(at, why)
+	if why&openedUntied != 0 {
+		cn.known = known // Hubble was late: the kernel has told of it already
 	}
 }
 
-// opening takes an opening packet: a SYN, or the first packet of a protocol
-// without one.
-func (c *Correlator) opening(r ref, at int64) {
+// opensSuspect reports whether an opening packet stamped at may be the
+// suspect's own: the one that opened it, or the one that was re-NATted.
+func (c *Correlator) opensSuspect(cn *conn, s *suspect, why connFlags, at int64) bool {
+	switch {
+	case s.replaced:
+		return false
+	case why&openedUntied != 0 && c.insertsShown(s.since):
+		return true // it opened before it lost its entry
+	case s.triggered == 0 && !s.reset && s.rule.shown && s.at-cn.lastPod > handshake && at <= s.at+maxLag:
+		return true
+	}
+	return at <= s.at+c.lag.late
+}
+
+// insertsShown reports whether each tracking entry made since the kernel's time
+// since for a connection that had lost an entry by then was seen. Those of
+// others are withheld.
+func (c *Correlator) insertsShown(since int64) bool {
+	return c.tracked && c.losses.since(since).KernelEvents == 0
+}
+
+// opened reports whether an opening packet is that of the epoch that has begun
+// already, by its tracking entry or another flow.
+func (c *Correlator) opened(cn *conn, ev *Event) bool {
+	switch {
+	case cn.opened == 0:
+		return false
+	case cn.flags&openedExactly != 0 && ev.Flow.Reason == ReasonNew:
+		return c.ties(cn, ev.Time)
+	case cn.flags&openedExactly != 0 && ev.Flow.Reason == ReasonReopened:
+		return false // by a packet that found a tracking entry
+	}
+	return ev.Time >= cn.opened-skewEarly && ev.Time <= cn.opened+skewLate ||
+		cn.closed == 0 && cn.flags&sawAnswer != 0 && ev.Time-cn.opened <= c.lag.apart || ev.Flow.Reason == ReasonEstablished && !c.established(cn)
+}
+
+// ties reports whether a flow stamped at, of which Cilium says NEW, shows the
+// packet whose tracking entry began the epoch, and measures the lag by it.
+func (c *Correlator) ties(cn *conn, at int64) bool {
+	if cn.flags&openedExactly == 0 || cn.flags&sawOpening != 0 || at < cn.opened-skewEarly || at > cn.opened+maxLag {
+		return false
+	}
+	c.lag.measure(at, cn.opened)
+	return true
+}
+
+// retie takes a packet in mid-stream of which Cilium said NEW and for which no
+// insert of a tracking entry was seen, if its connection has just opened by one:
+// that was this packet's. The opening that was tied to it had an entry of its own,
+// which was withheld or came before.
+func (c *Correlator) retie(r ref) {
 	cn := c.table.at(r)
-	if cn.opensAt(at) {
-		cn.flags |= sawOpening
+	if cn.flags&(openedExactly|sawOpening) != openedExactly|sawOpening || cn.lastPod > cn.opened+maxLag || !c.insertsShown(cn.opened) {
 		return
 	}
-	if cn.suspect != 0 && at > c.suspects.at(cn.suspect).at+skewLate {
-		c.decide(r) // the connection before this one
-	}
-	cn.begin(at, sawOpening)
+	c.lag.measure(cn.lastPod, cn.opened)
+	cn.ended, cn.endedBy = 0, 0 // before that opening
+	cn.flags &^= midstream
+	c.continueUnseen(cn)
 }
 
 // answered takes a server's SYN-ACK. It tells of an opening whose own packet
 // Hubble lost when none is known that it could answer.
 func (c *Correlator) answered(r ref, at int64) {
 	cn := c.table.at(r)
-	known := cn.opened != 0 && at-cn.opened < answer && cn.closed == 0
+	if cn.suspect != 0 {
+		if s := c.suspects.at(cn.suspect); s.rule.replies && cn.opened != 0 && cn.flags&sawAnswer == 0 && at > s.at+c.lag.late {
+			s.harmless = true // what was orphaned was this answer, which the server sent again
+		}
+	}
+	within := answer
+	if cn.flags&openedExactly != 0 {
+		within += c.lag.extra()
+	}
+	known := cn.opened != 0 && at-cn.opened < within &&
+		(cn.closed == 0 || cn.flags&sawAnswer == 0 && at-cn.closed <= breath+c.lag.apart)
 	if cn.suspect != 0 {
 		// It may answer what made the connection a suspect, unless that was so
 		// soon after the opening that Hubble is only late with the answer to it.
 		age := c.suspects.at(cn.suspect).at - cn.opened
-		known = known && (age <= 0 || age < skewLate && cn.flags&sawAnswer == 0)
+		known = known && (age <= 0 || age < c.lag.late && cn.flags&sawAnswer == 0)
 	}
 	if !known {
-		cn.begin(at, sawOpening)
+		why, known := sawOpening, cn.known
+		if cn.suspect != 0 && !c.opensSuspect(cn, c.suspects.at(cn.suspect), why, at) {
+			c.decide(r) // the connection before this one
+		}
+		if cn.opened == 0 && max(cn.lastPod, cn.lastServer) == 0 {
+			why |= openedUntied // the first that is heard of the connection
+		}
+		cn.begin(at, why)
+		if why&openedUntied != 0 {
+			cn.known = known
+		}
 	}
 	cn.flags |= sawAnswer
 }
 
-// closing takes a FIN of either side or an RST of the pod.
-func (c *Correlator) closing(r ref, at int64, who connFlags) {
+// closing takes a FIN of either side, or a reset by the pod.
+func (c *Correlator) closing(r ref, at int64, who connFlags, reset bool) {
 	cn := c.table.at(r)
 	if cn.suspect != 0 {
-		c.suspects.at(cn.suspect).closes(cn, at)
+		s := c.suspects.at(cn.suspect)
+		answers := reset && s.stray // the server, who does not know yet
+		if !answers {
+			s.ownReset = s.ownReset || reset && at-c.lag.late <= s.at
+			s.harmless = s.harmless || s.rule.done(c, cn, s, at)
+		}
 	}
 	cn.close(at, who)
 }
@@ -164,8 +290,8 @@ func (c *Correlator) triggered(cn *conn, at int64) {
 	if cn.suspect == 0 {
 		return
 	}
-	if s := c.suspects.at(cn.suspect); at >= s.at-skewEarly {
-		s.triggered = true
+	if s := c.suspects.at(cn.suspect); s.triggered == 0 && at >= s.at+c.lag.early {
+		s.triggered = at
 	}
 }
 

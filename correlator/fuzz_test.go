@@ -59,7 +59,9 @@ func fuzzEvent(b []byte, at int64, nat, ct *correlator.Map) *correlator.Event {
 	}
 	ev.Flow = correlator.Flow{
 		Flags: correlator.TCPFlags(b[10]), Point: correlator.Point(b[11]), Reason: correlator.Reason(b[12] % 8),
-		PostNAT: b[13]%8 == 0,
+	}
+	if b[13]%8 == 0 {
+		ev.Flow.Xlated = addr(b[13]/8%4, int(b[4]%4), 0).IP
 	}
 	ev.NAT = correlator.NATChange{
 		Op: correlator.Op(b[14] % 6), Dir: correlator.Dir(b[15] % 3), Errno: int16(b[16]%3) * 17,

@@ -84,21 +84,30 @@ func (o *opens) push(r ref, at int64) {
 	}
 }
 
+// oldest returns the first that was pushed, or nil.
+func (o *opens) oldest() *open {
+	if o.count == 0 {
+		return nil
+	}
+	return &o.ring[o.first]
+}
+
+// pop removes it.
+func (o *opens) pop() {
+	o.first = (o.first + 1) % maxOpens
+	o.count--
+}
+
 // unseen checks the openings that Hubble should have shown by now. Only
 // masqueraded connections count: others may be filtered out at Hubble.
 func (c *Correlator) unseen(now int64) {
-	for c.opens.count > 0 {
-		o := c.opens.ring[c.opens.first]
-		if o.at+showWithin >= now {
-			return
-		}
-		c.opens.first = (c.opens.first + 1) % maxOpens
-		c.opens.count--
+	for o := c.opens.oldest(); o != nil && o.at+showWithin+c.lag.extra() < now; o = c.opens.oldest() {
 		cn := c.table.at(o.conn)
 		if c.flowsSeen && cn.opened == o.at && cn.flags&sawOpening == 0 && !cn.snat.IsZero() {
 			c.stats.HubbleUnseen++
 			c.losses.add(o.at+showWithin, incident.Loss{HubbleUnseen: 1})
 		}
+		c.opens.pop()
 	}
 }
 

@@ -155,6 +155,8 @@ func (s *scenario) collectLive(t *testing.T, late func(*correlator.Event) time.D
 			c.KernelRead(kernelRead(now))
 			c.Advance(now)
 		}
+		c.KernelRead(start + int64(24*time.Hour))
+		c.Advance(start + int64(24*time.Hour))
 		c.Flush()
 		if late := c.Stats().Late; late != 0 {
 			t.Errorf("%d events were taken out of order", late)

@@ -32,6 +32,7 @@ type reorder struct {
 	size     int
 	max      int
 	spare    [][]Event // empty, with capacity
+	room     int       // events that all arrays have room for, of buckets and spare
 	// upcoming is told of the events that are released next.
 	upcoming func([]Event)
 }
@@ -65,7 +66,9 @@ func (r *reorder) add(ev *Event) bool {
 	} else if b.sorted && compareEvents(&b.events[k-1], ev) > 0 {
 		b.sorted = false
 	}
+	had := cap(b.events)
 	b.events = append(b.events, *ev)
+	r.room += cap(b.events) - had
 	r.size++
 	return true
 }
@@ -91,9 +94,34 @@ func (r *reorder) advance(now int64, release func(*Event)) {
 func (r *reorder) due() int64 {
 	flows := r.heard
 	if r.now-r.heardAt >= r.hold {
-		flows += r.slot // nor do others of its time come
+		flows += r.slot + breath // nor do others of its time come
 	}
 	return max(min(r.now-r.hold, flows, r.read), r.now-r.patience)
+}
+
+// reaches is when a time is released, if no flow comes before and all map
+// operations are read by then.
+func (r *reorder) reaches(at int64) int64 {
+	end := (at/r.slot + 1) * r.slot
+	switch {
+	case r.heard >= end:
+		return end + r.hold
+	case r.heard+r.slot+breath >= end:
+		return min(max(end, r.heardAt)+r.hold, end+r.patience)
+	}
+	return end + r.patience
+}
+
+// oldest is the time of the oldest slot that holds an event, maxTime if none does.
+func (r *reorder) oldest() int64 {
+	if r.size == 0 {
+		return maxTime
+	}
+	n := r.next
+	for len(r.buckets[n%int64(len(r.buckets))].events) == 0 {
+		n++
+	}
+	return n * r.slot
 }
 
 // hear notes a flow's time.
@@ -142,9 +170,24 @@ func (r *reorder) releaseBefore(n int64, release func(*Event)) {
 			release(&b.events[i])
 		}
 		clear(b.events) // let go of the pointers
-		r.spare = append(r.spare, b.events[:0])
+		r.keep(b.events[:0])
 		b.events = nil
 	}
+}
+
+// keep makes an array another bucket's, unless all of them have room for more
+// than may ever be held: each array grows to the greatest burst that it took,
+// and bursts go around. What is held itself adds twice its size at most.
+func (r *reorder) keep(events []Event) {
+	r.spare = append(r.spare, events)
+	if r.room <= r.max {
+		return
+	}
+	for _, s := range r.spare {
+		r.room -= cap(s)
+	}
+	clear(r.spare)
+	r.spare = r.spare[:0]
 }
 
 // compareEvents orders by event time. Equal times are ordered by content, so
@@ -171,7 +214,7 @@ func compareFlows(a, b *Flow) int {
 		cmp.Compare(a.Point, b.Point),
 		cmp.Compare(a.Reason, b.Reason),
 		cmp.Compare(a.DropReason, b.DropReason),
-		compareBools(a.PostNAT, b.PostNAT),
+		bytes.Compare(a.Xlated[:], b.Xlated[:]),
 		comparePeers(a.Src, b.Src),
 		comparePeers(a.Dst, b.Dst),
 	)

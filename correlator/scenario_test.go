@@ -4,9 +4,11 @@ package correlator_test
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,10 +23,13 @@ import (
 // start is the time @0 of a scenario.
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano()
 
-// hosts are the names that scenarios use for addresses, for both IP versions.
+// hosts are the names that scenarios use for addresses, for both IP versions. A
+// name with a prime is of the other version.
 var hosts = map[string]map[string]string{
-	"IPv4": {"pod": "10.0.1.10", "pod2": "10.0.1.11", "node": "192.168.50.1", "server": "192.0.2.1"},
-	"IPv6": {"pod": "[fd00::10]", "pod2": "[fd00::11]", "node": "[2001:db8:50::1]", "server": "[2001:db8::1]"},
+	"IPv4": {"pod": "10.0.1.10", "pod2": "10.0.1.11", "node": "192.168.50.1", "node2": "192.168.50.2", "server": "192.0.2.1",
+		"pod'": "[fd00::10]", "node'": "[2001:db8:50::1]", "server'": "[2001:db8::1]"},
+	"IPv6": {"pod": "[fd00::10]", "pod2": "[fd00::11]", "node": "[2001:db8:50::1]", "node2": "[2001:db8:50::2]", "server": "[2001:db8::1]",
+		"pod'": "10.0.1.10", "node'": "192.168.50.1", "server'": "192.0.2.1"},
 }
 
 // TestScenarios runs testdata/*.txtar. The text before the files says what the
@@ -36,7 +41,7 @@ func TestScenarios(t *testing.T) {
 		for order := range 20 {
 			rng := rand.New(rand.NewPCG(1, uint64(order)))
 			if order > 0 {
-				rng.Shuffle(len(s.events), func(i, j int) { s.events[i], s.events[j] = s.events[j], s.events[i] })
+				shuffle(rng, s.events)
 			}
 			if got := s.run(t); got != s.want {
 				t.Fatalf("order %d gave\n%swant\n%s%s", order, got, s.want, s.comment)
@@ -44,6 +49,23 @@ func TestScenarios(t *testing.T) {
 		}
 	})
 }
+
+// shuffle changes the order of events, but of those with a longer pause between
+// them than any event is held.
+func shuffle(rng *rand.Rand, events []correlator.Event) {
+	slices.SortFunc(events, func(a, b correlator.Event) int { return cmp.Compare(a.Time, b.Time) })
+	for first, i := 0, 1; i <= len(events); i++ {
+		if i < len(events) && events[i].Time-events[i-1].Time < int64(maxHold) {
+			continue
+		}
+		part := events[first:i]
+		rng.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		first = i
+	}
+}
+
+// maxHold covers whole scenarios, so that any order of arrival must do.
+const maxHold = 10 * time.Minute
 
 // eachScenario runs a test on every scenario, for each version of IP.
 func eachScenario(t *testing.T, test func(*testing.T, *scenario)) {
@@ -110,11 +132,11 @@ func lines(data []byte) func(func(string) bool) {
 // run returns the incidents of the events in their present order.
 func (s *scenario) run(t *testing.T) string {
 	t.Helper()
-	// The hold covers whole scenarios, so that any order of arrival must do.
-	return s.collect(t, correlator.Config{Hold: 10 * time.Minute}, func(c *correlator.Correlator) {
+	return s.collect(t, correlator.Config{Hold: maxHold}, func(c *correlator.Correlator) {
 		for i := range s.events {
 			c.Observe(&s.events[i])
 		}
+		c.Advance(start + int64(24*time.Hour)) // no more is to come
 		c.Flush()
 	})
 }
@@ -145,10 +167,22 @@ func (s *scenario) describe(i *incident.Incident) string {
 	if i.NAT.Forced {
 		cause += "(forced)"
 	}
-	line := fmt.Sprintf("@%v %s %s %s %s %s -> %s was %s", time.Duration(i.Time.UnixNano()-start),
-		i.Kind, cause, i.Outcome, i.Protocol, i.Source.AddrPort(), i.Destination.AddrPort(), i.NAT.Before)
+	line := fmt.Sprintf("@%v %s %s %s %s %s -> %s", time.Duration(i.Time.UnixNano()-start),
+		i.Kind, cause, i.Outcome, i.Protocol, i.Source.AddrPort(), i.Destination.AddrPort())
+	if i.NAT.Before != "" {
+		line += " was " + i.NAT.Before
+	}
+	if i.NAT.SecondsLeft != 0 {
+		line += fmt.Sprintf(" left %ds", i.NAT.SecondsLeft)
+	}
 	if i.NAT.After != "" {
 		line += " now " + i.NAT.After
+	}
+	if p := i.Replaced; p != nil {
+		line += fmt.Sprintf(" broke %d reset %d size %d->%d %v", p.Broken, p.Reset, p.MaxEntriesBefore, i.Map.MaxEntries, p.Pods)
+	}
+	if p := i.Ports; p != nil {
+		line += fmt.Sprintf(" refused %d since @%v %v", p.Refused, time.Duration(p.Since.UnixNano()-start), p.Pods)
 	}
 	if i.Source.Pod != "" {
 		line += " of " + i.Source.Pod
@@ -162,15 +196,26 @@ func (s *scenario) describe(i *incident.Incident) string {
 	return line
 }
 
-type scenarioMaps struct{ nat, ct *correlator.Map }
+type scenarioMaps struct{ nat, ct, cluster, other *correlator.Map }
 
-func newScenarioMaps(names map[string]string) scenarioMaps {
-	m := scenarioMaps{
+// natOf returns the NAT map that a line is about, which a prime tells.
+func (m *scenarioMaps) natOf(line string) **correlator.Map {
+	if strings.Contains(line, "'") {
+		return &m.other
+	}
+	return &m.nat
+}
+
+func newScenarioMaps(names map[string]string) *scenarioMaps {
+	m := &scenarioMaps{
 		nat: &correlator.Map{Name: "cilium_snat_v4_external", MaxEntries: 512},
 		ct:  &correlator.Map{Name: "cilium_ct4_global", CT: true},
+
+		cluster: &correlator.Map{Name: "cilium_per_cluster_snat_v4_external_3", MaxEntries: 512},
+		other:   &correlator.Map{Name: "cilium_snat_v6_external", MaxEntries: 256},
 	}
 	if names["pod"][0] == '[' {
-		m.nat.Name, m.ct.Name = "cilium_snat_v6_external", "cilium_ct6_global"
+		m.nat.Name, m.ct.Name, m.other.Name = "cilium_snat_v6_external", "cilium_ct6_global", "cilium_snat_v4_external"
 	}
 	return m
 }
@@ -178,11 +223,12 @@ func newScenarioMaps(names map[string]string) scenarioMaps {
 // parseEvent reads one line of a scenario:
 //
 //	@TIME track PROTO SRC -> DST                                    CT entry created
-//	@TIME insert|evict|delete OUT|IN PROTO SRC -> DST [is ADDR] [by PROGRAM [COMM]] [forced] [errno N]
-//	@TIME replaced                                                  the NAT map is a new one
-//	@TIME to-stack|to-endpoint|to-network|dropped REASON FLAGS PROTO SRC -> DST [pod NAME] [post-nat]
+//	@TIME insert|evict|delete|missing OUT|IN PROTO SRC -> DST [is ADDR] [cluster] [made @TIME] [by PROGRAM [COMM]] [forced] [errno N]
+//	@TIME untrack evict|delete PROTO SRC -> DST left DURATION [by PROGRAM [COMM]] [forced]   CT entry gone
+//	@TIME replaced|replaced' [SIZE]                                 the NAT map, or the other version's, is a new one
+//	@TIME to-stack|to-endpoint|to-network|to-overlay|dropped REASON FLAGS PROTO SRC -> DST [pod NAME] [xlated HOST]
 //	@TIME lost SOURCE COUNT
-func parseEvent(line string, names map[string]string, maps scenarioMaps) (ev correlator.Event, err error) {
+func parseEvent(line string, names map[string]string, maps *scenarioMaps) (ev correlator.Event, err error) {
 	f := strings.Fields(line)
 	d, err := time.ParseDuration(strings.TrimPrefix(f[0], "@"))
 	if err != nil {
@@ -195,23 +241,37 @@ func parseEvent(line string, names map[string]string, maps scenarioMaps) (ev cor
 		ev.NAT = correlator.NATChange{Op: correlator.Insert, Map: maps.ct, KTime: uint64(d) + 1}
 		ev.Tuple, err = parseTuple(f[2:], names)
 		return ev, err
-	case "replaced":
+	case "untrack":
+		ev.NAT.KTime = uint64(d) + 1
+		if ev, err = parseNAT(ev, append([]string{f[2], "OUT"}, f[3:]...), names, maps); err == nil {
+			ev.NAT.Map = maps.ct
+		}
+		return ev, err
+	case "replaced", "replaced'":
+		nat := maps.natOf(line)
 		ev.Kind = correlator.KindNAT
-		ev.NAT = correlator.NATChange{Op: correlator.Replaced, Map: maps.nat, KTime: uint64(d) + 1}
+		if len(f) > 2 { // what follows is done to the new map
+			size, err := strconv.Atoi(f[2])
+			if err != nil {
+				return ev, err
+			}
+			*nat = &correlator.Map{Name: (*nat).Name, MaxEntries: uint32(size)}
+		}
+		ev.NAT = correlator.NATChange{Op: correlator.Replaced, Map: *nat, KTime: uint64(d) + 1}
 		return ev, nil
 	case "lost":
 		return parseLoss(ev, f[2:])
-	case "insert", "evict", "delete":
+	case "insert", "evict", "delete", "missing":
 		ev.NAT.KTime = uint64(d) + 1
-		ev.NAT.Map = maps.nat
-		return parseNAT(ev, f[1:], names)
+		ev.NAT.Map = *maps.natOf(line)
+		return parseNAT(ev, f[1:], names, maps)
 	}
 	return parseFlow(ev, f[1:], names)
 }
 
-func parseNAT(ev correlator.Event, f []string, names map[string]string) (_ correlator.Event, err error) {
+func parseNAT(ev correlator.Event, f []string, names map[string]string, maps *scenarioMaps) (_ correlator.Event, err error) {
 	ev.Kind = correlator.KindNAT
-	ev.NAT.Op = map[string]correlator.Op{"insert": correlator.Insert, "evict": correlator.Evict, "delete": correlator.Delete}[f[0]]
+	ev.NAT.Op = map[string]correlator.Op{"insert": correlator.Insert, "evict": correlator.Evict, "delete": correlator.Delete, "missing": correlator.Missing}[f[0]]
 	if f[1] == "IN" {
 		ev.NAT.Dir = correlator.In
 	}
@@ -224,6 +284,16 @@ func parseNAT(ev correlator.Event, f []string, names map[string]string) (_ corre
 			ev.NAT.Forced = true
 		case "is":
 			ev.NAT.To, err = parseAddr(f[1], names)
+			f = f[1:]
+		case "left":
+			ev.NAT.Left, err = time.ParseDuration(f[1])
+			f = f[1:]
+		case "cluster":
+			ev.NAT.Map = maps.cluster
+		case "made":
+			var d time.Duration
+			d, err = time.ParseDuration(strings.TrimPrefix(f[1], "@"))
+			ev.NAT.Created = start + int64(d)
 			f = f[1:]
 		case "errno":
 			var n int
@@ -251,11 +321,11 @@ func parseFlow(ev correlator.Event, f []string, names map[string]string) (_ corr
 	ev.Kind = correlator.KindFlow
 	points := map[string]correlator.Point{
 		"to-stack": correlator.ToStack, "to-endpoint": correlator.ToEndpoint,
-		"to-network": correlator.ToNetwork, "dropped": correlator.Dropped,
+		"to-network": correlator.ToNetwork, "to-overlay": correlator.ToOverlay, "dropped": correlator.Dropped,
 	}
 	reasons := map[string]correlator.Reason{
 		"new": correlator.ReasonNew, "established": correlator.ReasonEstablished,
-		"reply": correlator.ReasonReply, "reopened": correlator.ReasonReopened, "167": 0,
+		"reply": correlator.ReasonReply, "reopened": correlator.ReasonReopened, "unknown": 0, "133": 0, "167": 0,
 	}
 	var ok [2]bool
 	ev.Flow.Point, ok[0] = points[f[0]]
@@ -264,7 +334,8 @@ func parseFlow(ev correlator.Event, f []string, names map[string]string) (_ corr
 		return ev, fmt.Errorf("unknown observation point or reason")
 	}
 	if ev.Flow.Point == correlator.Dropped {
-		ev.Flow.DropReason = 167
+		n, _ := strconv.Atoi(f[1])
+		ev.Flow.DropReason = uint16(n)
 	}
 	for i := range 9 {
 		if flag := correlator.TCPFlags(1 << i); strings.Contains(","+f[2]+",", ","+flag.String()+",") {
@@ -276,8 +347,13 @@ func parseFlow(ev correlator.Event, f []string, names map[string]string) (_ corr
 	}
 	for f = f[7:]; len(f) > 0; f = f[1:] {
 		switch f[0] {
-		case "post-nat":
-			ev.Flow.PostNAT = true
+		case "xlated":
+			var a correlator.Addr
+			if a, err = parseAddr(f[1]+":0", names); err != nil {
+				return ev, err
+			}
+			ev.Flow.Xlated = a.IP
+			f = f[1:]
 		case "pod":
 			ev.Flow.Src = &correlator.Peer{Namespace: "shop", Pod: f[1]}
 			f = f[1:]

@@ -97,8 +97,14 @@ func (t *table) unused() ref {
 // setSNAT notes the connection's translated address; the zero Addr forgets it.
 // Another connection that had the same reply key keeps its address but is no
 // longer found by it: the server's packets reach the new owner.
+// The host's own are not found by it at all: the host answers for any port.
 func (t *table) setSNAT(r ref, snat Addr) {
 	c := t.at(r)
+	c.flags &^= guessed
+	if c.flags&host != 0 {
+		c.snat = snat
+		return
+	}
 	if !c.snat.IsZero() && c.snat != snat {
 		key := c.replyKey()
 		t.byReply.remove(&key, r)

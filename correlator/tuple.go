@@ -35,8 +35,15 @@ func (p Protocol) String() string {
 	return strconv.Itoa(int(p))
 }
 
-// ParseProtocol is the inverse of Protocol.String.
+// others are protocols by the names that IANA gave them. Nobody follows their
+// connections, but a recording may have them.
+var others = map[string]Protocol{"IGMP": 2, "IPIP": 4, "GRE": 47, "ESP": 50, "AH": 51, "OSPF": 89, "VRRP": 112}
+
+// ParseProtocol is the inverse of Protocol.String, and knows some names more.
 func ParseProtocol(s string) (Protocol, error) {
+	if p, known := others[s]; known {
+		return p, nil
+	}
 	for _, p := range []Protocol{TCP, UDP, SCTP, 1, 58} {
 		if s == p.String() {
 			return p, nil
@@ -44,7 +51,7 @@ func ParseProtocol(s string) (Protocol, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 8)
 	if err != nil {
-		return 0, fmt.Errorf("unknown protocol %q", s)
+		return 0, fmt.Errorf("unknown protocol %q: give its number", s)
 	}
 	return Protocol(n), nil
 }

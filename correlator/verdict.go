@@ -12,10 +12,10 @@ import (
 // when the entry was removed later than that.
 const lossMargin = int64(10 * time.Second)
 
-// publish hands a suspect out as an incident.
-func (c *Correlator) publish(s *suspect, cn *conn) {
+// incident makes one of a suspect.
+func (c *Correlator) incident(s *suspect, cn *conn) *incident.Incident {
 	i := &incident.Incident{
-		Kind:        s.kind,
+		Kind:        s.rule.kind,
 		Cause:       s.cause,
 		DeletedBy:   s.deletedBy,
 		Outcome:     incident.Unconfirmed,
@@ -24,13 +24,17 @@ func (c *Correlator) publish(s *suspect, cn *conn) {
 		Cluster:     c.cfg.Cluster,
 		Protocol:    cn.tuple.Protocol.String(),
 		Source:      endpoint(cn.tuple.Src, cn.src),
+		HostNetwork: cn.flags&host != 0,
 		Destination: endpoint(cn.tuple.Dst, cn.dst),
-		NAT:         incident.NAT{Forced: s.forced, Program: s.program},
+		NAT:         incident.NAT{Forced: s.forced, Program: s.program, SecondsLeft: uint32(s.left / time.Second)},
 		Evidence:    s.timeline(),
 		Map:         incident.Map{EvictionsPerSecond: s.rate},
 	}
-	if s.reset {
+	switch {
+	case s.reset:
 		i.Outcome = incident.Reset
+	case s.rule.unreset != "":
+		i.Outcome = s.rule.unreset
 	}
 	if s.m != nil {
 		i.NAT.Map, i.Map.MaxEntries = s.m.Name, s.m.MaxEntries
@@ -39,18 +43,20 @@ func (c *Correlator) publish(s *suspect, cn *conn) {
 		i.NAT.Before = s.before.String()
 	}
 	if !s.after.IsZero() {
-		i.NAT.After = s.after.String()
+		i.NAT.After, i.NAT.RenattedAt = s.after.String(), i.Time
 	}
 	from := s.at - lossMargin
 	if s.removedAt != 0 {
 		i.NAT.RemovedAt = time.Unix(0, s.removedAt).UTC()
 		from = min(from, s.removedAt)
 	}
-	if s.kind == incident.Renat {
-		i.NAT.RenattedAt = i.Time
-	}
 	i.Loss = c.losses.since(from)
 	i.ID = i.NewID(s.stamp)
+	return i
+}
+
+// hand hands an incident out.
+func (c *Correlator) hand(i *incident.Incident) {
 	c.stats.Incidents++
 	c.emit(i)
 }

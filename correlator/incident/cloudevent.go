@@ -3,6 +3,7 @@
 package incident
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,11 +40,11 @@ type envelope struct {
 
 // MarshalCloudEvent encodes i as one line of CloudEvents JSON.
 func (i *Incident) MarshalCloudEvent() ([]byte, error) {
-	data, err := json.Marshal(i)
+	data, err := marshal(i)
 	if err != nil {
 		return nil, fmt.Errorf("encoding incident %s: %w", i.ID, err)
 	}
-	return json.Marshal(envelope{
+	return marshal(envelope{
 		SpecVersion:     specVersion,
 		ID:              i.ID,
 		Source:          "/renat/" + url.PathEscape(i.Cluster) + "/" + url.PathEscape(i.Node),
@@ -54,6 +55,17 @@ func (i *Incident) MarshalCloudEvent() ([]byte, error) {
 		DataSchema:      SchemaURL,
 		Data:            data,
 	})
+}
+
+// marshal is json.Marshal for people and programs, not for HTML: "->" stays so.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // UnmarshalCloudEvent decodes what MarshalCloudEvent wrote. An event of

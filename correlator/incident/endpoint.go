@@ -25,6 +25,14 @@ func (e *Endpoint) Owner() string {
 	return e.IP.String()
 }
 
+// PodName is namespace/pod, or the address where no pod is known.
+func (e *Endpoint) PodName() string {
+	if e.Pod == "" {
+		return e.IP.String()
+	}
+	return strings.TrimPrefix(e.Namespace+"/"+e.Pod, "/")
+}
+
 // Host is the endpoint's DNS name if one is known, else its address. Hubble
 // orders names by age, and which of several was used is not known: the first
 // in the alphabet makes a server always have the same.

@@ -23,3 +23,11 @@ func (i *Incident) NewID(at uint64) string {
 		i.Source.AddrPort(), i.Destination.AddrPort(), at)
 	return hex.EncodeToString(h.Sum(nil)[:idBytes])
 }
+
+// ShortIDLength is how much of an id people are shown: 32 bits, of which 1,000
+// incidents share the same with a chance of 1 in 10,000. Wherever an id is
+// asked for, its beginning will do.
+const ShortIDLength = 8
+
+// ShortID is how i's ID begins.
+func (i *Incident) ShortID() string { return i.ID[:min(ShortIDLength, len(i.ID))] }

@@ -16,9 +16,20 @@ const (
 	Renat Kind = "renat"
 	// OrphanedReply: the server's packet found no entry and was reset by the node.
 	OrphanedReply Kind = "orphaned_reply"
+	// TrackingLost: the tracking entry was removed although the connection was
+	// alive, and policy dropped its packets as a stranger's.
+	TrackingLost Kind = "tracking_lost"
+	// NoPort: connections could not be opened, because no source port was free for
+	// one more to their server; one incident a server and minute.
+	NoPort Kind = "no_port"
+	// EgressChanged: the address that the connection was sent from was changed, and
+	// its next packet came to the server from another one.
+	EgressChanged Kind = "egress_changed"
+	// MapReplacement: several connections broke because Cilium made the NAT map anew.
+	MapReplacement Kind = "map_replaced"
 )
 
-// Cause is what removed the connection's entry from the NAT map.
+// Cause is what removed the connection's entry from its map.
 type Cause string
 
 // The causes of an incident.
@@ -29,6 +40,11 @@ const (
 	UserspaceDelete Cause = "userspace_delete"
 	// DatapathDelete: a BPF program deleted the entry.
 	DatapathDelete Cause = "datapath_delete"
+	// MapReplaced: the whole map was replaced by an empty one, as a restart of
+	// Cilium's agent with another size does.
+	MapReplaced Cause = "map_replaced"
+	// PortsExhausted: nothing was removed; all source ports were taken.
+	PortsExhausted Cause = "ports_exhausted"
 	// UnknownCause: the removal itself was not seen.
 	UnknownCause Cause = "unknown"
 )
@@ -40,6 +56,9 @@ type Outcome string
 const (
 	// Reset: the RST that ended the connection was seen.
 	Reset Outcome = "reset"
+	// Dropped: its packets were dropped, and none came through while renat waited
+	// for one.
+	Dropped Outcome = "dropped"
 	// Unconfirmed: no RST was seen while renat waited for one.
 	Unconfirmed Outcome = "unconfirmed"
 )
@@ -47,38 +66,48 @@ const (
 // MaxEvidence is how many lines of evidence an incident carries at most.
 const MaxEvidence = 32
 
-// Incident is one connection that broke because its NAT entry was removed.
+// Incident is one connection that broke because its entry in a map of Cilium's was removed.
 type Incident struct {
 	// ID names the failure: the same failure has the same ID however often it
 	// is seen, replayed or sent. It is the CloudEvent's id.
 	ID string `json:"-"`
 	// How the connection broke.
-	Kind Kind `json:"kind" jsonschema:"enum=renat,enum=orphaned_reply"`
-	// What removed the connection's NAT entry.
-	Cause Cause `json:"cause" jsonschema:"enum=lru_eviction,enum=userspace_delete,enum=datapath_delete,enum=unknown"`
+	Kind Kind `json:"kind" jsonschema:"enum=renat,enum=orphaned_reply,enum=tracking_lost,enum=no_port,enum=egress_changed,enum=map_replaced"`
+	// What removed the connection's entry.
+	Cause Cause `json:"cause" jsonschema:"enum=lru_eviction,enum=userspace_delete,enum=datapath_delete,enum=map_replaced,enum=ports_exhausted,enum=unknown"`
 	// Process that deleted the entry, when the cause is userspace_delete.
 	DeletedBy string `json:"deleted_by,omitempty"`
 	// What became of the connection.
-	Outcome Outcome `json:"outcome" jsonschema:"enum=reset,enum=unconfirmed"`
-	// When the connection was re-NATted, or its reply orphaned.
+	Outcome Outcome `json:"outcome" jsonschema:"enum=reset,enum=dropped,enum=unconfirmed"`
+	// When the connection was re-NATted, its reply orphaned, or its packet dropped;
+	// of no_port when the first was refused.
 	Time time.Time `json:"time"`
-	// Kubernetes node whose map evicted the entry.
+	// Kubernetes node whose map lost the entry.
 	Node string `json:"node"`
 	// Cluster of the node.
 	Cluster string `json:"cluster"`
 	// Transport protocol, as Hubble names it.
 	Protocol string `json:"protocol" jsonschema:"enum=TCP,enum=UDP,enum=SCTP"`
-	// The pod's side, before translation.
+	// The pod's side, before translation by Cilium; of no_port
+	// the first one, of map_replaced the second.
 	Source Endpoint `json:"source"`
+	// The source is the node's own address: a connection of the host, of a pod
+	// on the host's network, or of a pod that iptables masquerades. Of the last
+	// the pod is named if its flows tell.
+	HostNetwork bool `json:"host_network,omitempty"`
 	// The server's side.
 	Destination Endpoint `json:"destination"`
 	// What happened to the connection's translation.
 	NAT NAT `json:"nat"`
 	// The timeline, oldest first.
 	Evidence []Evidence `json:"evidence" jsonschema:"maxItems=32"`
+	// Of no_port: who was refused, and who has the ports.
+	Ports *Ports `json:"ports,omitempty"`
+	// Of kind map_replaced: how many broke by it, and whose.
+	Replaced *Replacement `json:"replaced,omitempty"`
 	// What was lost around the failure: how far to trust a missing line.
 	Loss Loss `json:"loss"`
-	// The NAT map at the time.
+	// The map that lost the entry, at the time.
 	Map Map `json:"map"`
 }
 
@@ -104,7 +133,7 @@ type Endpoint struct {
 
 // NAT is what happened to the connection's entries.
 type NAT struct {
-	// Name of the NAT map.
+	// Name of the map that lost the entry.
 	Map string `json:"map"`
 	// Address and port the server knew the connection by; empty if unknown.
 	Before string `json:"before,omitempty"`
@@ -112,10 +141,15 @@ type NAT struct {
 	After string `json:"after,omitempty"`
 	// When the entry was removed, if that was seen.
 	RemovedAt time.Time `json:"removed_at,omitzero"`
-	// When the new entry was inserted, for kind renat.
+	// When the new entry was inserted, for kinds renat and egress_changed.
 	RenattedAt time.Time `json:"renatted_at,omitzero"`
-	// True when the kernel evicted an entry that was in recent use.
+	// True when the kernel evicted an entry that was in recent use, because it
+	// found none idle among those it looked at; others may be idle.
 	Forced bool `json:"forced,omitempty"`
+	// True when the agent's guard kept the connection's entries until it broke.
+	Guarded bool `json:"guarded,omitempty"`
+	// Of a connection tracking entry: how long it still had when it was removed.
+	SecondsLeft uint32 `json:"seconds_left,omitempty"`
 	// BPF program that inserted the new entry, or the host's own.
 	Program string `json:"program,omitempty"`
 }
@@ -138,7 +172,7 @@ type Evidence struct {
 	// What was seen, in words.
 	What string `json:"what"`
 	// What was seen, for programs.
-	Step Step `json:"step,omitempty" jsonschema:"enum=opened,enum=out_removed,enum=in_removed,enum=port_refused,enum=renatted,enum=orphaned,enum=pod_packet,enum=server_packet,enum=host_packet,enum=packet_dropped"`
+	Step Step `json:"step,omitempty" jsonschema:"enum=opened,enum=out_removed,enum=in_removed,enum=port_refused,enum=renatted,enum=orphaned,enum=pod_packet,enum=server_packet,enum=host_packet,enum=packet_dropped,enum=tracking_removed,enum=server_packet_dropped"`
 	// TCP flags of a packet, joined by commas, as far as Hubble told.
 	Flags string `json:"flags,omitempty"`
 }
@@ -148,17 +182,57 @@ type Step string
 
 // The steps on the way to an incident.
 const (
-	Opened        Step = "opened"         // the connection opened
-	OutRemoved    Step = "out_removed"    // the entry that translates the pod's packets is gone
-	InRemoved     Step = "in_removed"     // the entry that translates the server's packets is gone
-	PortRefused   Step = "port_refused"   // the old port could not be had: its IN entry is still there
-	Renatted      Step = "renatted"       // the pod's packets got another port
-	Orphaned      Step = "orphaned"       // the server's packets became the node's own
-	PodPacket     Step = "pod_packet"     // a packet from the pod to the server
-	ServerPacket  Step = "server_packet"  // a packet from the server to the pod
-	HostPacket    Step = "host_packet"    // a packet from the node itself to the server
-	PacketDropped Step = "packet_dropped" // a packet of the pod was dropped
+	Opened              Step = "opened"                // the connection opened
+	OutRemoved          Step = "out_removed"           // the entry that translates the pod's packets is gone
+	InRemoved           Step = "in_removed"            // the entry that translates the server's packets is gone
+	PortRefused         Step = "port_refused"          // the old port could not be had: its IN entry is still there
+	Renatted            Step = "renatted"              // the pod's packets got another port
+	Orphaned            Step = "orphaned"              // the server's packets became the node's own
+	PodPacket           Step = "pod_packet"            // a packet from the pod to the server
+	ServerPacket        Step = "server_packet"         // a packet from the server to the pod
+	HostPacket          Step = "host_packet"           // a packet from the node itself to the server
+	PacketDropped       Step = "packet_dropped"        // a packet of the pod was dropped
+	TrackingRemoved     Step = "tracking_removed"      // the connection tracking entry is gone
+	ServerPacketDropped Step = "server_packet_dropped" // a packet of the server was dropped
 )
+
+// Ports are the source ports of connections to one server.
+type Ports struct {
+	// Connections refused within a minute; SYNs sent again count once, but beyond
+	// 16,384 connections each.
+	Refused uint64 `json:"refused"`
+	// When it began: since then no minute was without a refusal.
+	Since time.Time `json:"since"`
+	// Pods with the most connections refused, at most five.
+	Pods []PodCount `json:"pods,omitempty"`
+	// Address that the connections to the server are sent from; the one with the
+	// most, if there are several.
+	Address string `json:"address,omitempty"`
+	// Ports of that address in use to the server when the incident was published.
+	InUse uint64 `json:"in_use,omitempty"`
+	// Addresses of the pods that hold most of them, at most five.
+	Holders []PodCount `json:"holders,omitempty"`
+}
+
+// Replacement is what a map that was made anew did. The new one's size is in map.
+type Replacement struct {
+	// Connections that broke; the first, which has an incident of its own, included.
+	Broken uint64 `json:"broken"`
+	// Those whose RST was seen.
+	Reset uint64 `json:"reset"`
+	// Size of the map before, in entries; 0 if unknown.
+	MaxEntriesBefore uint32 `json:"max_entries_before,omitempty"`
+	// Pods with the most that broke, at most five.
+	Pods []PodCount `json:"pods,omitempty"`
+}
+
+// PodCount says how many a pod has.
+type PodCount struct {
+	// Pod, as namespace/name; its address if it is not known.
+	Name string `json:"name"`
+	// How many.
+	Count uint64 `json:"count"`
+}
 
 // Loss is what the sources could not deliver from the removal of the entry
 // to the verdict.
@@ -174,10 +248,11 @@ type Loss struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// Map is the NAT map's state when the incident happened.
+// Map is the map's state when the incident happened.
 type Map struct {
 	// Size of the map in entries; 0 if unknown.
 	MaxEntries uint32 `json:"max_entries"`
-	// Evictions per second over the 10 seconds before.
+	// Evictions per second over the 10 seconds before; of a connection tracking
+	// map those of living connections' entries.
 	EvictionsPerSecond float64 `json:"evictions_per_second"`
 }

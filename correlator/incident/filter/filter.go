@@ -14,6 +14,8 @@ import (
 // Filter chooses incidents. Fields of different names must all match; of the
 // values of one field, one must. An empty field matches everything.
 type Filter struct {
+	// IDs begin so, in lower case.
+	IDs        []string
 	Kinds      []incident.Kind
 	Causes     []incident.Cause
 	Outcomes   []incident.Outcome
@@ -47,18 +49,22 @@ func (f *Filter) Match(i *incident.Incident) bool {
 		(f.Until.IsZero() || !i.Time.After(f.Until)) &&
 		oneOf(f.Kinds, i.Kind) && oneOf(f.Causes, i.Cause) && oneOf(f.Outcomes, i.Outcome) &&
 		oneOf(f.Clusters, i.Cluster) && oneOf(f.Nodes, i.Node) && oneOf(f.Namespaces, i.Source.Namespace) &&
-		f.matchesPod(&i.Source) && f.matchesWorkload(&i.Source) && f.matchesDestination(&i.Destination) &&
+		f.matchesID(i.ID) && f.matchesPod(&i.Source) && f.matchesWorkload(&i.Source) && f.matchesDestination(&i.Destination) &&
 		(len(f.Networks)+len(f.Ports) == 0 || f.matchesAddress(i))
 }
 
 // Empty reports whether the filter chooses everything.
 func (f *Filter) Empty() bool {
-	return len(f.Kinds)+len(f.Causes)+len(f.Outcomes)+len(f.Clusters)+len(f.Nodes)+len(f.Namespaces)+len(f.Pods)+
+	return len(f.IDs)+len(f.Kinds)+len(f.Causes)+len(f.Outcomes)+len(f.Clusters)+len(f.Nodes)+len(f.Namespaces)+len(f.Pods)+
 		len(f.Workloads)+len(f.Destinations)+len(f.Networks)+len(f.Ports) == 0 && f.Since.IsZero() && f.Until.IsZero()
 }
 
 func oneOf[T comparable](wanted []T, v T) bool {
 	return len(wanted) == 0 || slices.Contains(wanted, v)
+}
+
+func (f *Filter) matchesID(id string) bool {
+	return len(f.IDs) == 0 || slices.ContainsFunc(f.IDs, func(beginning string) bool { return strings.HasPrefix(id, beginning) })
 }
 
 func (f *Filter) matchesPod(e *incident.Endpoint) bool {

@@ -29,12 +29,10 @@ type Param struct {
 
 // params are all parameters, in the order in which help shows them.
 var params = []Param{
-	oneOfThese("kind", "kind of failure", func(f *Filter) *[]incident.Kind { return &f.Kinds },
-		incident.Renat, incident.OrphanedReply),
-	oneOfThese("cause", "cause of the entry's removal", func(f *Filter) *[]incident.Cause { return &f.Causes },
-		incident.LRUEviction, incident.UserspaceDelete, incident.DatapathDelete, incident.UnknownCause),
-	oneOfThese("outcome", "outcome for the connection", func(f *Filter) *[]incident.Outcome { return &f.Outcomes },
-		incident.Reset, incident.Unconfirmed),
+	{Name: "id", Help: "id, or how it begins", set: (*Filter).addID},
+	oneOfThese("kind", "kind of failure", func(f *Filter) *[]incident.Kind { return &f.Kinds }, incident.Kinds),
+	oneOfThese("cause", "cause of the entry's removal", func(f *Filter) *[]incident.Cause { return &f.Causes }, incident.Causes),
+	oneOfThese("outcome", "outcome for the connection", func(f *Filter) *[]incident.Outcome { return &f.Outcomes }, incident.Outcomes),
 	anyText("cluster", "cluster of the node", func(f *Filter) *[]string { return &f.Clusters }),
 	anyText("node", "node whose NAT map it was", func(f *Filter) *[]string { return &f.Nodes }),
 	anyText("namespace", "namespace of the pod", func(f *Filter) *[]string { return &f.Namespaces }),
@@ -43,9 +41,9 @@ var params = []Param{
 	{Name: "destination", Help: "server, by DNS name or address, with or without :port", set: (*Filter).addDestination},
 	{Name: "ip", Help: "address or network of either side, before or after translation", set: (*Filter).addNetwork},
 	{Name: "port", Help: "port of either side, before or after translation", set: (*Filter).addPort},
-	{Name: "since", Help: "earliest time (RFC 3339), or how long ago that is (e.g. 5m)", Single: true,
+	{Name: "since", Help: "earliest time (RFC 3339, 2026-01-02, 15:04), or how long ago that is (5m, 7d)", Single: true,
 		set: func(f *Filter, v string, now time.Time) (err error) { f.Since, err = parseTime(v, now); return err }},
-	{Name: "until", Help: "latest time (RFC 3339), or how long ago that is (e.g. 5m)", Single: true,
+	{Name: "until", Help: "latest time, in the same forms", Single: true,
 		set: func(f *Filter, v string, now time.Time) (err error) { f.Until, err = parseTime(v, now); return err }},
 }
 
@@ -83,13 +81,10 @@ func Parse(q url.Values, now time.Time) (Filter, error) {
 	return f, nil
 }
 
-func oneOfThese[T ~string](name, help string, field func(*Filter) *[]T, allowed ...T) Param {
-	p := Param{Name: name, Help: help}
-	for _, v := range allowed {
-		p.Values = append(p.Values, string(v))
-	}
+func oneOfThese[T ~string](name, help string, field func(*Filter) *[]T, allowed []incident.Value[T]) Param {
+	p := Param{Name: name, Help: help, Values: incident.Names(allowed)}
 	p.set = func(f *Filter, v string, _ time.Time) error {
-		if !slices.Contains(allowed, T(v)) {
+		if !slices.Contains(p.Values, v) {
 			return fmt.Errorf("is not one of %s", strings.Join(p.Values, ", "))
 		}
 		*field(f) = append(*field(f), T(v))
@@ -103,6 +98,15 @@ func anyText(name, help string, field func(*Filter) *[]string) Param {
 		*field(f) = append(*field(f), v)
 		return nil
 	}}
+}
+
+func (f *Filter) addID(v string, _ time.Time) error {
+	id := strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(v), "incident/"), "renat:")
+	if id == "" || strings.Trim(id, "0123456789abcdef") != "" {
+		return fmt.Errorf("is no beginning of an id: those are of 0 to 9 and a to f")
+	}
+	f.IDs = append(f.IDs, id)
+	return nil
 }
 
 func (f *Filter) addDestination(v string, _ time.Time) error {
@@ -155,16 +159,4 @@ func (f *Filter) addPort(v string, _ time.Time) error {
 	}
 	f.Ports = append(f.Ports, uint16(n))
 	return nil
-}
-
-// parseTime reads a time or how long ago it is.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d.Abs()), nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return t, fmt.Errorf("is neither a time like 2026-01-02T15:04:05Z nor a duration like 5m")
-	}
-	return t, nil
 }
