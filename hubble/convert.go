@@ -19,7 +19,18 @@ import (
 // Event.Time is the flow's time; a loss keeps the response's, or 0 if it has
 // none. The peers are not interned.
 func FromResponse(resp *observer.GetFlowsResponse) (ev correlator.Event, ok bool, err error) {
-	r := record{outer: stampOf(resp.GetTime())}
+	r := recordOfResponse(resp)
+	f := resp.GetFlow()
+	ok, err = r.event(&ev)
+	if ok && r.variant == variantFlow {
+		ev.Flow.Src = newPeer(f.GetSource(), f.GetSourceNames())
+		ev.Flow.Dst = newPeer(f.GetDestination(), f.GetDestinationNames())
+	}
+	return ev, ok, err
+}
+
+func recordOfResponse(resp *observer.GetFlowsResponse) (r record) {
+	r = record{outer: stampOf(resp.GetTime())}
 	f, lost := resp.GetFlow(), resp.GetLostEvents()
 	switch resp.GetResponseTypes().(type) {
 	case *observer.GetFlowsResponse_Flow:
@@ -32,19 +43,14 @@ func FromResponse(resp *observer.GetFlowsResponse) (ev correlator.Event, ok bool
 			first: stampOf(lost.GetFirst()), last: stampOf(lost.GetLast()),
 		}
 	}
-	ok, err = r.event(&ev)
-	if ok && r.variant == variantFlow {
-		ev.Flow.Src = newPeer(f.GetSource(), f.GetSourceNames())
-		ev.Flow.Dst = newPeer(f.GetDestination(), f.GetDestinationNames())
-	}
-	return ev, ok, err
+	return r
 }
 
 func recordOf(f *flow.Flow) flowRecord {
 	r := flowRecord{
 		time: stampOf(f.GetTime()), uuid: f.GetUuid(),
 		source: f.GetIP().GetSource(), dest: f.GetIP().GetDestination(),
-		xlated:    f.GetIP().GetSourceXlated() != "",
+		xlated:    f.GetIP().GetSourceXlated(),
 		eventType: f.GetEventType().GetType(),
 		point:     int32(f.GetTraceObservationPoint()),
 		reason:    int32(f.GetTraceReason()),

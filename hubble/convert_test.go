@@ -37,7 +37,8 @@ func TestFromResponse(t *testing.T) {
 				Labels: []string{"k8s:app=cart", "k8s:tier=ü"}, Names: []string{""},
 			},
 			Dst:   &correlator.Peer{Identity: 2, Labels: []string{"reserved:world"}, Names: []string{"db.example.com", "db2.example.com"}},
-			Flags: correlator.SYN | correlator.NS, Point: correlator.ToNetwork, Reason: correlator.ReasonEstablished, PostNAT: true,
+			Flags: correlator.SYN | correlator.NS, Point: correlator.ToNetwork, Reason: correlator.ReasonEstablished,
+			Xlated: addr(t, "[2001:db8::2]:0").IP,
 		},
 	}
 	got, ok, err := FromResponse(full())
@@ -76,7 +77,7 @@ func TestFromResponseChanged(t *testing.T) {
 		{"no layer 4", func(f *flow.Flow) { f.L4 = nil }, nil, nil},
 		{"other point", func(f *flow.Flow) { f.TraceObservationPoint = flow.TraceObservationPoint_FROM_ENDPOINT }, nil, nil},
 		{"IPv4", func(f *flow.Flow) { f.IP = &flow.IP{Source: "10.0.0.1", Destination: "192.0.2.1"} }, func(ev correlator.Event) bool {
-			return ev.Tuple.String() == "TCP 10.0.0.1:40000 -> 192.0.2.1:65535" && !ev.Flow.PostNAT
+			return ev.Tuple.String() == "TCP 10.0.0.1:40000 -> 192.0.2.1:65535" && ev.Flow.Xlated == [16]byte{}
 		}, nil},
 		{"drop", func(f *flow.Flow) {
 			f.EventType.Type, f.TraceObservationPoint, f.DropReasonDesc = 1, 0, flow.DropReason_NO_MAPPING_FOR_NAT_MASQUERADE
@@ -95,6 +96,10 @@ func TestFromResponseChanged(t *testing.T) {
 		{"no time", func(f *flow.Flow) { f.Time = nil }, nil, errTime},
 		{"bad time", func(f *flow.Flow) { f.Time.Nanos = 1e9 }, nil, errTime},
 		{"no address", func(f *flow.Flow) { f.IP.Destination = "" }, nil, errAddress},
+		{"translated to no address", func(f *flow.Flow) { f.IP.SourceXlated = "node" }, nil, errAddress},
+		{"on the way to another node", func(f *flow.Flow) { f.TraceObservationPoint = flow.TraceObservationPoint_TO_OVERLAY }, func(ev correlator.Event) bool {
+			return ev.Flow.Point == correlator.ToOverlay
+		}, nil},
 		{"bad port", func(f *flow.Flow) { f.GetL4().GetTCP().DestinationPort = 1 << 16 }, nil, errPort},
 	} {
 		resp := full()

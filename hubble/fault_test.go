@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
@@ -146,6 +147,12 @@ func TestUnusableFlowsAreLosses(t *testing.T) {
 	}
 }
 
+// overlay lets the flow be one that goes to another node's pod.
+func overlay(f *flow.Flow, reply bool) {
+	f.EventType.SubType, f.TraceObservationPoint = 4, flow.TraceObservationPoint_TO_OVERLAY
+	f.IsReply = wrapperspb.Bool(reply)
+}
+
 func TestOnlyWantedFlowsAreAskedFor(t *testing.T) {
 	srv := serve(t, hubbletest.Config{})
 	for n, change := range []func(*flow.Flow){
@@ -155,10 +162,20 @@ func TestOnlyWantedFlowsAreAskedFor(t *testing.T) {
 		func(f *flow.Flow) { f.L4 = &flow.Layer4{Protocol: &flow.Layer4_ICMPv4{ICMPv4: &flow.ICMPv4{}}} }, // no ports
 		func(f *flow.Flow) {
 			f.EventType.Type, f.Verdict, f.DropReasonDesc = 1, flow.Verdict_DROPPED, flow.DropReason_POLICY_DENIED
-		}, // not NAT's affair
+			f.L4.GetTCP().Flags = &flow.TCPFlags{SYN: true}
+		}, // an opening that policy denies
 		func(f *flow.Flow) {
 			f.EventType.Type, f.Verdict, f.DropReasonDesc = 1, flow.Verdict_DROPPED, flow.DropReason_SNAT_NO_MAP_FOUND
 		}, // 5: wanted
+		func(f *flow.Flow) { // 6: wanted, an answer that an egress gateway passes on
+			overlay(f, true)
+			f.Source = &flow.Endpoint{Identity: 1 << 24, Labels: []string{"cidr:192.0.2.0/24", "reserved:world-ipv4"}}
+		},
+		func(f *flow.Flow) { overlay(f, true) }, // a pod's answer to another node's pod
+		func(f *flow.Flow) { overlay(f, false) },
+		func(f *flow.Flow) {
+			f.EventType.Type, f.Verdict, f.DropReasonDesc = 1, flow.Verdict_DROPPED, flow.DropReason_POLICY_DENIED
+		}, // 9: wanted, of what may be a connection
 	} {
 		resp := numbered(n)
 		change(resp.GetFlow())
@@ -175,8 +192,8 @@ func TestOnlyWantedFlowsAreAskedFor(t *testing.T) {
 	if err := c.Run(t.Context(), func(ev correlator.Event) { ports = append(ports, ev.Tuple.Src.Port) }); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(ports, []uint16{0, 5}) {
-		t.Errorf("got flows %v, want 0 and 5", ports)
+	if !slices.Equal(ports, []uint16{0, 5, 6, 9}) {
+		t.Errorf("got flows %v, want 0, 5, 6 and 9", ports)
 	}
 	if st := c.Stats(); st.Ignored != 0 {
 		t.Errorf("%d flows were sent in vain", st.Ignored)

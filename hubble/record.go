@@ -16,7 +16,7 @@ import (
 // values: a stream of bad flows costs no memory.
 var (
 	errTime    = errors.New("the flow's time is missing or out of range")
-	errAddress = errors.New("the flow's source or destination is not an IP address")
+	errAddress = errors.New("the flow's source, destination or source_xlated is not an IP address")
 	errPort    = errors.New("the flow's port is out of range")
 )
 
@@ -59,7 +59,7 @@ type flowRecord struct {
 	time         stamp
 	uuid         string
 	source, dest string // addresses
-	xlated       bool   // source_xlated was set
+	xlated       string // source_xlated
 	l4           int    // number of Layer4's member; 0 if none
 	sport, dport uint32
 	flags        correlator.TCPFlags
@@ -102,6 +102,14 @@ func (f *flowRecord) event(ev *correlator.Event) (bool, error) {
 	if !src.IsValid() || !dst.IsValid() {
 		return false, errAddress
 	}
+	var xlated [16]byte
+	if f.xlated != "" {
+		a := parseIP(f.xlated)
+		if !a.IsValid() {
+			return false, errAddress
+		}
+		xlated = a.As16()
+	}
 	if f.sport > math.MaxUint16 || f.dport > math.MaxUint16 {
 		return false, errPort
 	}
@@ -111,7 +119,7 @@ func (f *flowRecord) event(ev *correlator.Event) (bool, error) {
 		Dst:      correlator.Addr{IP: dst.As16(), Port: uint16(f.dport)},
 		Protocol: proto,
 	}
-	ev.Flow.Flags, ev.Flow.Point, ev.Flow.PostNAT = f.flags, point, f.xlated
+	ev.Flow.Flags, ev.Flow.Point, ev.Flow.Xlated = f.flags, point, xlated
 	if f.reason >= 0 && f.reason <= math.MaxUint8 {
 		ev.Flow.Reason = correlator.Reason(f.reason)
 	}
@@ -154,6 +162,8 @@ func (f *flowRecord) observed() correlator.Point {
 		return correlator.ToEndpoint
 	case flow.TraceObservationPoint_TO_NETWORK:
 		return correlator.ToNetwork
+	case flow.TraceObservationPoint_TO_OVERLAY:
+		return correlator.ToOverlay
 	}
 	return correlator.UnknownPoint
 }

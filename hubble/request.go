@@ -17,6 +17,7 @@ const (
 
 	traceToEndpoint = 0
 	traceToStack    = 3
+	traceToOverlay  = 4
 	traceToNetwork  = 11
 )
 
@@ -34,6 +35,10 @@ var dropReasons = []flow.DropReason{
 	flow.DropReason_SNAT_NO_MAP_FOUND,
 }
 
+// denials are the drop reasons of packets that connection tracking should have
+// let through: policy asks of none that belongs to a connection.
+var denials = []flow.DropReason{flow.DropReason_POLICY_DENIED, flow.DropReason_POLICY_DENY}
+
 // maskPaths are the fields that the conversion reads. Without time and
 // node_name the response's own time and node name would be blank. IP and l4
 // are asked for whole: older servers do not know every field inside them, and
@@ -45,6 +50,11 @@ var maskPaths = []string{
 	"source_names", "destination_names",
 	"event_type.type", "trace_observation_point", "trace_reason", "drop_reason_desc",
 }
+
+// outside are the labels of what is no part of the cluster. On an egress gateway
+// its answers go to pods on other nodes; those of other pods are many, and
+// nothing that was translated.
+var outside = []string{"reserved:world", "reserved:world-ipv4", "reserved:world-ipv6"}
 
 // request returns what every subscription asks for; since and follow are the
 // caller's to set. There is no filter on TCP flags, since plain ACKs prove
@@ -58,7 +68,13 @@ func request(exclude []netip.Prefix, masked bool) *observer.GetFlowsRequest {
 	}
 	req := &observer.GetFlowsRequest{Whitelist: []*flow.FlowFilter{
 		{EventType: trace, Protocol: protocols},
+		{
+			EventType: []*flow.EventTypeFilter{{Type: eventTrace, MatchSubType: true, SubType: traceToOverlay}},
+			Protocol:  protocols, Reply: []bool{true}, SourceLabel: outside,
+		},
 		{EventType: []*flow.EventTypeFilter{{Type: eventDrop}}, Protocol: protocols, DropReasonDesc: dropReasons},
+		// Those of openings, which are many, have no ACK.
+		{EventType: []*flow.EventTypeFilter{{Type: eventDrop}}, Protocol: []string{"tcp"}, DropReasonDesc: denials, TcpFlags: []*flow.TCPFlags{{ACK: true}}},
 	}}
 	if len(exclude) > 0 {
 		var nets []string

@@ -33,6 +33,7 @@ type session struct {
 	known    instance
 	patience int           // intervals of silence before subscribing again
 	received atomic.Uint64 // messages
+	flows    uint64        // received in this stream: the server has seen as many, at least
 }
 
 func newSession(c *Client, emit func(correlator.Event, *observer.GetFlowsResponse)) *session {
@@ -55,7 +56,9 @@ func (s *session) stream(ctx context.Context) (progress bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	before := s.received.Load()
+	s.flows = 0
 	err = s.subscribe(ctx, conn, cancel)
+	s.known.seen = max(s.known.seen, s.flows)
 	s.c.state.update(func(st *Stats) { st.Connected = false })
 	progress = s.received.Load() != before
 	switch cause := context.Cause(ctx); {
@@ -151,6 +154,9 @@ func (s *session) take(m *message) {
 		return
 	}
 	last := s.win.last
+	if flow {
+		s.flows++
+	}
 	repeat, gap := s.win.add(m.ev.Time, m.key, flow)
 	s.count(m, flow, repeat)
 	if repeat {

@@ -66,7 +66,7 @@ func (f *flowRecord) decodeIP(msg []byte) bool {
 		case bytes2:
 			f.dest = c.text()
 		case bytes5:
-			f.xlated = c.text() != ""
+			f.xlated = c.text()
 		}
 		if c.bad {
 			return false

@@ -69,20 +69,27 @@ type Incident struct{ ID, Kind, Cause, Outcome string }
 // shortID is how much of an incident's id a Summary shows.
 const shortID = 8
 
+// between sets what is added to a Summary apart, from what it said and in itself.
+const between = "; "
+
 // AppendSummary appends the words that a flow's Summary gains to b.
 func (a *Addition) AppendSummary(b []byte) []byte {
-	space := func() {
+	apart := func() {
 		if len(b) > 0 {
-			b = append(b, ' ')
+			b = append(b, between...)
 		}
 	}
 	if !a.PostNAT.IsZero() {
-		space()
+		apart()
 		b = append(b, "SNAT "...)
 		b = a.PostNAT.AddrPort().AppendTo(b)
 	}
 	if !a.Was.IsZero() {
-		space()
+		if a.PostNAT.IsZero() {
+			apart()
+		} else {
+			b = append(b, ' ')
+		}
 		b = append(b, "(was "...)
 		if a.Was.IP != a.PostNAT.IP {
 			b = a.Was.AddrPort().AppendTo(b)
@@ -92,8 +99,8 @@ func (a *Addition) AppendSummary(b []byte) []byte {
 		b = append(b, ')')
 	}
 	if a.Incident != nil {
-		space()
-		b = append(b, a.Incident.ID[:min(shortID, len(a.Incident.ID))]...)
+		apart()
+		b = append(append(b, "renat:"...), a.Incident.ID[:min(shortID, len(a.Incident.ID))]...)
 	}
 	return b
 }

@@ -39,7 +39,7 @@ var addition = enrich.Addition{
 }
 
 const (
-	words     = "SNAT 192.168.50.1:41234 (was :40000) 142cbfff"
+	words     = "SNAT 192.168.50.1:41234 (was :40000); renat:142cbfff"
 	extension = `{"renat":{"pre_nat":"10.0.1.10:40000","post_nat":"192.168.50.1:41234","incident":{"id":"142cbfffeea5011c","kind":"renat","cause":"lru_eviction","outcome":"reset"}}}`
 )
 
@@ -78,7 +78,7 @@ func plain(t testing.TB, resp *observer.GetFlowsResponse, parts enrich.Parts) *o
 	f := resp.GetFlow()
 	if parts.Summary {
 		if f.Summary != "" { //nolint:staticcheck // it is what the tools show
-			f.Summary += " " //nolint:staticcheck // as above
+			f.Summary += "; " //nolint:staticcheck // as above
 		}
 		f.Summary += words //nolint:staticcheck // as above
 	}
@@ -150,10 +150,10 @@ func TestSummary(t *testing.T) {
 		a    enrich.Addition
 		want string
 	}{
-		{addition, "TCP Flags: ACK " + words},
-		{enrich.Addition{PostNAT: addr("[2001:db8::1]:443")}, "TCP Flags: ACK SNAT [2001:db8::1]:443"},
-		{moved, "TCP Flags: ACK SNAT 192.168.50.1:41234 (was 192.168.50.9:40000) 142cbfff"},
-		{enrich.Addition{Incident: &enrich.Incident{ID: "short"}}, "TCP Flags: ACK short"},
+		{addition, "TCP Flags: ACK; " + words},
+		{enrich.Addition{PostNAT: addr("[2001:db8::1]:443")}, "TCP Flags: ACK; SNAT [2001:db8::1]:443"},
+		{moved, "TCP Flags: ACK; SNAT 192.168.50.1:41234 (was 192.168.50.9:40000); renat:142cbfff"},
+		{enrich.Addition{Incident: &enrich.Incident{ID: "short"}}, "TCP Flags: ACK; renat:short"},
 		{enrich.Addition{}, "TCP Flags: ACK"},
 	} {
 		if got := string(c.a.AppendSummary([]byte("TCP Flags: ACK"))); got != c.want {
@@ -232,7 +232,7 @@ func TestLeftAlone(t *testing.T) {
 	}
 	// What is in use stays, unknown fields too, and so does their form.
 	in := `{"flow": { ` + ports + `, "later": [1e400], "extensions":{"@type":"x"} , "Summary" : "\u003cA" } , "more":{}}` + "\r\n"
-	want := strings.Replace(in, `\u003cA"`, `\u003cA `+words+`"`, 1)
+	want := strings.Replace(in, `\u003cA"`, `\u003cA; `+words+`"`, 1)
 	if got := string(enrich.Line(&asked{}, []byte(in))); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -36,7 +36,7 @@ func Line(source Source, line []byte) []byte {
 	case len(had) == 0:
 		out = append(append(append(out, line[:at.end]...), `,"Summary":`...), added...)
 	case had[0] == '"' && len(had) > 2:
-		out = append(append(append(out, line[:at.summary.end-1]...), ' '), added[1:]...)
+		out = append(append(append(out, line[:at.summary.end-1]...), between...), added[1:]...)
 		out = append(out, line[at.summary.end:at.end]...)
 	default: // empty, or null
 		out = append(append(append(out, line[:at.summary.start]...), added...), line[at.summary.end:at.end]...)

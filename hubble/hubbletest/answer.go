@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
+	"github.com/cilium/cilium/pkg/hubble/parser/fieldmask"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -22,7 +23,7 @@ type answer struct {
 	req    *observer.GetFlowsRequest
 	span   span
 	filter match
-	mask   mask
+	mask   fieldmask.FieldMask
 	stream grpc.ServerStreamingServer[observer.GetFlowsResponse]
 
 	masked *flow.Flow // used again for every flow
@@ -97,7 +98,7 @@ func (a *answer) sendLost(lost *flow.LostEvent, at time.Time) error {
 // answered.
 func (a *answer) send(e entry) error {
 	if e.lost != nil {
-		if e.lost.GetSource() == flow.LostEventSource_HUBBLE_RING_BUFFER {
+		if e.lost.GetSource() == flow.LostEventSource_HUBBLE_RING_BUFFER && !a.server.cfg.Lossless {
 			a.miss(e.lost.GetNumEventsLost())
 			return nil
 		}
@@ -113,8 +114,8 @@ func (a *answer) send(e entry) error {
 		return io.EOF
 	}
 	f := e.flow
-	if a.mask != nil {
-		a.mask.copy(a.masked.ProtoReflect(), f.ProtoReflect())
+	if a.mask.Active() {
+		a.mask.Copy(a.masked.ProtoReflect(), f.ProtoReflect())
 		f = a.masked
 	}
 	a.sent++

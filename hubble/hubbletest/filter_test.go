@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/cilium/cilium/api/v1/flow"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -19,7 +17,7 @@ func sample() *flow.Flow {
 		L4: &flow.Layer4{Protocol: &flow.Layer4_TCP{TCP: &flow.TCP{
 			SourcePort: 40000, DestinationPort: 443, Flags: &flow.TCPFlags{SYN: true, ACK: true},
 		}}},
-		Source:      &flow.Endpoint{Identity: 1234, Namespace: "shop", PodName: "cart-1"},
+		Source:      &flow.Endpoint{Identity: 1234, Namespace: "shop", PodName: "cart-1", Labels: []string{"k8s:app=cart", "reserved:host"}},
 		Destination: &flow.Endpoint{Identity: 2, Namespace: "default", PodName: "db-0"},
 		EventType:   &flow.CiliumEventType{Type: 1, SubType: 191}, IsReply: wrapperspb.Bool(false),
 		PolicyLog: []string{"not asked for"},
@@ -45,6 +43,7 @@ func TestFilterFields(t *testing.T) {
 		{"sub-type", &flow.FlowFilter{EventType: []*flow.EventTypeFilter{{Type: 1, MatchSubType: true, SubType: 191}}},
 			&flow.FlowFilter{EventType: []*flow.EventTypeFilter{{Type: 1, MatchSubType: true}}}},
 		{"protocol", &flow.FlowFilter{Protocol: []string{"udp", "TCP"}}, &flow.FlowFilter{Protocol: []string{"sctp", "icmp"}}},
+		{"label", &flow.FlowFilter{SourceLabel: []string{"k8s:app=x", "k8s:app=cart"}}, &flow.FlowFilter{SourceLabel: []string{"k8s:app"}}},
 		{"source port", &flow.FlowFilter{SourcePort: []string{"40000"}}, &flow.FlowFilter{SourcePort: []string{"443"}}},
 		{"destination port", &flow.FlowFilter{DestinationPort: []string{"443"}}, &flow.FlowFilter{DestinationPort: []string{"40000"}}},
 		{"flags", &flow.FlowFilter{TcpFlags: []*flow.TCPFlags{{RST: true}, {SYN: true}}}, &flow.FlowFilter{TcpFlags: []*flow.TCPFlags{{SYN: true, RST: true}}}},
@@ -63,34 +62,5 @@ func TestFilterFields(t *testing.T) {
 				t.Errorf("%s: blacklist %v: error %v, want a match: %v", c.name, ff, err, !want)
 			}
 		}
-	}
-}
-
-func TestMask(t *testing.T) {
-	m, err := newMask(&fieldmaskpb.FieldMask{Paths: []string{
-		"source.pod_name", "source.identity", "uuid", "l4.TCP.source_port", "l4.UDP", "destination.labels", "IP", "IP.source",
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := &flow.Flow{}
-	udp := &flow.Flow{L4: &flow.Layer4{Protocol: &flow.Layer4_UDP{UDP: &flow.UDP{SourcePort: 1}}}}
-	for _, c := range []struct{ src, want *flow.Flow }{
-		{sample(), &flow.Flow{
-			Uuid: "u", IP: sample().IP, L4: &flow.Layer4{Protocol: &flow.Layer4_TCP{TCP: &flow.TCP{SourcePort: 40000}}},
-			Source: &flow.Endpoint{Identity: 1234, PodName: "cart-1"}, Destination: &flow.Endpoint{},
-		}},
-		{udp, &flow.Flow{L4: udp.L4, Source: &flow.Endpoint{}, Destination: &flow.Endpoint{}}},
-	} { // nothing of the first flow may be left in the second
-		m.copy(got.ProtoReflect(), c.src.ProtoReflect())
-		if !proto.Equal(got, c.want) {
-			t.Errorf("got  %v\nwant %v", got, c.want)
-		}
-	}
-	if _, err := newMask(&fieldmaskpb.FieldMask{Paths: []string{"source.shoe_size"}}); err == nil {
-		t.Error("a mask with an unknown field is accepted")
-	}
-	if m, err := newMask(nil); m != nil || err != nil {
-		t.Errorf("no mask: %v and %v", m, err)
 	}
 }

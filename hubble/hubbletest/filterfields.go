@@ -40,6 +40,7 @@ var fields = map[protoreflect.Name]func(*flow.FlowFilter) (match, error){
 	"destination_pod": func(ff *flow.FlowFilter) (match, error) {
 		return byPod(ff.GetDestinationPod(), (*flow.Flow).GetDestination)
 	},
+	"source_label":     func(ff *flow.FlowFilter) (match, error) { return byLabel(ff.GetSourceLabel()) },
 	"source_port":      func(ff *flow.FlowFilter) (match, error) { return byPort(ff.GetSourcePort(), 0) },
 	"destination_port": func(ff *flow.FlowFilter) (match, error) { return byPort(ff.GetDestinationPort(), 1) },
 	"drop_reason_desc": byDropReason,
@@ -113,6 +114,18 @@ func byPod(wanted []string, get func(*flow.Flow) *flow.Endpoint) (match, error) 
 			}
 			return (ns == "" || ns == ep.GetNamespace()) && strings.HasPrefix(ep.GetPodName(), pod)
 		})
+	}, nil
+}
+
+// byLabel takes whole labels with their source ("reserved:world"), no selectors.
+func byLabel(wanted []string) (match, error) {
+	for _, w := range wanted {
+		if source, key, found := strings.Cut(w, ":"); !found || source == "" || key == "" || strings.ContainsAny(w, " (,!") {
+			return nil, fmt.Errorf("this server knows whole labels only, not %q", w)
+		}
+	}
+	return func(f *flow.Flow) bool {
+		return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(f.GetSource().GetLabels(), w) })
 	}, nil
 }
 

@@ -11,11 +11,8 @@ import (
 	"io"
 
 	"github.com/cilium/cilium/api/v1/observer"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/known/emptypb"
-	_ "google.golang.org/protobuf/types/known/structpb" // what flow extensions hold
+
+	"github.com/renat-project/renat/hubble/jsonpb"
 )
 
 // MaxLine is how long a line that Load reads may be, in bytes.
@@ -23,7 +20,6 @@ const MaxLine = 1 << 20
 
 var (
 	errLongLine = fmt.Errorf("the line is longer than %d bytes", MaxLine)
-	errNoEvent  = errors.New("the line holds no flow, lost_events or node_status: is it a GetFlowsResponse, as hubble observe -o jsonpb prints it?")
 	errBadLines = errors.New("too many bad lines")
 )
 
@@ -33,7 +29,8 @@ var (
 // error when bad returns false. Node status, which relays put between flows,
 // is left out. Load does not seal the server.
 func (s *Server) Load(ctx context.Context, r io.Reader, bad func(line int, err error) bool) (int, error) {
-	return load(r, func(resp *observer.GetFlowsResponse) error { return s.Feed(ctx, resp) }, bad)
+	feed := func(resp *observer.GetFlowsResponse) error { return s.Feed(ctx, resp) }
+	return load(r, feed, bad)
 }
 
 func load(r io.Reader, feed func(*observer.GetFlowsResponse) error, bad func(int, error) bool) (int, error) {
@@ -89,27 +86,5 @@ func parse(b []byte, tooLong bool) (*observer.GetFlowsResponse, error) {
 	if tooLong {
 		return nil, errLongLine
 	}
-	resp := &observer.GetFlowsResponse{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, Resolver: anyType{protoregistry.GlobalTypes}}).Unmarshal(b, resp); err != nil {
-		return nil, err
-	}
-	switch resp.GetResponseTypes().(type) {
-	case *observer.GetFlowsResponse_Flow, *observer.GetFlowsResponse_LostEvents:
-		return resp, nil
-	case *observer.GetFlowsResponse_NodeStatus:
-		return nil, nil
-	}
-	return nil, errNoEvent
-}
-
-// anyType finds a type for every google.protobuf.Any, so that an extension
-// of unknown type does not make a flow unreadable; its content is left out.
-type anyType struct{ *protoregistry.Types }
-
-// FindMessageByURL implements the part of protojson's resolver that matters.
-func (t anyType) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	if known, err := t.Types.FindMessageByURL(url); err == nil {
-		return known, nil
-	}
-	return (&emptypb.Empty{}).ProtoReflect().Type(), nil
+	return jsonpb.Parse(b)
 }

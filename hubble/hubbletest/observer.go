@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
 	"github.com/cilium/cilium/api/v1/relay"
+	"github.com/cilium/cilium/pkg/hubble/parser/fieldmask"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -88,7 +89,7 @@ func (s *Server) GetFlows(req *observer.GetFlowsRequest, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	m, err := newMask(req.GetFieldMask())
+	m, err := fieldmask.New(req.GetFieldMask())
 	if err != nil {
 		return err
 	}

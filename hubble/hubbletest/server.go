@@ -35,8 +35,8 @@ type Config struct {
 	// Capacity is how many events the ring holds. Zero: 4095, an agent's default.
 	Capacity int
 	// Lossless makes the ring one that nothing is lost in, however much is fed
-	// through it: Feed waits for readers instead of overwriting, every read
-	// begins with the oldest event, and one without follow ends at Seal instead
+	// through it: Feed waits for readers instead of overwriting, losses that
+	// were fed are told as they were, every read begins with the oldest event, and one without follow ends at Seal instead
 	// of where the ring happens to end.
 	Lossless bool
 

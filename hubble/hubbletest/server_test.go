@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/renat-project/renat/hubble/hubbletest"
@@ -99,6 +102,33 @@ func ask(t *testing.T, conn *grpc.ClientConn, req *observer.GetFlowsRequest) (go
 			return got, err
 		}
 		got = append(got, name(resp))
+	}
+}
+
+func TestMask(t *testing.T) {
+	srv, conn := serve(t, hubbletest.Config{})
+	feed(t, srv, 1, 3)
+	srv.Seal()
+	get := func(paths ...string) (*flow.Flow, error) {
+		stream, err := observer.NewObserverClient(conn).GetFlows(t.Context(), &observer.GetFlowsRequest{
+			First: true, Number: 1, FieldMask: &fieldmaskpb.FieldMask{Paths: paths},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := stream.Recv()
+		return resp.GetFlow(), err
+	}
+	for paths, want := range map[string]*flow.Flow{
+		"":     numbered(1).GetFlow(),
+		"uuid": {Uuid: "1"},
+	} {
+		if got, err := get(strings.Fields(paths)...); err != nil || !proto.Equal(got, want) {
+			t.Errorf("mask %q: got %v, want %v (%v)", paths, got, want, err)
+		}
+	}
+	if _, err := get("source.shoe_size"); err == nil {
+		t.Error("a mask with an unknown field is accepted")
 	}
 }
 

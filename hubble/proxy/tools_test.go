@@ -37,7 +37,7 @@ func tools(t *testing.T) string {
 
 var (
 	// additions are what the proxy adds to what hubble prints.
-	additions = regexp.MustCompile(` ?SNAT 192\.0\.2\.1:61565 \(was :\d+\) 142cbfff|,"extensions":\{"@type":"type\.googleapis\.com/google\.protobuf\.Struct", ?"value":\{"renat":\{[^{}]*\{[^{}]*\}[^{}]*\}\}\}`)
+	additions = regexp.MustCompile(`(?:; )?SNAT 192\.0\.2\.1:61565 \(was :\d+\); renat:142cbfff|,"extensions":\{"@type":"type\.googleapis\.com/google\.protobuf\.Struct", ?"value":\{"renat":\{[^{}]*\{[^{}]*\}[^{}]*\}\}\}`)
 	// passing are what changes from one call to the next.
 	passing = regexp.MustCompile(`Flows/s: [\d.]+|"uptime_ns": ?"\d+"|"flows_rate": ?[\d.]+|\d+s +\d+\.\d+`)
 	spaces  = regexp.MustCompile(` +(\n|$)| {2,}`) // table's columns are as wide as their content
