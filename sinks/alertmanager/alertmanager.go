@@ -33,6 +33,9 @@ const (
 	MinLifetime = time.Minute
 
 	alertName = "RenatConnectionsBroken"
+	// defaultSeverity is that of alerts whose Config.Labels name none: that of
+	// the rules which the chart has.
+	defaultSeverity = "warning"
 )
 
 // Config is what an Alertmanager needs.
@@ -73,7 +76,8 @@ type postableAlert struct {
 }
 
 // Send posts n to every server. When none takes it, the error is that of all;
-// trying again is of use if it is for one of them.
+// trying again is of use if it is for one of them. When some do, n.Untaken says
+// what is wrong with the others.
 func (a *Alertmanager) Send(ctx context.Context, n *notification.Notification) error {
 	body, err := json.Marshal([]postableAlert{{
 		Labels: Labels(n, a.config.Labels), Annotations: Annotations(n),
@@ -101,7 +105,11 @@ func (a *Alertmanager) Send(ctx context.Context, n *notification.Notification) e
 		})
 	}
 	posts.Wait()
-	return anyTook(errs)
+	if err := anyTook(errs); err != nil {
+		return err
+	}
+	n.Untaken = errors.Join(errs...)
+	return nil
 }
 
 // anyTook returns nil if one of errs is, else all of them as one.
@@ -130,6 +138,9 @@ func Labels(n *notification.Notification, add map[string]string) map[string]stri
 		}
 	}
 	labels["alertname"] = alertName
+	if labels["severity"] == "" {
+		labels["severity"] = defaultSeverity
+	}
 	if n.Reason == notification.Test {
 		labels["test"] = "true"
 	}
@@ -140,16 +151,17 @@ func Labels(n *notification.Notification, add map[string]string) map[string]stri
 func Annotations(n *notification.Notification) map[string]string {
 	a := map[string]string{
 		"summary":     n.Title,
-		"description": n.Text,
+		"description": strings.TrimSpace(n.Text + "\n" + n.Since() + "\n" + n.Next()),
 		"incidents":   strconv.Itoa(n.Group.Total),
 		"fetch":       fmt.Sprintf("stream %s, subject %s, sequences %d to %d", n.Fetch.Stream, n.Fetch.Subject, n.Fetch.First, n.Fetch.Last),
 		"receiver":    n.Receiver,
 	}
-	if len(n.Incidents) > 0 {
-		a["incident"] = n.Incidents[0].ID
-	}
-	if n.Link != "" {
-		a["link"] = n.Link
+	for name, value := range map[string]string{
+		"incident": n.Group.Incident, "link": n.Link, "action": n.Verdict.Action, "runbook_url": n.Verdict.Runbook,
+	} {
+		if value != "" {
+			a[name] = value
+		}
 	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,6 +18,8 @@ import (
 const (
 	dialTimeout   = 2 * time.Second
 	reconnectWait = 500 * time.Millisecond
+	// sayAfter is how long Connect waits in silence.
+	sayAfter = time.Second
 	// The agents of a cluster that lost one server come back spread over this.
 	reconnectJitter = time.Second
 )
@@ -27,6 +30,13 @@ var ErrUnreachable = errors.New("NATS is not reachable")
 // ErrRefused says that a server answered and refused this client: its
 // credentials or the TLS settings of one side are wrong. Trying again is no use.
 var ErrRefused = errors.New("NATS refused the connection")
+
+// MinServer is the oldest NATS server that renat works with: the first that
+// tells who watches a bucket when a value in it has expired (limit_marker_ttl).
+const MinServer = "2.11.0"
+
+// ErrTooOld says that a server is older than MinServer.
+var ErrTooOld = errors.New("the NATS server is too old")
 
 // Config says how to reach NATS.
 type Config struct {
@@ -44,13 +54,16 @@ type Config struct {
 	// Creds is a NATS credentials file (JWT and seed). It is read again at
 	// every reconnect, so it can be rotated.
 	Creds string
+	// User and the file with its password, for servers that ask for these.
+	// URL then holds none. The file is read again at every connect.
+	User, PasswordFile string
 	// CA, Cert and Key are PEM files for TLS: who signed the server's
 	// certificate, and the client's own pair for mutual TLS.
 	CA, Cert, Key string
 	// Wait is how long Connect waits for a server. 0: it does not wait, and
 	// the connection is made in the background whenever a server appears.
 	Wait time.Duration
-	// Log takes what happens to the connection later.
+	// Log takes that Connect waits, and what happens to the connection later.
 	Log zerolog.Logger
 }
 
@@ -69,7 +82,7 @@ func Connect(ctx context.Context, c Config) (*nats.Conn, error) {
 	up, failed := make(chan struct{}, 1), make(chan error, 1)
 	opts = append(opts,
 		nats.ConnectHandler(func(nc *nats.Conn) {
-			c.Log.Info().Str("server", nc.ConnectedAddr()).Msg("connected to NATS")
+			c.connected(nc, "connected to NATS")
 			up <- struct{}{}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -80,6 +93,13 @@ func Connect(ctx context.Context, c Config) (*nats.Conn, error) {
 			}
 			failed <- err
 		}))
+	timeout := time.NewTimer(c.Wait)
+	defer timeout.Stop()
+	if c.Wait > sayAfter {
+		defer time.AfterFunc(sayAfter, func() {
+			c.Log.Warn().Str("url", shown).Stringer("at_most", c.Wait).Msg("waiting for NATS to answer")
+		}).Stop()
+	}
 	nc, err := nats.Connect(dial, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to NATS at %s: %w", shown, err)
@@ -87,11 +107,44 @@ func Connect(ctx context.Context, c Config) (*nats.Conn, error) {
 	if c.Wait == 0 {
 		return nc, nil
 	}
-	if err := c.await(ctx, shown, up, failed); err != nil {
+	err = c.await(ctx, shown, timeout.C, up, failed)
+	if err == nil {
+		err = Supported(nc)
+	}
+	if err != nil {
 		nc.Close()
 		return nil, err
 	}
 	return nc, nil
+}
+
+// Supported returns nil if the server that nc is connected to is one that renat
+// works with, or if it is not connected, else ErrTooOld.
+func Supported(nc *nats.Conn) error {
+	if version := nc.ConnectedServerVersion(); version != "" && older(version, MinServer) {
+		return fmt.Errorf("%w: %s runs %s, renat needs %s or later", ErrTooOld, nc.ConnectedAddr(), version, MinServer)
+	}
+	return nil
+}
+
+// older reports whether the version a is before b. What does not begin with
+// three numbers is before none.
+func older(a, b string) bool {
+	x, errA := numbers(a)
+	y, errB := numbers(b)
+	return errA == nil && errB == nil && slices.Compare(x[:], y[:]) < 0
+}
+
+func numbers(version string) (n [3]int, err error) {
+	_, err = fmt.Sscanf(version, "%d.%d.%d", &n[0], &n[1], &n[2])
+	return n, err
+}
+
+func (c Config) connected(nc *nats.Conn, what string) {
+	c.Log.Info().Str("server", nc.ConnectedAddr()).Str("version", nc.ConnectedServerVersion()).Msg(what)
+	if err := Supported(nc); err != nil {
+		c.Log.Error().Err(err).Msg("upgrade it")
+	}
 }
 
 func (c Config) target() (dial, shown string, err error) {
@@ -105,9 +158,7 @@ func (c Config) target() (dial, shown string, err error) {
 }
 
 // await returns when the connection is up or will not be.
-func (c Config) await(ctx context.Context, shown string, up <-chan struct{}, failed <-chan error) error {
-	timeout := time.NewTimer(c.Wait)
-	defer timeout.Stop()
+func (c Config) await(ctx context.Context, shown string, timeout <-chan time.Time, up <-chan struct{}, failed <-chan error) error {
 	last := errors.New("no answer")
 	for {
 		select {
@@ -117,7 +168,7 @@ func (c Config) await(ctx context.Context, shown string, up <-chan struct{}, fai
 			if err := refusal(last); err != nil {
 				return fmt.Errorf("%s: %w: %w", shown, err, last)
 			}
-		case <-timeout.C:
+		case <-timeout:
 			return fmt.Errorf("%w at %s within %s: see that the URL is right and the server runs: %w", ErrUnreachable, shown, c.Wait, last)
 		case <-ctx.Done():
 			return fmt.Errorf("connecting to NATS at %s: %w", shown, ctx.Err())
@@ -166,7 +217,7 @@ func (c Config) options() ([]nats.Option, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			c.Log.Info().Str("server", nc.ConnectedAddr()).Msg("connected to NATS again")
+			c.connected(nc, "connected to NATS again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			e := c.Log.Warn().Err(err)

@@ -3,9 +3,12 @@
 package jetstream_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +57,26 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// Whoever waits is told so before it fails, wherever the wait is: between tries,
+// or within one.
+func TestSaysThatItWaits(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close() // takes connections and never answers
+	for _, address := range []string{freeAddress(t), mute.Addr().String()} {
+		log, err := refuse(t, jetstream.Config{URL: address, Wait: 1500 * time.Millisecond})
+		if !errors.Is(err, jetstream.ErrUnreachable) {
+			t.Errorf("Connect = %v", err)
+		}
+		if !strings.Contains(log, "waiting for NATS to answer") || !strings.Contains(log, address) {
+			t.Errorf("while it waited it said %q", log)
+		}
+	}
+}
+
 func TestServerComesLate(t *testing.T) {
 	t.Parallel()
 	c := embedded.Config{Listen: freeAddress(t)}
@@ -75,6 +98,39 @@ func TestServerComesLate(t *testing.T) {
 	send(t, p, 0, 1)
 	if err := <-waiting; err != nil {
 		t.Error(err)
+	}
+}
+
+// A password comes from a file, which may change while we run.
+func TestPasswordFile(t *testing.T) {
+	s := startNATS(t, &natsserver.Options{Username: "renat", Password: "right"})
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := jetstream.Config{URL: s.ClientURL(), User: "renat", PasswordFile: file}
+	write("hunter2\n")
+	if log, err := refuse(t, c); !errors.Is(err, jetstream.ErrRefused) || strings.Contains(err.Error()+log, "hunter2") {
+		t.Errorf("with a wrong password: %v %s", err, log)
+	}
+	write("right\r\nof the server\n")
+	connect(t, c)
+	write("right")
+	connect(t, c)
+	write("\n")
+	for want, c := range map[string]jetstream.Config{
+		"its first line is empty": c,
+		"no such file":            {URL: c.URL, User: "renat", PasswordFile: "/does/not/exist"},
+		"go together":             {URL: c.URL, User: "renat"},
+		"not both":                {URL: c.URL, User: "renat", PasswordFile: file, Creds: "x.creds"},
+		"holds a user or a token": {URL: strings.Replace(c.URL, "://", "://me:hunter2@", 1), User: "renat", PasswordFile: file},
+	} {
+		if _, err := refuse(t, c); !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }
 
@@ -192,4 +248,45 @@ func TestFilesAreCheckedAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An old server is refused with one sentence, and the newest that is too old.
+func TestOldServer(t *testing.T) {
+	for version, refused := range map[string]bool{"2.9.10": true, "2.10.29": true, "2.11.0": false, "2.11.0-RC.1": false, "3.0.0": false, "custom": false} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			c := jetstream.Config{URL: announce(t, version), Wait: 10 * time.Second, Log: zerolog.Nop()}
+			nc, err := jetstream.Connect(t.Context(), c)
+			if err == nil {
+				nc.Close()
+			}
+			want := "the NATS server is too old: " + c.URL + " runs " + version + ", renat needs 2.11.0 or later"
+			if refused && (!errors.Is(err, jetstream.ErrTooOld) || err.Error() != want) || !refused && err != nil {
+				t.Errorf("Connect = %v", err)
+			}
+		})
+	}
+}
+
+// announce listens as a NATS server of a version, which does nothing else.
+func announce(t *testing.T, version string) (address string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return // the test has ended
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "INFO {\"server_id\":\"x\",\"version\":%q,\"proto\":1,\"headers\":true,\"max_payload\":1048576}\r\n", version)
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			if lines.Text() == "PING" {
+				fmt.Fprint(conn, "PONG\r\n")
+			}
+		}
+	}()
+	return l.Addr().String()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,10 @@ const (
 	ackWait = 15 * time.Minute
 	// claimWait is ackWait while a reader claims what another one left.
 	claimWait = time.Second
+	// claimQuiet is after how long without a message that is new to a claim it
+	// is asked again what is owed: a reader that was suspended, or cut off, may
+	// have acknowledged some since.
+	claimQuiet = 3 * claimWait
 	// claimLimit bounds a claim: messages the stream dropped never come.
 	claimLimit = 20 * time.Second
 	// ackPatience is how long the server may take to confirm acknowledgements.
@@ -66,6 +71,10 @@ type Delivery struct {
 	Ack string
 	// Again says that the server delivered it before.
 	Again bool
+	// Missed is how many messages before it left the stream, full or for their
+	// age, before they could be delivered. In a stream with other subjects
+	// beside those of incidents that cannot be told: 0.
+	Missed uint64
 }
 
 // Consumer reads the stream from where all of its readers got to, one reader
@@ -77,13 +86,18 @@ type Consumer struct {
 	config   ConsumerConfig
 	consumer natsjs.Consumer
 	created  time.Time
+	// alone says that the stream has nothing but incidents; then every sequence
+	// after last is to be delivered.
+	alone bool
+	last  uint64
 
 	// owed is how many messages of sequences up to owedTo an earlier reader
-	// left; 0: none, or all have come. claimed are those that have, and limit
-	// is how long to wait for them.
+	// left; 0: none, or all have come. claimed are those that have, the last of
+	// them at grew, and limit is how long to wait for them.
 	owed    int
 	owedTo  uint64
 	claimed map[uint64]struct{}
+	grew    time.Time
 	limit   time.Time
 	// reclaim is when to claim once more, zero: never.
 	reclaim time.Time
@@ -101,7 +115,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
 	}
-	o := &Consumer{nc: nc, js: js, config: c, created: info.Created}
+	o := &Consumer{nc: nc, js: js, config: c, created: info.Created, alone: slices.Equal(info.Config.Subjects, []string{incident.AllSubjects})}
 	o.consumer, err = js.Consumer(ctx, Stream, c.Name)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		o.consumer, err = js.CreateConsumer(ctx, Stream, natsjs.ConsumerConfig{
@@ -125,6 +139,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
 	}
+	o.last = o.consumer.CachedInfo().Delivered.Stream
 	return o, nil
 }
 
@@ -138,8 +153,9 @@ func (o *Consumer) claim(ctx context.Context) error {
 		return err
 	}
 	info := o.consumer.CachedInfo()
+	o.last = max(o.last, info.Delivered.Stream)
 	o.owed, o.owedTo, o.claimed = info.NumAckPending, info.Delivered.Stream, map[uint64]struct{}{}
-	o.limit = time.Now().Add(claimLimit)
+	o.grew, o.limit = time.Now(), time.Now().Add(claimLimit)
 	if o.owed == 0 {
 		return o.update(ctx, ackWait, o.config.MaxPending)
 	}
@@ -178,7 +194,8 @@ func (o *Consumer) update(ctx context.Context, wait time.Duration, maxPending in
 func (o *Consumer) Created() time.Time { return o.created }
 
 // Run calls each with every message until ctx ends or each fails, and returns
-// that error, or ErrConsumerGone. A message comes again when it was not
+// that error, or ErrConsumerGone, or what keeps the server for long from
+// letting it read. A message comes again when it was not
 // acknowledged for long, or when it was and the server restarted just then.
 //
 // Marks come before what they tell of, the first of them first of all.
@@ -200,7 +217,10 @@ func (o *Consumer) Run(ctx context.Context, each func(Delivery) error) error {
 			return err
 		}
 		// What was on its way to us is lost, as if to an earlier reader.
-		for err != nil {
+		for failing := time.Now(); err != nil; {
+			if time.Since(failing) > patience {
+				return fmt.Errorf("reading stream %s: %w", Stream, explain(err))
+			}
 			if err := sleep(ctx, retryPause); err != nil {
 				return err
 			}
@@ -238,11 +258,17 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 	if err := o.endClaim(ctx, each); err != nil {
 		return stop{err}
 	}
-	if !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim) {
+	due := !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim)
+	if due || o.owed > 0 && time.Since(o.grew) > claimQuiet {
+		limit := o.limit
 		if err := o.claim(ctx); err != nil {
 			return err
 		}
-		o.reclaim = time.Time{}
+		if due {
+			o.reclaim = time.Time{}
+		} else {
+			o.limit = limit
+		}
 		if err := each(o.mark()); err != nil {
 			return stop{err}
 		}
@@ -256,8 +282,16 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 		return err
 	}
 	d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
+	if !d.Again && d.Sequence > o.last {
+		if o.alone {
+			d.Missed = d.Sequence - o.last - 1
+		}
+		o.last = d.Sequence
+	}
 	if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
-		o.claimed[d.Sequence] = struct{}{}
+		if _, ok := o.claimed[d.Sequence]; !ok {
+			o.claimed[d.Sequence], o.grew = struct{}{}, time.Now()
+		}
 	}
 	if err := each(d); err != nil {
 		return stop{err}

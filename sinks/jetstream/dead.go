@@ -28,8 +28,9 @@ const (
 // DeadLetters keeps what could not be delivered, with why. It is safe for
 // concurrent use.
 type DeadLetters struct {
-	js     natsjs.JetStream
-	stream natsjs.Stream
+	js       natsjs.JetStream
+	replicas int
+	stream   natsjs.Stream
 }
 
 // Letter is one thing that could not be delivered.
@@ -47,28 +48,46 @@ func OpenDeadLetters(ctx context.Context, nc *nats.Conn, replicas int) (*DeadLet
 	if err != nil {
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
-	s, err := js.Stream(ctx, DeadStream)
+	d := &DeadLetters{js: js, replicas: replicas}
+	if d.stream, err = d.open(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *DeadLetters) open(ctx context.Context) (natsjs.Stream, error) {
+	s, err := d.js.Stream(ctx, DeadStream)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, natsjs.StreamConfig{
+		s, err = d.js.CreateStream(ctx, natsjs.StreamConfig{
 			Name: DeadStream, Description: "What renat hub could not deliver", Subjects: []string{deadPrefix + ".>"},
 			Storage: natsjs.FileStorage, Discard: natsjs.DiscardOld, MaxAge: deadMaxAge, MaxBytes: deadBytes,
-			Duplicates: deadWindow, Replicas: max(replicas, 1),
+			Duplicates: deadWindow, Replicas: max(d.replicas, 1),
 		})
 		if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
-			s, err = js.Stream(ctx, DeadStream)
+			s, err = d.js.Stream(ctx, DeadStream)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening stream %s: %w", DeadStream, explain(err))
 	}
-	return &DeadLetters{js, s}, nil
+	return s, nil
 }
 
 // Put stores a letter of owner; one with the same id within the hour is not
-// stored again. It returns when the letter is on the server's disk.
+// stored again. It returns when the letter is on the server's disk, in a stream
+// made anew if somebody removed it. ErrTooLarge: it never can be.
 func (d *DeadLetters) Put(ctx context.Context, owner, id string, body []byte) error {
 	msg := &nats.Msg{Subject: deadPrefix + "." + incident.EncodeToken(owner), Data: body, Header: nats.Header{"Content-Type": {"application/json"}}}
-	if _, err := d.js.PublishMsg(ctx, msg, natsjs.WithMsgID(id)); err != nil {
+	_, err := d.js.PublishMsg(ctx, msg, natsjs.WithMsgID(id))
+	if isGone(err) {
+		if _, err = d.open(ctx); err == nil {
+			_, err = d.js.PublishMsg(ctx, msg, natsjs.WithMsgID(id))
+		}
+	}
+	if isTooLarge(err) {
+		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	if err != nil {
 		return fmt.Errorf("storing dead letter %s: %w", id, explain(err))
 	}
 	return nil

@@ -14,6 +14,9 @@ import (
 // ErrNoStream says that nothing has been published to this NATS yet.
 var ErrNoStream = errors.New("stream " + Stream + " does not exist: nothing has been published here yet")
 
+// ErrTooLarge says that a message is larger than the server or the stream takes.
+var ErrTooLarge = errors.New("larger than max_payload of the NATS server or max_msg_size of the stream")
+
 // permanentError is the failure of one incident that no retry mends.
 type permanentError struct{ error }
 
@@ -63,13 +66,22 @@ func explain(err error) error {
 // sendError explains why the incident id was not stored, and marks what is
 // permanent.
 func sendError(id string, err error) error {
-	var api *natsjs.APIError
-	tooLarge := errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, natsjs.ErrStreamMessageExceedsMaximum) ||
-		errors.As(err, &api) && api.ErrorCode == codeHeaderTooLarge
-	if tooLarge {
+	if isTooLarge(err) {
 		return permanentError{fmt.Errorf("storing incident %s: raise max_payload of the NATS server or max_msg_size of stream %s: %w", id, Stream, err)}
 	}
 	return fmt.Errorf("storing incident %s: %w", id, explain(err))
+}
+
+func isTooLarge(err error) bool {
+	var api *natsjs.APIError
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, natsjs.ErrStreamMessageExceedsMaximum) ||
+		errors.As(err, &api) && api.ErrorCode == codeHeaderTooLarge
+}
+
+// isGone reports whether nothing took a message, as when its stream was
+// removed, or the server lost its store. A server that is starting says so too.
+func isGone(err error) bool {
+	return errors.Is(err, natsjs.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders)
 }
 
 // isConflict reports whether a write was refused because the key has another

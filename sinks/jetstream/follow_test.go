@@ -95,6 +95,33 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// Where there was no stream when following began, all that comes is new, however
+// much of it comes before the reader sees the stream.
+func TestFollowWithoutAStream(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := nc.SubscribeSync("$JS.API.STREAM.INFO." + jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, last := follow(t, nc, jetstream.ReadOptions{NewOnly: true}), follow(t, nc, jetstream.ReadOptions{Last: 2})
+	for range 2 { // both know that there is none
+		if _, err := asked.NextMsg(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.Stream(t.Context(), jetstream.Stream); !errors.Is(err, natsjs.ErrStreamNotFound) {
+		t.Fatal(err)
+	}
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 30)
+	fresh.wait(t, span(0, 30)...)
+	last.wait(t, span(0, 30)...)
+}
+
 func TestFollowNewOnly(t *testing.T) {
 	nc := embed(t)
 	p := newPublisher(t, nc, jetstream.PublisherConfig{})

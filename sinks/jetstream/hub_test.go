@@ -89,6 +89,37 @@ func TestConsumerTakesOver(t *testing.T) {
 	}
 }
 
+// A reader that was suspended may acknowledge what the next one is waiting for.
+func TestConsumerTakesOverFromTheUndead(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, 10)
+	first, got, _ := consume(t, nc, 10)
+	second, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "test", MaxPending: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Ack(t.Context(), []string{got[2].Ack, got[3].Ack}); err != nil {
+		t.Fatal(err)
+	}
+	settled := errors.New("settled")
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // less than it waits for what never comes
+	defer cancel()
+	came := map[uint64]bool{}
+	err = second.Run(ctx, func(d jetstream.Delivery) error {
+		switch d.Mark {
+		case jetstream.Settled:
+			return settled
+		case jetstream.Message:
+			came[d.Sequence] = true
+		}
+		return nil
+	})
+	if !errors.Is(err, settled) || len(came) != 8 {
+		t.Errorf("Run = %v after %d messages", err, len(came))
+	}
+}
+
 func TestConsumerNeedsAStream(t *testing.T) {
 	if _, err := jetstream.OpenConsumer(t.Context(), embed(t), jetstream.ConsumerConfig{Name: "x"}); !errors.Is(err, jetstream.ErrNoStream) {
 		t.Errorf("OpenConsumer = %v", err)

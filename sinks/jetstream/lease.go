@@ -32,7 +32,7 @@ type LeaseConfig struct {
 	// Replicas in a NATS cluster; 0: 1.
 	Replicas int
 	// Waiting, if not nil, is called with the present holder's name whenever
-	// another one has the lease.
+	// another one has the lease: this process could take it then.
 	Waiting func(holder string)
 }
 
@@ -52,7 +52,9 @@ type Lease struct {
 }
 
 // AcquireLease waits until the lease is free and takes it. The server expires
-// the lease of a process that dies.
+// the lease of a process that dies. The error says what keeps it from reading
+// or taking the lease, such as that somebody removed the bucket: the next call
+// makes it anew.
 func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, error) {
 	js, err := natsjs.New(nc)
 	if err != nil {
@@ -70,7 +72,7 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, er
 		return nil, fmt.Errorf("reading the settings of the lease: %w", explain(err))
 	}
 	l := &Lease{kv: kv, ttl: status.TTL(), holder: c.Holder, ended: make(chan struct{})}
-	for {
+	for answered := time.Now(); ; {
 		began := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, l.ttl/4)
 		l.revision, err = kv.Create(attempt, leaseKey, []byte(c.Holder))
@@ -80,15 +82,34 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, er
 			go l.renew(began)
 			return l, nil
 		}
-		if isConflict(err) && c.Waiting != nil {
-			if e, err := kv.Get(ctx, leaseKey); err == nil {
-				c.Waiting(string(e.Value()))
+		switch {
+		case isConflict(err):
+			answered = time.Now()
+			if err := c.wait(ctx, kv); err != nil {
+				return nil, err
 			}
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded) || time.Since(answered) > l.ttl:
+			return nil, fmt.Errorf("taking the lease: %w", explain(err))
 		}
 		if err := sleep(ctx, l.ttl/8); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// wait tells who has the lease.
+func (c *LeaseConfig) wait(ctx context.Context, kv natsjs.KeyValue) error {
+	e, err := kv.Get(ctx, leaseKey)
+	switch {
+	case errors.Is(err, natsjs.ErrKeyNotFound): // it has just expired
+	case err != nil:
+		return fmt.Errorf("reading the lease: %w", explain(err))
+	case c.Waiting != nil:
+		c.Waiting(string(e.Value()))
+	}
+	return nil
 }
 
 // Context ends when the lease does; the cause is ErrLeaseLost, or that of the
@@ -127,6 +148,11 @@ func (l *Lease) renew(last time.Time) {
 				return
 			}
 			l.revision = e.Revision()
+		case isGone(err):
+			// Who stands by makes the bucket anew, and is active then.
+			if _, err := l.kv.Status(l.ctx); errors.Is(err, natsjs.ErrStreamNotFound) {
+				return
+			}
 		}
 	}
 }

@@ -81,8 +81,8 @@ func (p *Publisher) push(ctx context.Context, msg *nats.Msg) error {
 }
 
 // acked and refused are called by the NATS client, once for each message.
-func (p *Publisher) acked(_ natsjs.JetStream, _ *nats.Msg, ack *natsjs.PubAck) {
-	p.count(ack)
+func (p *Publisher) acked(_ natsjs.JetStream, msg *nats.Msg, ack *natsjs.PubAck) {
+	p.count(msg, ack)
 	<-p.pipeline.slots
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -23,7 +24,8 @@ type PublisherConfig struct {
 	// acknowledgement; 0: DefaultMaxPending.
 	MaxPending int
 	// SkipStored finds out, before the first incident of a subject (that is,
-	// of a node and kind), which ids the stream holds, and skips those: an
+	// of a node and kind), and again when it is not known whether one was
+	// stored, which ids the stream holds, and skips those: an
 	// incident that is still in the stream is never stored twice, however old
 	// it is. It is for replays and for backlogs older than the window of
 	// StreamConfig.Duplicates. It reads the headers of all stored incidents of
@@ -55,11 +57,13 @@ type Publisher struct {
 
 	stored, duplicates, failed atomic.Uint64
 
-	// mu guards ready and known. It is held while the stream is created and
-	// its ids are read: nothing can be sent before.
+	// mu guards what follows. It is held while the stream is created and its
+	// ids are read: nothing can be sent before.
 	mu    sync.Mutex
 	ready bool
-	known storedIDs
+	// window is in which the stream knows an id again.
+	window time.Duration
+	known  storedIDs
 
 	pipeline pipeline
 }
@@ -95,11 +99,22 @@ func (p *Publisher) ensure(ctx context.Context) error {
 	if p.ready {
 		return nil
 	}
-	if err := ensureStream(ctx, p.js, p.config.Stream); err != nil {
+	window, err := ensureStream(ctx, p.js, p.config.Stream)
+	if err != nil {
 		return err
 	}
-	p.ready = true
+	p.ready, p.window = true, window
 	return nil
+}
+
+// Window makes sure of the stream, as Ensure does, and returns for how long it
+// knows the id of an incident: one that is sent again later is stored twice,
+// without SkipStored.
+func (p *Publisher) Window(ctx context.Context) (time.Duration, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.ensure(ctx)
+	return p.window, err
 }
 
 // Send stores i and returns when it is on the server's disk. duplicate says
@@ -128,9 +143,10 @@ func (p *Publisher) Send(ctx context.Context, i *incident.Incident) (duplicate b
 	}
 	if err != nil {
 		p.failed.Add(1)
+		p.doubt(msg)
 		return false, sendError(i.ID, err)
 	}
-	p.count(ack)
+	p.count(msg, ack)
 	return ack.Duplicate, nil
 }
 
@@ -159,7 +175,20 @@ func (p *Publisher) prepare(ctx context.Context, i *incident.Incident) (*nats.Ms
 	return msg, nil
 }
 
-func (p *Publisher) count(ack *natsjs.PubAck) {
+// doubt notes that msg may be stored or not, and that the stream may have changed.
+func (p *Publisher) doubt(msg *nats.Msg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = false
+	delete(p.known, msg.Subject)
+}
+
+func (p *Publisher) count(msg *nats.Msg, ack *natsjs.PubAck) {
+	if p.config.SkipStored {
+		p.mu.Lock()
+		p.known.add(msg.Subject, msg.Header.Get(natsjs.MsgIDHeader))
+		p.mu.Unlock()
+	}
 	if ack.Duplicate {
 		p.duplicates.Add(1)
 	} else {

@@ -3,6 +3,7 @@
 package jetstream_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -189,4 +190,35 @@ func TestFullStoreIsRetryable(t *testing.T) {
 		t.Errorf("Counts() = %+v after %d", got, n)
 	}
 	wantNumbers(t, read(t, nc, jetstream.ReadOptions{}), span(0, n)...)
+}
+
+// A publisher that skips what is stored knows what it stored itself, and looks
+// again when it cannot know whether it did.
+func TestSkipStoredKnowsItsOwn(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	const window = 100 * time.Millisecond
+	short := jetstream.StreamConfig{Duplicates: window}
+	p := newPublisher(t, nc, jetstream.PublisherConfig{Stream: short, SkipStored: true})
+	if got, err := p.Window(t.Context()); err != nil || got != window {
+		t.Errorf("Window = %s, %v", got, err)
+	}
+	send(t, p, 1, 2)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Send(ended, sample(2)); err == nil {
+		t.Fatal("sent by a context that has ended")
+	}
+	// It arrived all the same, as when only the answer was lost.
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 2, 3)
+	if err := p.Publish(t.Context(), sample(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * window)
+	if duplicates, stored := send(t, p, 1, 4), messages(t, nc); duplicates != 3 || stored != 3 {
+		t.Errorf("%d of 3 were duplicates, %d are stored, want 3", duplicates, stored)
+	}
 }

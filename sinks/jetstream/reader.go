@@ -23,7 +23,8 @@ const clockSpread = 24 * time.Hour
 // are stored.
 type ReadOptions struct {
 	// Follow goes on with incidents that are stored later, until the context
-	// ends, and waits for the stream if there is none yet.
+	// ends, and waits for the stream if there is none yet: all that is in it then
+	// was stored later.
 	Follow bool
 	// NewOnly leaves out what is stored already; useful with Follow.
 	NewOnly bool
@@ -78,12 +79,15 @@ func Read(ctx context.Context, nc *nats.Conn, o ReadOptions, yield func(Stored) 
 	for _, k := range o.Kinds {
 		r.subjects = append(r.subjects, incident.SubjectPrefix+"."+incident.EncodeToken(string(k))+".>")
 	}
-	info, err := r.stream(ctx)
+	info, waited, err := r.stream(ctx)
 	if err != nil {
 		return err
 	}
 	first, end := info.State.FirstSeq, info.State.LastSeq
-	if !o.NewOnly && info.State.Msgs > 0 {
+	if waited {
+		end = 0
+	}
+	if !o.NewOnly && info.State.Msgs > 0 && end > 0 {
 		if err := r.stored(ctx, first, end, yield); err != nil {
 			return err
 		}
@@ -106,23 +110,24 @@ type reader struct {
 	seen uint64
 }
 
-// stream returns the stream's state; with Follow it waits for the stream.
-func (r *reader) stream(ctx context.Context) (*natsjs.StreamInfo, error) {
-	for said := false; ; said = true {
+// stream returns the stream's state; with Follow it waits for the stream, and
+// says so.
+func (r *reader) stream(ctx context.Context) (_ *natsjs.StreamInfo, waited bool, _ error) {
+	for ; ; waited = true {
 		info, err := streamInfo(ctx, r.js)
 		switch {
 		case err == nil:
 			r.created = info.Created
-			return info, nil
+			return info, waited, nil
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return nil, waited, ctx.Err()
 		case !r.options.Follow || !errors.Is(err, ErrNoStream):
-			return nil, fmt.Errorf("reading incidents: %w", explain(err))
-		case !said:
+			return nil, waited, fmt.Errorf("reading incidents: %w", explain(err))
+		case !waited:
 			r.options.Log.Info().Str("stream", Stream).Msg("nothing has been published yet, waiting")
 		}
 		if err := sleep(ctx, time.Second); err != nil {
-			return nil, err
+			return nil, waited, err
 		}
 	}
 }

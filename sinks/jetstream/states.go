@@ -32,7 +32,11 @@ type State struct {
 
 // States keeps small states by owner and key in a key-value bucket. It is safe
 // for concurrent use.
-type States struct{ kv natsjs.KeyValue }
+type States struct {
+	js       natsjs.JetStream
+	replicas int
+	kv       natsjs.KeyValue
+}
 
 // OpenStates opens the store, or creates it.
 func OpenStates(ctx context.Context, nc *nats.Conn, replicas int) (*States, error) {
@@ -40,13 +44,17 @@ func OpenStates(ctx context.Context, nc *nats.Conn, replicas int) (*States, erro
 	if err != nil {
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
-	kv, err := bucket(ctx, js, natsjs.KeyValueConfig{
-		Bucket: stateBucket, Description: "What renat hub has told of which group", TTL: stateTTL, Replicas: max(replicas, 1),
-	})
-	if err != nil {
+	s := &States{js: js, replicas: replicas}
+	if s.kv, err = s.open(ctx); err != nil {
 		return nil, err
 	}
-	return &States{kv}, nil
+	return s, nil
+}
+
+func (s *States) open(ctx context.Context) (natsjs.KeyValue, error) {
+	return bucket(ctx, s.js, natsjs.KeyValueConfig{
+		Bucket: stateBucket, Description: "What renat hub has told of which group", TTL: stateTTL, Replicas: max(s.replicas, 1),
+	})
 }
 
 // Load returns the states of owner by key.
@@ -77,16 +85,24 @@ func (s *States) Load(ctx context.Context, owner string) (map[string]State, erro
 }
 
 // Put stores value if the key still has the revision, 0 for a key that does
-// not exist, and returns the new one. ErrStale: it has another.
+// not exist, and returns the new one. ErrStale: it has another; ErrTooLarge.
+//
+// A bucket that was removed is made anew, and a key that is not in it takes the
+// value whatever the revision: nobody else has written what it had.
 func (s *States) Put(ctx context.Context, owner, key string, value []byte, revision uint64) (uint64, error) {
-	var err error
 	name := incident.EncodeToken(owner) + "." + incident.EncodeToken(key)
-	if revision == 0 {
-		revision, err = s.kv.Create(ctx, name, value)
-	} else {
-		revision, err = s.kv.Update(ctx, name, value, revision)
+	next, err := s.kv.Update(ctx, name, value, revision)
+	if isGone(err) {
+		if _, err = s.open(ctx); err == nil {
+			next, err = s.kv.Update(ctx, name, value, revision)
+		}
 	}
-	return revision, stateError("writing", key, err)
+	if isConflict(err) {
+		if _, missing := s.kv.Get(ctx, name); errors.Is(missing, natsjs.ErrKeyNotFound) {
+			next, err = s.kv.Create(ctx, name, value)
+		}
+	}
+	return next, stateError("writing", key, err)
 }
 
 // Delete removes a state, if it still has the revision.
@@ -99,8 +115,13 @@ func stateError(doing, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if isConflict(err) {
-		return fmt.Errorf("%s the state of %s: %w", doing, key, ErrStale)
+	switch {
+	case isConflict(err):
+		err = ErrStale
+	case isTooLarge(err):
+		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+	default:
+		err = explain(err)
 	}
-	return fmt.Errorf("%s the state of %s: %w", doing, key, explain(err))
+	return fmt.Errorf("%s the state of %s: %w", doing, key, err)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // storedIDs are the ids of the incidents that the stream held when a subject
-// was first asked about, by subject.
+// was first asked about, and what was stored since, by subject.
 type storedIDs map[string]map[string]struct{}
 
 // has reports whether the stream held id. An id has only one subject: kind,
@@ -29,6 +29,13 @@ func (s *storedIDs) has(ctx context.Context, js natsjs.JetStream, subject, id st
 	}
 	_, ok = ids[id]
 	return ok, nil
+}
+
+// add notes that the stream holds id, if the subject was asked about.
+func (s storedIDs) add(subject, id string) {
+	if ids, ok := s[subject]; ok {
+		ids[id] = struct{}{}
+	}
 }
 
 func readIDs(ctx context.Context, js natsjs.JetStream, subject string) (map[string]struct{}, error) {

@@ -80,35 +80,33 @@ func (c StreamConfig) natsConfig() natsjs.StreamConfig {
 	return s
 }
 
-// ensureStream makes sure that a stream takes the subjects of incidents.
-func ensureStream(ctx context.Context, js natsjs.JetStream, c StreamConfig) error {
+// ensureStream makes sure that a stream takes the subjects of incidents, and
+// returns for how long it knows their ids.
+func ensureStream(ctx context.Context, js natsjs.JetStream, c StreamConfig) (window time.Duration, err error) {
 	s, err := js.Stream(ctx, Stream)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, c.natsConfig())
+		s, err = js.CreateStream(ctx, c.natsConfig())
 		if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
 			// Another renat, with other settings, was faster.
 			s, err = js.Stream(ctx, Stream)
 		}
 	}
 	if err != nil {
-		return streamError(ctx, js, "creating", err)
-	}
-	if s == nil {
-		return nil
+		return 0, streamError(ctx, js, "creating", err)
 	}
 	has := s.CachedInfo().Config
 	if has.Mirror != nil || has.NoAck || has.Sealed {
-		return fmt.Errorf("stream %s is a mirror, sealed or unacknowledged and cannot take incidents: use another NATS account, or remove it", Stream)
+		return 0, fmt.Errorf("stream %s is a mirror, sealed or unacknowledged and cannot take incidents: use another NATS account, or remove it", Stream)
 	}
 	subjects, changed := withIncidents(has.Subjects)
 	if !changed {
-		return nil
+		return has.Duplicates, nil
 	}
 	has.Subjects = subjects
 	if _, err := js.UpdateStream(ctx, has); err != nil {
-		return streamError(ctx, js, "adding subjects to", err)
+		return 0, streamError(ctx, js, "adding subjects to", err)
 	}
-	return nil
+	return has.Duplicates, nil
 }
 
 func streamError(ctx context.Context, js natsjs.JetStream, doing string, err error) error {

@@ -17,7 +17,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -106,7 +105,7 @@ func usersWork(t *testing.T, connectAs connector) {
 	}
 	nodes, err := jetstream.OpenNodes(t.Context(), agent, 1)
 	must("the agent opens the bucket", err)
-	must("the agent tells its status", nodes.Put(t.Context(), &nodestatus.Status{Version: nodestatus.Version, Cluster: "production", Node: "node-a"}))
+	must("the agent tells its status", nodes.Put(t.Context(), "production", "node-a", struct{}{}))
 
 	wantNumbers(t, read(t, reader, jetstream.ReadOptions{}), 0, 1)
 	wantNumbers(t, read(t, reader, jetstream.ReadOptions{Last: 1, Kinds: []incident.Kind{incident.Renat, incident.OrphanedReply}}), 1)
@@ -139,9 +138,18 @@ func hubUses(t *testing.T, nc *nats.Conn) {
 	if holder != "a" {
 		t.Errorf("a waiting hub sees holder %q: %v", holder, err)
 	}
+	if holder, err := jetstream.LeaseHolder(t.Context(), nc); err != nil || holder != "a" {
+		t.Errorf("the lease is %q's: %v", holder, err)
+	}
 	must("release", lease.Release(t.Context()))
+	if holder, err := jetstream.LeaseHolder(t.Context(), nc); err != nil || holder != "" {
+		t.Errorf("a lease that was released is %q's: %v", holder, err)
+	}
 	consumer, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "renat-hub-ops", Since: epoch, MaxPending: 10})
 	must("consumer", err)
+	if n, err := jetstream.Backlog(t.Context(), nc, "renat-hub-ops"); err != nil || n != 2 {
+		t.Errorf("%d wait for the consumer: %v", n, err)
+	}
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()
 	acked := 0
@@ -172,12 +180,27 @@ func hubUses(t *testing.T, nc *nats.Conn) {
 	must("delete", states.Delete(t.Context(), "ops", "key", revision))
 	dead, err := jetstream.OpenDeadLetters(t.Context(), nc, 1)
 	must("dead letters", err)
+	// All are there, and the server, which is alone, refuses.
+	copies, err := jetstream.Replicate(t.Context(), nc, 3)
+	must("copies", err)
+	if len(copies) != 5 {
+		t.Errorf("%d streams are there: %+v", len(copies), copies)
+	}
+	for _, c := range copies {
+		if c.Few == nil || c.Raised || !strings.Contains(c.Few.Error(), "replicas > 1 not supported in non-clustered mode") {
+			t.Errorf("%+v", c)
+		}
+	}
 	must("letter", dead.Put(t.Context(), "ops", "id", []byte("{}")))
 	must("redelivery", dead.Each(t.Context(), func(l jetstream.Letter) error { return dead.Remove(t.Context(), l.Sequence) }))
 	nodes, err := jetstream.OpenNodes(t.Context(), nc, 1)
 	must("nodes", err)
 	if all, err := nodes.List(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("the hub lists %d nodes: %v", len(all), err)
+	}
+	stores, err := jetstream.Stores(t.Context(), nc)
+	if err != nil || len(stores) != 5 || stores[0].Name != jetstream.Stream || stores[0].Messages != 2 || stores[0].Replicas != 1 || len(stores[0].Away) != 0 {
+		t.Errorf("the hub sees %+v: %v", stores, err)
 	}
 }
 
@@ -205,6 +228,8 @@ func usersAreRefused(t *testing.T, connectAs connector) {
 	refused := map[string][]string{
 		"agent": {
 			"renat.incidents.v1.renat.other.node-a", "$KV.renat_nodes.other.node-a", "renat.dead.v1.ops",
+			"renat.incidents.v1.renat.production.node-b", "$KV.renat_nodes.production.node-b",
+			create + "x.renat.incidents.v1.renat.production.node-b", create + "x.renat.incidents.v1.*.production.*",
 			create + "x", create + "x.renat.incidents.v1.>", create + "x.renat.incidents.v1.renat.other.node-a",
 			create + "renat-hub-ops.renat.incidents.v1.renat.production.node-a", next + "renat-hub-ops",
 			"$JS.API.STREAM.DELETE.RENAT_INCIDENTS", "$JS.API.STREAM.PURGE.RENAT_INCIDENTS", "$JS.API.STREAM.MSG.GET.RENAT_INCIDENTS",
@@ -230,10 +255,10 @@ func usersAreRefused(t *testing.T, connectAs connector) {
 			}
 		}
 		if user == "agent" { // it hears no answers but its own
-			if _, err := nc.SubscribeSync("_INBOX.>"); err != nil {
+			if _, err := nc.SubscribeSync("_INBOX.production.>"); err != nil {
 				t.Fatal(err)
 			}
-			subjects = append(subjects, "_INBOX.>")
+			subjects = append(subjects, "_INBOX.production.>")
 		}
 		for _, s := range subjects {
 			select {

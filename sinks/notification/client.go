@@ -80,12 +80,17 @@ const (
 	maxSaid   = 200
 )
 
-// Post posts body to target and returns the answer's body if its status is
-// 2xx. The error is an *Error that says what kind of failure it is and names
-// of target only scheme and host; whatever of secrets, or of target's path,
-// query and user, the server repeats in its answer is left out.
+// Post is Do with the method POST.
 func Post(ctx context.Context, client *http.Client, target string, header http.Header, body []byte, secrets ...string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	return Do(ctx, client, http.MethodPost, target, header, body, secrets...)
+}
+
+// Do sends body to target and returns the answer's body; there is no error if
+// its status is 2xx. The error is an *Error that says what kind of failure it is
+// and names of target only scheme and host; whatever of secrets, or of target's
+// path, query and user, the server repeats in its answer is left out of it.
+func Do(ctx context.Context, client *http.Client, method, target string, header http.Header, body []byte, secrets ...string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, Refuse(errors.New("the destination's URL is not one")) // the cause would repeat it
 	}
@@ -94,7 +99,7 @@ func Post(ctx context.Context, client *http.Client, target string, header http.H
 	where := req.URL.Scheme + "://" + req.URL.Host
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, &Error{Err: fmt.Errorf("posting to %s: %w", where, Cause(err))}
+		return nil, &Error{Err: fmt.Errorf("reaching %s: %w", where, Cause(err))}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -109,13 +114,13 @@ func Post(ctx context.Context, client *http.Client, target string, header http.H
 	if said := Redact(string(answer), secrets...); said != "" {
 		err = fmt.Errorf("%w: %s", err, said)
 	}
-	return nil, Status(resp.StatusCode, resp.Header, err)
+	return answer, Status(resp.StatusCode, resp.Header, err)
 }
 
 // Status returns err as what an answer that is not 2xx means: 408, 425, 429
 // and 5xx may pass, everything else not, 410 is for good.
 func Status(code int, h http.Header, err error) error {
-	e := &Error{Err: err, After: retryAfter(h, time.Now())}
+	e := &Error{Err: err, Code: code, After: retryAfter(h, time.Now())}
 	switch {
 	case code == http.StatusGone:
 		e.Gone, e.Refused = true, true

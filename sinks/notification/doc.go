@@ -3,7 +3,7 @@
 // Package notification defines what a destination is sent: a group of
 // incidents, once, with what to say about them.
 //
-// A Destination is one of the packages webhook, slack and alertmanager. Its
+// A Destination is one of the packages webhook, slack, alertmanager and kubernetes. Its
 // Send is called by one goroutine at a time and obeys the context's deadline;
 // whether trying again is of use is a property of the error (Permanent,
 // RetryAfter). No error holds a secret: not the path of a URL, nor a token, a

@@ -17,7 +17,9 @@ type Error struct {
 	Gone bool
 	// After is how long the destination wants to be left alone; 0: it did not say.
 	After time.Duration
-	Err   error
+	// Code is the status of its answer; 0: there was none.
+	Code int
+	Err  error
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -37,6 +39,15 @@ func Permanent(err error) bool {
 func Gone(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Gone
+}
+
+// Code returns the status of the destination's answer; 0: there was none.
+func Code(err error) int {
+	var e *Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Code
 }
 
 // maxRetryAfter bounds what a destination may ask for.

@@ -4,6 +4,7 @@ package notification
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -59,7 +60,35 @@ type Notification struct {
 	// Memo is what the destination noted when it was sent the group's last
 	// notification; Send may change it.
 	Memo string `json:"-"`
+	// Untaken says which of the destination's servers did not take it, and why,
+	// though another did. Send sets it.
+	Untaken error `json:"-"`
 }
+
+// Since says since when the group's connections break, how many, and which
+// incident is one of them, in one line with dates and zone.
+func (n *Notification) Since() string {
+	line := "Since " + Date(n.Group.First)
+	if !n.Group.Last.Equal(n.Group.First) {
+		line += ", last " + Date(n.Group.Last)
+	}
+	line += fmt.Sprintf("; %d in all", n.Group.Total)
+	if n.Group.Incident != "" {
+		line += ", one is incident " + Line(n.Group.Incident)
+	}
+	return line + "."
+}
+
+// Next is how to go on: what to run, and the runbook.
+func (n *Notification) Next() string {
+	if n.Verdict.Action == "" {
+		return ""
+	}
+	return "Run: " + n.Verdict.Action + "\nRunbook: " + n.Verdict.Runbook
+}
+
+// Date is a time as messages have it.
+func Date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // Group is what the incidents have in common.
 type Group struct {
@@ -74,6 +103,8 @@ type Group struct {
 	// First and Last are when the earliest and latest incident happened.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
+	// Incident is the id of one of them; empty if none is listed.
+	Incident string `json:"incident,omitempty"`
 }
 
 // Item is an incident with where it is stored.

@@ -27,17 +27,14 @@ func Sample(receiver string, at time.Time) *Notification {
 	n := &Notification{
 		ID: "test-" + i.ID, Reason: Test, Receiver: receiver, At: at,
 		Group: Group{
-			ID: "test", Names: []string{"cluster", "node", "workload", "destination"}, Total: 1, Began: at, First: at, Last: at,
+			ID: "test", Names: []string{"cluster", "node", "workload", "destination"}, Total: 1, Began: at, First: at, Last: at, Incident: i.ID,
 			Labels: map[string]string{"cluster": i.Cluster, "node": i.Node, "workload": "test/Deployment/sample", "destination": "api.example.com:443"},
 		},
 		Count: 1, Incidents: []Item{{ID: i.ID, Sequence: 1, Incident: i}},
 		Fetch: Fetch{Stream: "RENAT_INCIDENTS", Subject: i.Subject(), First: 1, Last: 1},
 		Kinds: map[incident.Kind]int{i.Kind: 1}, Causes: map[incident.Cause]int{i.Cause: 1}, Outcomes: map[incident.Outcome]int{i.Outcome: 1},
 	}
-	n.Verdict = verdict.Of(verdict.Facts{
-		Kinds: n.Kinds, Causes: n.Causes, Outcomes: n.Outcomes, Source: n.Group.Labels["workload"],
-		Destination: n.Group.Labels["destination"], Node: i.Node, MaxEntries: i.Map.MaxEntries, EvictionsPerSecond: i.Map.EvictionsPerSecond,
-	})
+	n.Verdict = verdict.OfIncident(i)
 	n.Title = "TEST: a sample, no connection broke"
 	n.Text = n.Verdict.What
 	return n

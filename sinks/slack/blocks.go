@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	slackapi "github.com/slack-go/slack"
 
@@ -29,12 +30,16 @@ const (
 	maxURL   = 1500
 )
 
-// blocks is what broke, who, where, how many, from which port to which, and
-// what to do.
+// blocks is what broke, since when, who, where, how many, from which port to
+// which, what to run, and where to look.
 func blocks(n *notification.Notification) []slackapi.Block {
 	b := []slackapi.Block{
 		slackapi.NewHeaderBlock(plain(n.Title, maxHeader)),
 		section(n.Text),
+		markup("Since " + date(n.Group.First) + ", last " + date(n.Group.Last)),
+	}
+	if n.Verdict.Action != "" {
+		b = append(b, markup("```"+escape(notification.Line(n.Verdict.Action))+"```")) // one line to copy
 	}
 	var fields []*slackapi.TextBlockObject
 	for _, name := range n.Group.Names {
@@ -43,23 +48,43 @@ func blocks(n *notification.Notification) []slackapi.Block {
 		}
 	}
 	fields = append(fields, plain("incidents\n"+howMany(n), maxField))
+	if n.Group.Incident != "" && len(fields) < maxFields {
+		fields = append(fields, plain("incident\n"+notification.Line(n.Group.Incident), maxField))
+	}
 	b = append(b, slackapi.NewSectionBlock(nil, fields, nil))
 	if lines := list(n); lines != "" {
 		b = append(b, section(lines))
 	}
-	if n.Link != "" {
-		// The only markup: what would end the link is escaped, or it is left out.
-		if link := escape(notification.Line(n.Link)); len(link) <= maxURL && !strings.ContainsAny(link, "| ") {
-			b = append(b, slackapi.NewSectionBlock(slackapi.NewTextBlockObject(slackapi.MarkdownType, "<"+link+"|Show the incidents>", false, false), nil, nil))
-		}
+	if links := strings.TrimSpace(link(n.Link, "Show the incidents") + "   " + link(n.Verdict.Runbook, "Runbook")); links != "" {
+		b = append(b, markup(links))
 	}
 	footer := fmt.Sprintf("stream %s, %s, sequences %d–%d · notification %s", n.Fetch.Stream, n.Fetch.Subject, n.Fetch.First, n.Fetch.Last, n.ID)
 	return append(b, slackapi.NewContextBlock("", plain(footer, maxField)))
 }
 
+// link is one with a text: what would end it is escaped, or it is left out.
+func link(target, text string) string {
+	target = escape(notification.Line(target))
+	if target == "" || len(target) > maxURL || strings.ContainsAny(target, "| ") {
+		return ""
+	}
+	return "<" + target + "|" + text + ">"
+}
+
+// date is a time that Slack shows in the reader's zone and language
+// (docs.slack.dev/messaging/formatting-message-text, date formatting).
+func date(t time.Time) string {
+	return fmt.Sprintf("<!date^%d^{date_short_pretty} {time_secs}|%s>", t.Unix(), notification.Date(t))
+}
+
+// markup is what of a message is not plain text: dates, links, and the command.
+func markup(text string) slackapi.Block {
+	return slackapi.NewSectionBlock(slackapi.NewTextBlockObject(slackapi.MarkdownType, text, false, false), nil, nil)
+}
+
 func howMany(n *notification.Notification) string {
 	if n.Group.Total > n.Count {
-		return fmt.Sprintf("%d new, %d since %s", n.Count, n.Group.Total, n.Group.Began.UTC().Format("15:04:05 MST"))
+		return fmt.Sprintf("%d new, %d since %s", n.Count, n.Group.Total, notification.Date(n.Group.Began))
 	}
 	return strconv.Itoa(n.Count)
 }
@@ -89,7 +114,7 @@ func line(i *incident.Incident) string {
 	if i.NAT.After == "" {
 		ports = i.NAT.Before + ", reply orphaned"
 	}
-	return fmt.Sprintf("%s %s → %s  (%s) %s", i.Time.UTC().Format("15:04:05.000"), who, i.Destination.AddrPort(), ports, i.Outcome)
+	return fmt.Sprintf("%s %s → %s  (%s) %s", i.Time.UTC().Format("2006-01-02 15:04:05.000 UTC"), who, i.Destination.AddrPort(), ports, i.Outcome)
 }
 
 // reply is what the thread of a message says of an update.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,39 @@ func TestUpdateAndThread(t *testing.T) {
 	}
 }
 
+// A message says since when in the reader's zone, what to run and where to look.
+func TestMessage(t *testing.T) {
+	server := slacktest.New()
+	defer server.Close()
+	n := notification.Sample("ops", time.Date(2026, 11, 22, 22, 51, 29, 777e6, time.UTC))
+	n.Link = "https://renat.example/incidents?node=test-node"
+	if err := incoming(server.URL, server.Client()).Send(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := server.Messages()
+	var b strings.Builder
+	for _, block := range all[0].Blocks {
+		if block.Text != nil {
+			b.WriteString(block.Text.Text + "\n")
+		}
+		for _, f := range block.Fields {
+			b.WriteString(f.Text + "\n")
+		}
+	}
+	for _, want := range []string{
+		n.Title, n.Text, "Since <!date^1795387889^{date_short_pretty} {time_secs}|2026-11-22 22:51:29 UTC>", "```kubectl renat advise```",
+		"<https://renat.example/incidents?node=test-node|Show the incidents>", "RenatEvictionsBreakConnections.md|Runbook>",
+		"2026-11-22 22:51:29.777 UTC test/sample-0:40000", "incident\n" + n.Incidents[0].ID,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, b.String())
+		}
+	}
+}
+
+// ownDate is markup of ours: a date has no text of others.
+var ownDate = regexp.MustCompile(`<!date\^\d+\^\{date_short_pretty\} \{time_secs\}\|[0-9:UTC -]+>`)
+
 // Whatever a cluster's names hold is within the limits and harmless.
 func TestHostileNames(t *testing.T) {
 	server := slacktest.New()
@@ -115,6 +149,7 @@ func TestHostileNames(t *testing.T) {
 					}
 				}
 			}
+			inMarkup = ownDate.ReplaceAllString(inMarkup, "")
 			if strings.Contains(inMarkup, "<!") || strings.Contains(inMarkup, "<@") || strings.Contains(inMarkup, "<http://") {
 				t.Errorf("%s: markup is left in %q", name, inMarkup)
 			}

@@ -3,8 +3,10 @@
 package webhook
 
 import (
+	"maps"
 	"time"
 
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/sinks/alertmanager"
 	"github.com/renat-project/renat/sinks/notification"
 )
@@ -45,19 +47,42 @@ func v4(n *notification.Notification) message {
 		ExternalURL:       n.Link,
 	}
 	for _, item := range n.Incidents {
+		i := item.Incident
+		annotations := alertmanager.Annotations(n)
+		for name, value := range map[string]string{
+			"incident": item.ID, "source": i.Source.AddrPort().String(), "destination": i.Destination.AddrPort().String(),
+			"nat_before": i.NAT.Before, "nat_after": i.NAT.After, "pod": pod(&i.Source),
+		} {
+			annotations[name] = value
+		}
 		labels := alertmanager.Labels(n, nil)
-		labels["kind"], labels["cause"], labels["outcome"] = string(item.Incident.Kind), string(item.Incident.Cause), string(item.Incident.Outcome)
+		labels["kind"], labels["cause"], labels["outcome"] = string(i.Kind), string(i.Cause), string(i.Outcome)
 		m.Alerts = append(m.Alerts, alert{
-			Status: firing, Labels: labels, StartsAt: item.Incident.Time, GeneratorURL: n.Link, Fingerprint: item.ID,
-			Annotations: map[string]string{
-				"incident":    item.ID,
-				"source":      item.Incident.Source.AddrPort().String(),
-				"pod":         item.Incident.Source.Namespace + "/" + item.Incident.Source.Pod,
-				"destination": item.Incident.Destination.AddrPort().String(),
-				"nat_before":  item.Incident.NAT.Before,
-				"nat_after":   item.Incident.NAT.After,
-			},
+			Status: firing, Labels: labels, StartsAt: i.Time, GeneratorURL: n.Link, Fingerprint: item.ID,
+			Annotations: annotations,
 		})
 	}
+	for k, a := range m.Alerts {
+		if k == 0 {
+			m.CommonLabels, m.CommonAnnotations = maps.Clone(a.Labels), maps.Clone(a.Annotations)
+		}
+		keepCommon(m.CommonLabels, a.Labels)
+		keepCommon(m.CommonAnnotations, a.Annotations)
+	}
 	return m
+}
+
+// keepCommon leaves of common what others has, too, as Alertmanager does.
+func keepCommon(common, others map[string]string) {
+	maps.DeleteFunc(common, func(name, value string) bool {
+		other, ok := others[name]
+		return !ok || other != value
+	})
+}
+
+func pod(e *incident.Endpoint) string {
+	if e.Pod == "" {
+		return ""
+	}
+	return e.Namespace + "/" + e.Pod
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/sinks/notification"
 	"github.com/renat-project/renat/sinks/sinktest"
 	"github.com/renat-project/renat/sinks/webhook"
@@ -92,5 +93,48 @@ func TestKey(t *testing.T) {
 		if _, err := webhook.Key(s); err == nil || s != "" && s != "whsec_" && strings.Contains(err.Error(), s) {
 			t.Errorf("Key(%q) = %v", s, err)
 		}
+	}
+}
+
+// Each alert of the version 4 shape has the annotations that receivers show, and
+// the common ones are those which all alerts have.
+func TestAnnotationsOfAlerts(t *testing.T) {
+	var got struct {
+		CommonLabels, CommonAnnotations map[string]string
+		Alerts                          []struct{ Labels, Annotations map[string]string }
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	w := webhook.New(webhook.Config{URL: text(server.URL), Client: server.Client(), Format: webhook.Alertmanager})
+	n := notification.Sample("ops", time.Now())
+	other := *n.Incidents[0].Incident
+	other.Outcome, other.NAT.After = incident.Unconfirmed, "203.0.113.5:52222"
+	n.Incidents = append(n.Incidents, notification.Item{ID: "0b", Sequence: 2, Incident: &other})
+	if err := w.Send(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Alerts) != 2 {
+		t.Fatalf("%d alerts", len(got.Alerts))
+	}
+	for k, a := range got.Alerts {
+		if a.Annotations["summary"] != n.Title || !strings.HasPrefix(a.Annotations["description"], n.Text) || a.Annotations["incident"] != n.Incidents[k].ID {
+			t.Errorf("annotations %v", a.Annotations)
+		}
+		for name, value := range got.CommonAnnotations {
+			if a.Annotations[name] != value {
+				t.Errorf("annotation %s is common and not in alert %d", name, k)
+			}
+		}
+	}
+	c := got.CommonAnnotations
+	if c["summary"] == "" || c["description"] == "" || c["nat_before"] == "" || c["nat_after"] != "" || c["incident"] != "" {
+		t.Errorf("common annotations %v", c)
+	}
+	if l := got.CommonLabels; l["kind"] != "renat" || l["outcome"] != "" || l["severity"] == "" {
+		t.Errorf("common labels %v", l)
 	}
 }

@@ -96,6 +96,10 @@ func start(ctx context.Context, c Config) (*Server, error) {
 	if err := s.await(ctx, ready, log.fatal); err != nil {
 		return nil, c.explain(err)
 	}
+	if err := writeHolder(lock, s.ClientURL()); err != nil {
+		s.Shutdown()
+		return nil, fmt.Errorf("free some space for the state directory %s, or choose another: %w", c.Dir, err)
+	}
 	return s, nil
 }
 

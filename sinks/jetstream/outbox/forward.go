@@ -13,13 +13,8 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
-const (
-	// old is the age from which an incident may have outlived NATS' memory for
-	// ids: whether it is there already is then looked up in the stream.
-	old = jetstream.DefaultDuplicates / 2
-	// hubWait is how long NATS may take for one incident.
-	hubWait = 5 * time.Second
-)
+// hubWait is how long NATS may take for one incident.
+const hubWait = 5 * time.Second
 
 // forwarder sends what is stored to NATS, in order, one after the other.
 type forwarder struct {
@@ -110,17 +105,23 @@ func (f *forwarder) send(ctx context.Context, it item) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, hubWait)
 	defer cancel()
+	window, err := f.fresh.Window(ctx)
+	if err != nil {
+		return err
+	}
 	p := f.fresh
-	if time.Since(it.at) > old {
+	// It may have been sent before, as early as it was stored, and have
+	// outlived NATS' memory for ids: then the stream is looked through. Half of
+	// that time is for clocks that differ; one that was set back tells no age.
+	if age := time.Since(it.at); age < 0 || age > window/2 {
 		if f.careful == nil {
-			var err error
 			if f.careful, err = jetstream.NewPublisher(f.hub, jetstream.PublisherConfig{Stream: f.config.Stream, SkipStored: true}); err != nil {
 				return err
 			}
 		}
 		p = f.careful
 	}
-	_, err := p.Send(ctx, it.incident)
+	_, err = p.Send(ctx, it.incident)
 	return err
 }
 

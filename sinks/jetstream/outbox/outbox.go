@@ -170,6 +170,19 @@ func (o *Outbox) stop() {
 	}
 }
 
+// begin goes on in the stream of s, after the one before was lost with all that
+// waited in it.
+func (o *Outbox) begin(s *store) error {
+	lost := o.waiting()
+	if err := o.cursor.open(o.config.Dir, s.created, s.last); err != nil {
+		return err
+	}
+	o.newest.Store(s.last)
+	o.counts.dropped.Add(lost)
+	o.config.Log.Error().Uint64("incidents", lost).Str("dir", o.config.Dir).Msg("the outbox was removed, with what waited in it: beginning anew")
+	return nil
+}
+
 // restart starts the server again, however long that takes.
 func (o *Outbox) restart(ctx context.Context) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -177,6 +190,11 @@ func (o *Outbox) restart(ctx context.Context) error {
 			return err
 		}
 		s, err := openStore(ctx, &o.config)
+		if err == nil && !s.created.Equal(o.cursor.created) {
+			if err = o.begin(s); err != nil {
+				s.close()
+			}
+		}
 		if err == nil {
 			o.mu.Lock()
 			o.store = s

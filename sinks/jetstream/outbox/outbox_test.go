@@ -5,6 +5,8 @@ package outbox_test
 import (
 	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -14,10 +16,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
+	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 )
 
 // patience is how long a test waits for what must come.
@@ -279,5 +281,109 @@ func TestFullDisk(t *testing.T) {
 	hub.wantOnce(t, 0, 31)
 	if s := o.Status(); s.Lost() != 0 || s.Problem != nil {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// connectOwn connects to the outbox's own server.
+func (r running) connectOwn(t *testing.T) natsjs.JetStream {
+	t.Helper()
+	own, err := jetstream.Connect(t.Context(), jetstream.Config{URL: r.URL(), Wait: patience, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(own.Close)
+	js, err := natsjs.New(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// Somebody removes the outbox of a running agent: what comes then is forwarded,
+// and what waited is counted as lost.
+func TestOutboxIsRemoved(t *testing.T) {
+	hub := startHub(t)
+	o := run(t, outbox.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"}, hub.conn)
+	for n := range 20 {
+		o.Add(sample(n))
+	}
+	o.drain(t, hub.conn)
+	js := o.connectOwn(t)
+	if err := js.DeleteStream(t.Context(), "RENAT_OUTBOX"); err != nil {
+		t.Fatal(err)
+	}
+	for n := 20; n < 30; n++ {
+		o.Add(sample(n))
+	}
+	eventually(t, "the later ones are in NATS", func() bool { return o.Status().Forwarded == 30 })
+	hub.wantOnce(t, 0, 30)
+
+	hub.Shutdown()
+	for n := 30; n < 35; n++ {
+		o.Add(sample(n))
+	}
+	eventually(t, "all are on disk", func() bool { return o.Status().Stored == 35 })
+	eventually(t, "the outbox's server runs", func() bool { return js.DeleteStream(t.Context(), "RENAT_OUTBOX") == nil })
+	eventually(t, "the loss is counted", func() bool { return o.Status().Dropped == 5 })
+	o.Add(sample(35))
+	hub.start(t)
+	eventually(t, "the last is in NATS", func() bool { return o.Status().Forwarded == 31 })
+	if s := o.Status(); s.Waiting != 0 || s.Lost() != 5 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// A stream of an operator's may know ids for a short time only: what was sent
+// longer ago and not noted, as after a kill, is looked up.
+func TestShortWindow(t *testing.T) {
+	hub, dir := startHub(t), t.TempDir()
+	js, err := natsjs.New(hub.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const window = 300 * time.Millisecond
+	c := natsjs.StreamConfig{Name: jetstream.Stream, Subjects: []string{incident.AllSubjects}, Duplicates: window}
+	if _, err := js.CreateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	o := run(t, outbox.Config{Dir: dir}, hub.conn)
+	for n := range 10 {
+		o.Add(sample(n))
+	}
+	o.drain(t, hub.conn)
+	o.stop()
+	// As if the agent had been killed before it noted anything.
+	if err := os.Remove(filepath.Join(dir, "forwarded.json")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * window)
+	o = run(t, outbox.Config{Dir: dir}, hub.conn)
+	o.drain(t, hub.conn)
+	hub.wantOnce(t, 0, 10)
+}
+
+// A large outbox leaves room for what else its server stores, and nothing in it
+// expires: not by age, not by a clock that is set ahead.
+func TestLargeOutbox(t *testing.T) {
+	hub := startHub(t)
+	o := run(t, outbox.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", MaxBytes: 2 << 30}, hub.conn)
+	js := o.connectOwn(t)
+	p, err := jetstream.NewPublisher(js.Conn(), jetstream.PublisherConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Send(t.Context(), sample(1)); err != nil {
+		t.Error(err)
+	}
+	if _, err := jetstream.OpenDeadLetters(t.Context(), js.Conn(), 1); err != nil {
+		t.Error(err)
+	}
+	s, err := js.Stream(t.Context(), "RENAT_OUTBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := s.CachedInfo().Config.MaxAge; age != 0 {
+		t.Errorf("incidents expire after %s", age)
 	}
 }

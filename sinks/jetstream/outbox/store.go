@@ -29,8 +29,9 @@ const (
 	// duplicates is how long the outbox knows ids, for what is put twice when
 	// the server is started again.
 	duplicates = 2 * time.Minute
-	// history bounds the age of what was forwarded.
-	history = 7 * 24 * time.Hour
+	// beside is what the server may store beside the outbox, where it is NATS
+	// for others too: the streams of incidents and dead letters, and buckets.
+	beside = embedded.DefaultMaxStore
 )
 
 // errUnstorable says that the incident itself cannot be stored.
@@ -48,7 +49,7 @@ type store struct {
 
 func openStore(ctx context.Context, c *Config) (_ *store, err error) {
 	s := &store{}
-	if s.server, err = embedded.Start(ctx, embedded.Config{Dir: c.Dir, Listen: c.Listen, Log: c.Log}); err != nil {
+	if s.server, err = embedded.Start(ctx, embedded.Config{Dir: c.Dir, Listen: c.Listen, MaxStore: c.MaxBytes + beside, Log: c.Log}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -73,7 +74,9 @@ func openStore(ctx context.Context, c *Config) (_ *store, err error) {
 	s.stream, err = s.js.CreateOrUpdateStream(ctx, natsjs.StreamConfig{
 		Name: stream, Description: "Incidents of this node, sent to NATS and not yet",
 		Subjects: []string{subject}, Storage: natsjs.FileStorage, Discard: natsjs.DiscardOld,
-		MaxBytes: c.MaxBytes, MaxAge: history, Duplicates: duplicates,
+		// No age: what was not sent must not expire, least of all when the
+		// clock is set ahead.
+		MaxBytes: c.MaxBytes, Duplicates: duplicates,
 	})
 	if err != nil {
 		return nil, err
