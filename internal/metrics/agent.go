@@ -30,8 +30,9 @@ var Agent = Set{
 	{"renat_map_inserts_total", Counter, operations, "Updates of a map that worked.", []Label{natMap}},
 	{"renat_map_failed_inserts_total", Counter, operations, "Updates of a map that failed.", []Label{natMap, errno}},
 	{"renat_map_evictions_total", Counter, entries, "Entries the kernel evicted to make room, forced ones included.", []Label{natMap}},
-	{"renat_map_forced_evictions_total", Counter, entries, "Evictions of entries that were in recent use.", []Label{natMap}},
+	{"renat_map_forced_evictions_total", Counter, entries, "Evictions of entries that were in recent use, because none of those looked at was idle.", []Label{natMap}},
 	{"renat_map_deletes_total", Counter, entries, "Entries deleted, by a BPF program or through the bpf syscall.", []Label{natMap, by}},
+	{"renat_map_lost_alive_entries_total", Counter, entries, "Entries of a connection tracking map that were removed although their TCP connection was established, not closed, and had time left.", []Label{natMap, cause}},
 	{"renat_map_withheld_inserts_total", Counter, operations, "Inserts that could not matter and were not sent to the agent.", []Label{natMap}},
 
 	{"renat_part_ready", Gauge, truth, "1 if a part of the agent is ready, 0 if it waits for something.", []Label{part}},
@@ -50,12 +51,23 @@ var Agent = Set{
 	{"renat_hubble_reconnects_total", Counter, "streams", "Streams of flows that ended unasked.", nil},
 	{"renat_hubble_restarts_total", Counter, "restarts", "Restarts of the Cilium agent noticed.", nil},
 	{"renat_hubble_repeated_flows_total", Counter, flows, "Flows left out because they had come before.", nil},
+	{"renat_survey_missing_connections_total", Counter, connections, "Tracked connections that a look at the maps found without one of their NAT entries, or both: at the start, for a new map, after losses. They break next.", nil},
+	{"renat_survey_left_out_connections_total", Counter, connections, "Tracked connections that were too many for that look.", nil},
 	{"renat_kernel_wakeups_total", Counter, "wakeups", "Times the reader of the kernel's events woke up.", nil},
 
 	{"renat_outbox_stored_total", Counter, incidents, "Incidents put on this node's disk.", nil},
 	{"renat_outbox_forwarded_total", Counter, incidents, "Incidents that arrived in NATS.", nil},
 	{"renat_outbox_waiting_incidents", Gauge, incidents, "Incidents on disk that NATS does not have.", nil},
 	{"renat_outbox_queued_incidents", Gauge, incidents, "Incidents that are not on disk yet.", nil},
+
+	{"renat_connections_at_risk", Gauge, connections, "Connections that live and lack an entry, so that they break by their next packet.", nil},
+
+	{"renat_guard_connections", Gauge, connections, "Connections whose entries --guard keeps, as of its last run.", nil},
+	{"renat_guard_connections_limit", Gauge, connections, "Connections that --guard keeps at most.", nil},
+	{"renat_guard_runs_total", Counter, "runs", "Times --guard looked entries up.", nil},
+	{"renat_guard_cpu_seconds_total", Counter, seconds, "CPU time of these runs.", nil},
+	{"renat_guard_lost_entries_total", Counter, entries, "NAT entries evicted although --guard kept them.", nil},
+	{"renat_guard_kept_connections_total", Counter, connections, "Estimate: times a guarded connection spoke after a silence in which its map evicted more entries than it holds.", nil},
 
 	{"renat_observer_calls_total", Counter, "calls", "Calls passed on by --observer-listen.", nil},
 	{"renat_observer_flows_total", Counter, flows, "Flows passed on by --observer-listen, to all clients together.", nil},

@@ -12,6 +12,7 @@ var Hub = Set{
 
 	{"renat_hub_incidents_total", Counter, incidents, "Incidents by what became of them.", []Label{receiver, fate}},
 	{"renat_hub_notifications_total", Counter, "attempts", "Attempts to notify, by result.", []Label{receiver, result}},
+	{"renat_hub_partial_deliveries_total", Counter, "notifications", "Notifications that one of the receiver's servers took and another did not.", []Label{receiver}},
 	{"renat_hub_send_seconds", Histogram, seconds, "How long an attempt to send took.", []Label{receiver}},
 	{"renat_hub_groups", Gauge, "groups", "Groups that are known.", []Label{receiver}},
 	{"renat_hub_pending_incidents", Gauge, incidents, "Incidents not acknowledged yet: they wait for a notification, or it for delivery.", []Label{receiver}},

@@ -27,21 +27,10 @@ var Target = []Label{
 }
 
 var (
-	kind = Label{"kind", "how the connection broke", []Value{
-		{string(incident.Renat), "the pod's packet found no entry and got another source port"},
-		{string(incident.OrphanedReply), "the server's packet found no entry and was reset by the node"},
-	}}
-	cause = Label{"cause", "what removed its entry from the NAT map", []Value{
-		{string(incident.LRUEviction), "the kernel, to make room for another"},
-		{string(incident.UserspaceDelete), "a process, such as Cilium's agent"},
-		{string(incident.DatapathDelete), "a BPF program"},
-		{string(incident.UnknownCause), "the removal was not seen"},
-	}}
-	outcome = Label{"outcome", "what became of it", []Value{
-		{string(incident.Reset), "the RST that ended it was seen"},
-		{string(incident.Unconfirmed), "none was seen while renat waited for one"},
-	}}
-	source = Label{"source", "where events come from", []Value{
+	kind    = Label{"kind", "how the connection broke", valuesOf(incident.Kinds)}
+	cause   = Label{"cause", "what removed its entry from the map", valuesOf(incident.Causes)}
+	outcome = Label{"outcome", "what became of it", valuesOf(incident.Outcomes)}
+	source  = Label{"source", "where events come from", []Value{
 		{"hubble", "flows"},
 		{"kernel", "operations on maps"},
 	}}
@@ -87,6 +76,7 @@ var (
 		{"known", "was there before"},
 		{"below_threshold", "came alone, where the receiver wants more at once"},
 		{"garbled", "is no incident, and was put aside"},
+		{"dropped", "left the stream, full or for its age, before the hub could read it"},
 	}}
 	result = Label{"result", "of an attempt to notify", []Value{
 		{"delivered", "the destination has it"},
@@ -96,3 +86,10 @@ var (
 	version   = Label{Name: "version", Meaning: "of renat"}
 	goversion = Label{Name: "goversion", Meaning: "of Go"}
 )
+
+func valuesOf[T ~string](all []incident.Value[T]) (values []Value) {
+	for _, v := range all {
+		values = append(values, Value{string(v.Name), v.Meaning})
+	}
+	return values
+}

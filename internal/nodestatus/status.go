@@ -27,6 +27,10 @@ type Status struct {
 	Tracking  Tracking  `json:"tracking"`
 	Incidents Incidents `json:"incidents"`
 	Outbox    Outbox    `json:"outbox"`
+	// AtRisk is how many connections break by their next packet; nil: not known.
+	AtRisk *int `json:"at_risk,omitempty"`
+	// Guard keeps connections' entries; nil: it was not asked for.
+	Guard *Guard `json:"guard,omitempty"`
 	// Losses are events and incidents lost, by place; places without a loss
 	// are missing.
 	Losses map[string]uint64 `json:"losses"`
@@ -41,6 +45,7 @@ type Part struct {
 
 // The names of parts.
 const (
+	PartAgent  = "agent"  // not ready on a node where none runs; others do not tell of it
 	PartKernel = "kernel" // the tracer, and Cilium's maps
 	PartHubble = "hubble" // the stream of flows
 	PartOutbox = "outbox" // the store on this node's disk
@@ -60,6 +65,10 @@ type Kernel struct {
 	Why      string   `json:"why,omitempty"`     // the backend was chosen
 	Degraded []string `json:"degraded,omitempty"`
 	Received uint64   `json:"received"` // events
+	// Missing are tracked connections that looks at the maps found without a NAT
+	// entry; LeftOut those that were too many to look at.
+	Missing uint64 `json:"missing,omitempty"`
+	LeftOut uint64 `json:"left_out,omitempty"`
 }
 
 // Map is one of Cilium's maps.
@@ -77,8 +86,12 @@ type Map struct {
 	FailedInserts uint64 `json:"failed_inserts"`
 	Collisions    uint64 `json:"collisions"` // inserts that failed because the key existed: a port was taken
 	Evictions     uint64 `json:"evictions"`  // forced ones included
-	Forced        uint64 `json:"forced"`     // evictions of entries in recent use
+	Forced        uint64 `json:"forced"`     // evictions of entries in recent use, none that were looked at being idle
 	Deletes       uint64 `json:"deletes"`
+	// LostAlive are entries of a connection tracking map that were removed although
+	// their TCP connection was established, not closed, and had time left: by
+	// cause, causes without one being missing.
+	LostAlive map[string]uint64 `json:"lost_alive,omitempty"`
 
 	LastMinute     Rates `json:"last_minute"`
 	LastTenMinutes Rates `json:"last_ten_minutes"`
@@ -102,6 +115,7 @@ type Peaks struct {
 type Rates struct {
 	Inserts     float64 `json:"inserts_per_second"`
 	Evictions   float64 `json:"evictions_per_second"`
+	LostAlive   float64 `json:"lost_alive_per_second,omitempty"`
 	ForcedShare float64 `json:"forced_share"` // of the evictions, 0 to 1
 }
 
@@ -127,14 +141,17 @@ type Tracking struct {
 
 // Incidents are counted by what they were.
 type Incidents struct {
-	Total         uint64    `json:"total"`
-	Reset         uint64    `json:"reset"`
-	Unconfirmed   uint64    `json:"unconfirmed"`
-	Renat         uint64    `json:"renat"`
-	OrphanedReply uint64    `json:"orphaned_reply"`
-	LastTen       uint64    `json:"last_ten_minutes"`
-	LastHour      uint64    `json:"last_hour"`
-	Last          time.Time `json:"last,omitzero"`
+	Total         uint64 `json:"total"`
+	Reset         uint64 `json:"reset"`
+	Unconfirmed   uint64 `json:"unconfirmed"`
+	Renat         uint64 `json:"renat"`
+	OrphanedReply uint64 `json:"orphaned_reply"`
+	// Kinds and Outcomes count those of all kinds and outcomes.
+	Kinds    map[string]uint64 `json:"kinds,omitempty"`
+	Outcomes map[string]uint64 `json:"outcomes,omitempty"`
+	LastTen  uint64            `json:"last_ten_minutes"`
+	LastHour uint64            `json:"last_hour"`
+	Last     time.Time         `json:"last,omitzero"`
 }
 
 // Outbox is the state of what is on the node's disk.
@@ -144,4 +161,27 @@ type Outbox struct {
 	Waiting   uint64 `json:"waiting"`   // on disk, not in NATS
 	Queued    int    `json:"queued"`    // not on disk yet
 	Dropped   uint64 `json:"dropped"`   // gone before they arrived: the outbox was full
+}
+
+// GuardTooSmall begins a Guard's Problem when entries went although it kept
+// them: what lives does not fit into the map.
+const GuardTooSmall = "map too small"
+
+// Guard is the state of what keeps the entries of living connections.
+type Guard struct {
+	Connections int `json:"connections"` // guarded, as of its last run
+	Known       int `json:"known"`       // that it remembers, guarded or not
+	Limit       int `json:"limit"`       // to be guarded at most
+	// Idle: the maps are less than half full, nothing has to be guarded.
+	Idle       bool    `json:"idle"`
+	Runs       uint64  `json:"runs"`
+	CPUSeconds float64 `json:"cpu_seconds"` // spent in runs
+	// NanosecondsPerConnection is the CPU time that one takes in a run: a mean.
+	NanosecondsPerConnection float64 `json:"ns_per_connection"`
+	Lost                     uint64  `json:"lost"`       // entries evicted although guarded
+	Overlooked               uint64  `json:"overlooked"` // connections for which it had no room
+	// Kept is an estimate: how often a guarded connection spoke after a silence
+	// in which its map evicted more entries than it holds.
+	Kept    uint64 `json:"kept"`
+	Problem string `json:"problem,omitempty"` // why fewer are guarded than asked for
 }

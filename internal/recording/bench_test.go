@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,6 +61,49 @@ func BenchmarkWriter(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportMetric(float64(w.Size())/float64(n), "bytes/line")
+		})
+	}
+}
+
+// BenchmarkUnzip decompresses a recording's flows, as gzip has them and as a
+// Writer writes them.
+func BenchmarkUnzip(b *testing.B) {
+	rec, err := Open(recordings[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	flows := text(b, rec, rec.flows)
+	zst := filepath.Join(b.TempDir(), FlowsFile+".zst")
+	l, err := createLines(zst)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(flows) {
+		if err := l.add([]byte(line)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.close(); err != nil {
+		b.Fatal(err)
+	}
+	for name, path := range map[string]string{"gzip": rec.flows, "zstd": zst} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(flows)))
+			for b.Loop() {
+				f, err := rec.open(path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n, err := io.Copy(io.Discard, f); err != nil || n != int64(len(flows)) {
+					b.Fatal(n, err)
+				}
+				f.Close()
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(info.Size())/float64(strings.Count(flows, "\n")), "B/flow")
 		})
 	}
 }

@@ -7,7 +7,7 @@
 //	nat.jsonl    one operation on a NAT or CT map a line
 //	meta.json    node, versions, map size and clock anchor; may be missing
 //
-// The two .jsonl files may be compressed as .jsonl.gz. docs/recordings.md
+// The two .jsonl files may be compressed as .jsonl.zst or .jsonl.gz. docs/recordings.md
 // describes every field. A Recording belongs to one goroutine, the readers it
 // hands out to one goroutine each. A Writer may be used by any number of them.
 package recording

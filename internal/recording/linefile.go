@@ -4,29 +4,30 @@ package recording
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// memberBytes is how much goes into one gzip member, uncompressed: what a full
-// disk costs. Members four times as large save 5 % of the flows' size.
-const memberBytes = 256 << 10
+// frameBytes is how much goes into one zstd frame, uncompressed: what a full
+// disk costs.
+const frameBytes = 256 << 10
 
-// lineFile appends lines to a file, compressed when its name ends in .gz. What
+// lineFile appends lines to a file, compressed when its name ends in .zst. What
 // is on disk is whole at any time, however the process ends: it is written in
-// gzip members, each complete, and a member that found no room is taken back.
+// zstd frames, each complete, and a frame that found no room is taken back.
 type lineFile struct {
-	mu   sync.Mutex // guards all
-	file *os.File
-	zip  *gzip.Writer // nil: not compressed
-	next bytes.Buffer // what is written next
-	open int          // bytes of lines in next
-	size int64        // bytes on disk
-	err  error        // the first failure, which ends the file
+	mu    sync.Mutex // guards all
+	file  *os.File
+	zip   *zstd.Encoder // nil: not compressed
+	next  bytes.Buffer  // lines that are written next
+	frame []byte        // kept for its memory
+	size  int64         // bytes on disk
+	err   error         // the first failure, which ends the file
 }
 
 // createLines makes a new file, which is readable from the beginning.
@@ -36,8 +37,10 @@ func createLines(path string) (*lineFile, error) {
 		return nil, fmt.Errorf("creating recording: %w", err)
 	}
 	l := &lineFile{file: f}
-	if filepath.Ext(path) == ".gz" {
-		l.zip = gzip.NewWriter(&l.next)
+	if filepath.Ext(path) == ".zst" {
+		if l.zip, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true)); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	if err := l.write(); err != nil {
 		f.Close()
@@ -53,12 +56,8 @@ func (l *lineFile) add(line []byte) error {
 	if l.err != nil {
 		return l.err
 	}
-	if l.zip != nil {
-		l.zip.Write(line) //nolint:errcheck // into memory
-	} else {
-		l.next.Write(line)
-	}
-	if l.open += len(line); l.open >= memberBytes {
+	l.next.Write(line)
+	if l.next.Len() >= frameBytes {
 		return l.write()
 	}
 	return nil
@@ -68,28 +67,26 @@ func (l *lineFile) add(line []byte) error {
 func (l *lineFile) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || l.open == 0 {
+	if l.err != nil || l.next.Len() == 0 {
 		return l.err
 	}
 	return l.write()
 }
 
-// write ends the member and writes it; l.mu is held, or l is new.
+// write writes a frame; l.mu is held, or l is new.
 func (l *lineFile) write() error {
+	b := l.next.Bytes()
 	if l.zip != nil {
-		l.zip.Close()
+		l.frame = l.zip.EncodeAll(b, l.frame[:0])
+		b = l.frame
 	}
-	n, err := l.file.WriteAt(l.next.Bytes(), l.size)
+	n, err := l.file.WriteAt(b, l.size)
 	if err != nil {
 		l.err = errors.Join(fmt.Errorf("writing recording: %w", err), l.file.Truncate(l.size))
 		return l.err
 	}
 	l.size += int64(n)
 	l.next.Reset()
-	l.open = 0
-	if l.zip != nil {
-		l.zip.Reset(&l.next)
-	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ package recording
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +24,8 @@ type natLine struct {
 	Src      string `json:"src,omitempty"`
 	Dst      string `json:"dst,omitempty"`
 	To       string `json:"to,omitempty"`
+	Created  string `json:"created,omitempty"`
+	Left     string `json:"left,omitempty"` // of a tracking entry that was removed alive
 	Errno    int16  `json:"errno,omitempty"`
 	Forced   bool   `json:"forced,omitempty"`
 	Flags    uint8  `json:"flags,omitempty"`
@@ -51,7 +52,7 @@ func formatTime(unixNano int64) string {
 	return time.Unix(0, unixNano).UTC().Format(timeLayout)
 }
 
-// lineOf is the inverse of NATSource.decode. ev is a KindNAT or a KindLoss.
+// lineOf is the inverse of NATSource.event. ev is a KindNAT or a KindLoss.
 func lineOf(ev *correlator.Event) natLine {
 	l := natLine{Time: formatTime(ev.Time)}
 	if ev.Kind == correlator.KindLoss {
@@ -75,6 +76,12 @@ func lineOf(ev *correlator.Event) natLine {
 	l.Src, l.Dst = ev.Tuple.Src.String(), ev.Tuple.Dst.String()
 	if !n.To.IsZero() {
 		l.To = n.To.String()
+	}
+	if n.Left != 0 {
+		l.Left = n.Left.String()
+	}
+	if n.Created != 0 {
+		l.Created = formatTime(n.Created)
 	}
 	return l
 }
@@ -108,13 +115,19 @@ func (s *NATSource) Run(ctx context.Context, emit func(correlator.Event)) error 
 	}
 	defer f.Close()
 	var last int64
-	return eachLine(f, func(n int, line []byte, err error) error {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	type parsed struct {
+		natLine
+		err error
+	}
+	return DecodeLines(ctx, f, func() func([]byte) parsed {
+		return func(line []byte) (p parsed) {
+			p.natLine, p.err = parseNATLine(line)
+			return p
 		}
+	}, func(n int, p parsed, err error) error {
 		var ev correlator.Event
-		if err == nil {
-			ev, err = s.decode(line)
+		if err = cmp.Or(err, p.err); err == nil {
+			ev, err = s.event(&p.natLine)
 		}
 		if err != nil {
 			loss := correlator.Loss{From: correlator.LossKernelDecode, Count: 1, First: last, Last: last}
@@ -127,23 +140,19 @@ func (s *NATSource) Run(ctx context.Context, emit func(correlator.Event)) error 
 	})
 }
 
-// decode reads one line.
-func (s *NATSource) decode(line []byte) (correlator.Event, error) {
+// event makes one of a line.
+func (s *NATSource) event(l *natLine) (correlator.Event, error) {
 	ev := correlator.Event{Kind: correlator.KindNAT}
-	var l natLine
-	if err := json.Unmarshal(line, &l); err != nil {
-		return ev, err
-	}
 	if l.Op == opLost {
-		return decodeLost(&l)
+		return decodeLost(l)
 	}
-	var errs [7]error
-	ev.Time, errs[0] = s.time(&l)
+	var errs [9]error
+	ev.Time, errs[0] = s.time(l)
 	ev.NAT.Op, errs[1] = parseOp(l.Op)
 	ev.NAT.Dir, errs[2] = parseDir(l.Dir)
 	ev.NAT.Map, errs[3] = s.mapNamed(l.Map)
 	if ev.NAT.Op != correlator.Replaced {
-		ev.Tuple, errs[4] = parseTuple(&l)
+		ev.Tuple, errs[4] = parseTuple(l)
 	} else if m := ev.NAT.Map; m != nil && l.MaxEntries != 0 && l.MaxEntries != m.MaxEntries {
 		// The operations before keep the map they were done on.
 		ev.NAT.Map = &correlator.Map{Name: m.Name, CT: m.CT, MaxEntries: l.MaxEntries}
@@ -151,6 +160,18 @@ func (s *NATSource) decode(line []byte) (correlator.Event, error) {
 	}
 	if l.To != "" {
 		ev.NAT.To, errs[5] = correlator.ParseAddr(l.To)
+	}
+	if l.Left != "" {
+		if ev.NAT.Left, errs[8] = time.ParseDuration(l.Left); ev.NAT.Left < 0 {
+			errs[8] = fmt.Errorf("left %s is negative", l.Left)
+		}
+	}
+	if l.Created != "" {
+		ev.NAT.Created, errs[7] = parseTime(l.Created)
+	}
+	needsTo := ev.NAT.Op == correlator.Insert || ev.NAT.Op == correlator.Missing
+	if m := ev.NAT.Map; l.To == "" && needsTo && m != nil && !m.CT {
+		errs[5] = fmt.Errorf("op %s of a NAT map without to, the address that it translates to", ev.NAT.Op)
 	}
 	if l.Errno < 0 {
 		errs[6] = fmt.Errorf("errno %d is negative", l.Errno)
@@ -204,7 +225,7 @@ func parseTime(s string) (int64, error) {
 }
 
 func parseOp(s string) (correlator.Op, error) {
-	for _, op := range []correlator.Op{correlator.Insert, correlator.Evict, correlator.Delete, correlator.Replaced} {
+	for _, op := range []correlator.Op{correlator.Insert, correlator.Evict, correlator.Delete, correlator.Replaced, correlator.Missing} {
 		if s == op.String() {
 			return op, nil
 		}
@@ -235,17 +256,30 @@ func (s *NATSource) mapNamed(name string) (*correlator.Map, error) {
 	if m := s.maps[name]; m != nil {
 		return m, nil
 	}
+	name = strings.Clone(name) // of the line
 	m := &correlator.Map{Name: name}
 	switch {
 	case strings.HasPrefix(name, "cilium_ct"):
 		m.CT = true
-	case strings.HasPrefix(name, "cilium_snat_"), strings.HasPrefix(name, "cilium_per_cluster_snat_"):
+	case isNATMap(name):
 		m.MaxEntries = s.rec.Meta.MapMaxEntries
+	case strings.HasPrefix(name, "cilium_snat_"):
+		return nil, fmt.Errorf("map %q only begins like a NAT map's name: its operations are no translations", name)
 	default:
 		return nil, fmt.Errorf("unknown map %q", name)
 	}
 	s.maps[name] = m
 	return m, nil
+}
+
+// isNATMap reports whether a map of that name holds translations. The kernel
+// cuts names to 15 characters, and tools print them so.
+func isNATMap(name string) bool {
+	switch name {
+	case "cilium_snat_v4_external", "cilium_snat_v6_external", "cilium_snat_v4_", "cilium_snat_v6_":
+		return true
+	}
+	return strings.HasPrefix(name, "cilium_per_cluster_snat_v4_external") || strings.HasPrefix(name, "cilium_per_cluster_snat_v6_external")
 }
 
 // maxCallers bounds the table against a hostile file; a node has a few dozen.
@@ -255,6 +289,7 @@ func (s *NATSource) caller(c correlator.Caller) *correlator.Caller {
 	if p := s.callers[c]; p != nil {
 		return p
 	}
+	c = correlator.Caller{Program: strings.Clone(c.Program), Comm: strings.Clone(c.Comm)}
 	if len(s.callers) < maxCallers {
 		s.callers[c] = &c
 	}

@@ -4,6 +4,7 @@ package recording
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -13,9 +14,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// The files of a recording, without .gz.
+// The files of a recording, without .zst or .gz.
 const (
 	FlowsFile = "flows.jsonl"
 	NATFile   = "nat.jsonl"
@@ -55,9 +58,9 @@ func Open(dir string) (*Recording, error) {
 	}
 	switch {
 	case r.nat == "" && r.flows == "":
-		return nil, fmt.Errorf("opening recording: %s holds neither %s nor %s (nor .gz of them)", dir, NATFile, FlowsFile)
+		return nil, fmt.Errorf("opening recording: %s holds neither %s nor %s (nor .zst or .gz of them)", dir, NATFile, FlowsFile)
 	case r.nat == "":
-		return nil, fmt.Errorf("opening recording: %s holds flows but no %s(.gz): without map operations nothing can be said of a connection's ports", dir, NATFile)
+		return nil, fmt.Errorf("opening recording: %s holds flows but no %s(.zst, .gz): without map operations nothing can be said of a connection's ports", dir, NATFile)
 	}
 	for _, path := range []string{r.flows, r.nat} {
 		if info, err := os.Stat(path); err == nil {
@@ -67,18 +70,21 @@ func Open(dir string) (*Recording, error) {
 	return r, r.readMeta()
 }
 
-// locate returns the path of the plain or the compressed file, "" if neither exists.
-func locate(dir, name string) (string, error) {
-	for _, ext := range []string{"", ".gz"} {
+// locate returns the path of the plain or the compressed file, "" if none
+// exists. There is no telling which of two is meant.
+func locate(dir, name string) (found string, err error) {
+	for _, ext := range []string{"", ".gz", ".zst"} {
 		path := filepath.Join(dir, name+ext)
 		switch _, err := os.Stat(path); {
+		case err == nil && found != "":
+			return "", fmt.Errorf("opening recording: %s holds both %s and %s: move one of them away", dir, filepath.Base(found), name+ext)
 		case err == nil:
-			return path, nil
+			found = path
 		case !errors.Is(err, fs.ErrNotExist):
 			return "", fmt.Errorf("opening recording: %w", err)
 		}
 	}
-	return "", nil
+	return found, nil
 }
 
 func (r *Recording) readMeta() error {
@@ -96,6 +102,11 @@ func (r *Recording) readMeta() error {
 	return nil
 }
 
+// Peek opens the flows as Flows does, without counting as progress.
+func (r *Recording) Peek() (flows io.ReadCloser, name string, err error) {
+	return (&Recording{flows: r.flows}).Flows()
+}
+
 // Flows opens the flows for reading, decompressed. name is the file's path for
 // messages. Without flows it returns nil and no error.
 func (r *Recording) Flows() (flows io.ReadCloser, name string, err error) {
@@ -106,23 +117,76 @@ func (r *Recording) Flows() (flows io.ReadCloser, name string, err error) {
 	return f, r.flows, err
 }
 
-// open opens a file and decompresses it when its name ends in .gz.
+// open opens a file and decompresses it when its name ends in .zst or .gz.
 func (r *Recording) open(path string) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening recording: %w", err)
 	}
-	counted := &countedFile{File: f, read: &r.read}
-	if filepath.Ext(path) != ".gz" {
-		return counted, nil
+	t := &textFile{Reader: &countedFile{File: f, read: &r.read}, file: f}
+	if err = t.unzip(path); err == nil {
+		t.Reader, err = skipMark(t.Reader, path)
 	}
-	// A buffer of our own, lest gzip reads byte by byte.
-	z, err := gzip.NewReader(bufio.NewReaderSize(counted, 1<<16))
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("opening recording: %s is no gzip file: %w", path, err)
+	return t, errors.Join(err, closeIf(err, t))
+}
+
+// maxWindow bounds the memory that a hostile file asks for; it is what zstd
+// --long needs.
+const maxWindow = 128 << 20
+
+// unzip puts a decompressor on top, if the file's name asks for one.
+func (t *textFile) unzip(path string) error {
+	switch filepath.Ext(path) {
+	case ".zst":
+		z, err := zstd.NewReader(t.Reader, zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return fmt.Errorf("opening recording: %s: %w", path, err)
+		}
+		t.zip = z
+		t.Reader = &zipReader{Reader: z, name: path}
+	case ".gz":
+		// A buffer of our own, lest gzip reads byte by byte.
+		z, err := gzip.NewReader(bufio.NewReaderSize(t.Reader, 1<<16))
+		if err != nil {
+			return fmt.Errorf("opening recording: %s is no gzip file: %w", path, err)
+		}
+		t.Reader = &zipReader{Reader: z, name: path}
 	}
-	return &gzipFile{Reader: z, file: f}, nil
+	return nil
+}
+
+func closeIf(err error, f io.Closer) error {
+	if err == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+// skipMark skips the byte order mark that editors and PowerShell begin a file with.
+func skipMark(r io.Reader, path string) (io.Reader, error) {
+	text := bufio.NewReaderSize(r, 1<<16)
+	switch mark, _ := text.Peek(3); { // what is wrong with the file the next read says, too
+	case bytes.HasPrefix(mark, []byte{0xef, 0xbb, 0xbf}):
+		_, err := text.Discard(3)
+		return text, err
+	case bytes.HasPrefix(mark, []byte{0xff, 0xfe}), bytes.HasPrefix(mark, []byte{0xfe, 0xff}):
+		return nil, fmt.Errorf("opening recording: %s is UTF-16: save it as UTF-8", path)
+	}
+	return text, nil
+}
+
+// textFile is an open file and what is read of it.
+type textFile struct {
+	io.Reader
+	zip  *zstd.Decoder // nil: none
+	file *os.File
+}
+
+func (t *textFile) Close() error {
+	if t.zip != nil {
+		t.zip.Close()
+	}
+	return t.file.Close()
 }
 
 // countedFile counts what is read of it.
@@ -137,23 +201,21 @@ func (c *countedFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type gzipFile struct {
-	*gzip.Reader
-	file *os.File
+type zipReader struct {
+	io.Reader
+	name string
 }
 
 // Read says what is wrong with a file that ends too early or is damaged.
-func (g *gzipFile) Read(p []byte) (int, error) {
-	n, err := g.Reader.Read(p)
+func (z *zipReader) Read(p []byte) (int, error) {
+	n, err := z.Reader.Read(p)
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("%s is cut off: %w", g.file.Name(), err)
+		err = fmt.Errorf("%s is cut off: %w", z.name, err)
+	case errors.Is(err, zstd.ErrMagicMismatch):
+		err = fmt.Errorf("%s is no zstd file: %w", z.name, err)
 	case err != nil && !errors.Is(err, io.EOF):
-		err = fmt.Errorf("%s is damaged: %w", g.file.Name(), err)
+		err = fmt.Errorf("%s is damaged: %w", z.name, err)
 	}
 	return n, err
-}
-
-func (g *gzipFile) Close() error {
-	return errors.Join(g.Reader.Close(), g.file.Close())
 }

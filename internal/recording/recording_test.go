@@ -106,13 +106,20 @@ func TestNATSourceStops(t *testing.T) {
 }
 
 // FuzzNATLine checks that any line is either an event that the correlator can
-// take or an error.
+// take or an error, and that what is read fast is what encoding/json reads.
 func FuzzNATLine(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-01-01T00:00:01.5Z","op":"insert","map":"cilium_snat_v6_external","dir":"IN","protocol":"UDP","src":"[2001:db8::1]:53","dst":"[2001:db8::2]:4000","to":"[fd00::1]:4000"}`))
 	f.Add([]byte(`{"ktime_ns":1,"op":"evict","map":"cilium_ct4_global","protocol":"300","src":"[fe80::1%eth0]:1","dst":"10.0.0.1:2"}`))
+	for _, line := range append(natSamples(f)[:50], natOddities...) {
+		f.Add([]byte(line))
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		s := (&Recording{}).NAT(&BadLines{})
-		ev, err := s.decode(line)
+		compareNATLine(t, string(line))
+		l, err := parseNATLine(line)
+		if err != nil {
+			return
+		}
+		ev, err := (&Recording{}).NAT(&BadLines{}).event(&l)
 		if err != nil {
 			return
 		}

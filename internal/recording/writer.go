@@ -48,10 +48,10 @@ func Create(dir string, meta Meta) (*Writer, error) {
 	}
 	w := &Writer{dir: dir, meta: meta, stop: make(chan struct{})}
 	var err error
-	if w.flows, err = createLines(filepath.Join(dir, FlowsFile+".gz")); err != nil {
+	if w.flows, err = createLines(filepath.Join(dir, FlowsFile+".zst")); err != nil {
 		return nil, err
 	}
-	if w.nat, err = createLines(filepath.Join(dir, NATFile+".gz")); err != nil {
+	if w.nat, err = createLines(filepath.Join(dir, NATFile+".zst")); err != nil {
 		return nil, errors.Join(err, w.flows.close())
 	}
 	if err := w.writeMeta(); err != nil {

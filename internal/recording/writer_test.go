@@ -138,7 +138,7 @@ func TestWriterKeepsEveryField(t *testing.T) {
 		{Time: at, Kind: correlator.KindNAT, Tuple: tuple, NAT: correlator.NATChange{Op: correlator.Insert, Dir: correlator.In,
 			Errno: 17, Flags: 255, CPU: 9, To: addr("[fd00::2]:1"), KTime: math.MaxUint64, Map: nat,
 			Caller: &correlator.Caller{Program: correlator.ProgramSyscall, Comm: `a"<b`}}},
-		{Time: at + 1, Kind: correlator.KindNAT, Tuple: tuple, NAT: correlator.NATChange{Op: correlator.Evict, Forced: true, Map: nat}},
+		{Time: at + 1, Kind: correlator.KindNAT, Tuple: tuple, NAT: correlator.NATChange{Op: correlator.Evict, Forced: true, Created: at - 41e9, Map: nat}},
 		{Time: at + 2, Kind: correlator.KindNAT, NAT: correlator.NATChange{Op: correlator.Replaced, Map: bigger}},
 		{Time: at + 3, Kind: correlator.KindNAT, Tuple: tuple, NAT: correlator.NATChange{Op: correlator.Delete, Map: bigger}},
 		{Time: at + 4, Kind: correlator.KindLoss, Loss: correlator.Loss{From: correlator.LossKernelRing, Count: 7, First: at, Last: at + 4}},

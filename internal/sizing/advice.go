@@ -4,6 +4,7 @@ package sizing
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ const (
 	Unknown Verdict = "unknown" // too little was measured
 	Tight   Verdict = "tight"   // nothing was evicted, but the headroom is gone
 	Ports   Verdict = "ports"   // source ports run out, which no map size changes
+	Restart Verdict = "restart" // it evicts or is tight, and the size that is set is enough but not in force
 	Grow    Verdict = "grow"    // it evicts, a larger map ends that
 )
 
@@ -30,6 +32,8 @@ type Node struct {
 	Map         string
 	IPv6        bool
 	MaxEntries  int // of the map now
+	CTTCP       int // of the connection tracking maps now; 0: not known
+	CTAny       int
 	Distributed bool
 	CPUs        int    // possible ones
 	Memory      uint64 // bytes
@@ -58,21 +62,39 @@ type Advice struct {
 
 // Advise judges one map under the cluster's settings.
 func Advise(n Node, s Settings) Advice {
+	c := cluster{Settings: s, known: true}
+	_, most := c.after(n, change{})
+	return c.advise(n, most)
+}
+
+// advise judges one map; z are the sizes of the node's maps from now on.
+func (c *cluster) advise(n Node, z Sizes) Advice {
 	n.CPUs = max(n.CPUs, 1)
-	s.Distributed = n.Distributed // the map tells what is in force
 	a := Advice{Node: n.Name, Map: n.Map, Current: n.MaxEntries}
 	if n.Inserts == 0 && n.Peak == 0 {
 		a.Verdict = Unknown
 		a.say("nothing has been measured yet")
 		return a
 	}
-	z := s.On(n.Memory, n.CPUs)
-	d := s.demandOf(n.Measured, n.MaxEntries, z)
-	a.Entries = d.size(n.CPUs, n.Distributed)
+	d := c.demandOf(n.Measured, n.MaxEntries, z)
+	a.Entries = d.size(n.CPUs, c.distributed(n))
 	a.Steps = d.steps
 	a.judge(n, &d)
-	a.half(n, s, &d)
+	a.half(n, c.GCInterval, &d)
 	return a
+}
+
+// settle says so if what is set is enough, and not in force.
+func (a *Advice) settle(n Node, set Sizes) {
+	if a.Needs() && set.NAT > n.MaxEntries && set.NAT >= a.Entries {
+		a.Verdict = Restart
+		a.Reasons = append([]string{fmt.Sprintf("%s would be enough, but its map has %d entries", set.Knob, n.MaxEntries)}, a.Reasons...)
+	}
+}
+
+// Needs reports whether the map there is, is too small.
+func (a *Advice) Needs() bool {
+	return a.Verdict == Grow || a.Verdict == Tight || a.Verdict == Restart
 }
 
 // judge compares what is enough with what there is.
@@ -87,6 +109,9 @@ func (a *Advice) judge(n Node, d *demand) {
 		a.say("the map of %d entries evicts to make room", n.MaxEntries)
 		if d.guessed != "" {
 			a.say("%s: the size is on the safe side", d.guessed)
+		}
+		if n.Collisions >= portsShort {
+			a.say("source ports run short, too: for each new entry %.1f were tried that are in use, and no larger map ends that", n.Collisions)
 		}
 		if a.Entries <= n.MaxEntries {
 			a.Entries = roundUp(2 * float64(n.MaxEntries))
@@ -107,14 +132,14 @@ func (a *Advice) judge(n Node, d *demand) {
 	if n.Incidents > 0 && !n.Evicting {
 		a.say("the incidents of this node have another cause than eviction: see kubectl renat incidents")
 	}
-	if a.Verdict == Grow && !restores(n.Cilium) && n.Cilium != "" {
-		a.say("Cilium %s does not restore half-evicted connections (1.18 does, which helps some): a map that evicts less often still breaks connections, only one that never evicts does not", n.Cilium)
+	if a.Verdict == Grow && n.Cilium != "" && !atLeast(n.Cilium, 1, 18) {
+		a.say("%s does not restore half-evicted connections (1.18 does, which helps some): a map that evicts less often still breaks connections, only one that never evicts does not", "Cilium "+strings.TrimPrefix(n.Cilium, "cilium "))
 	}
 }
 
 // half tells what a map of half the size would do.
-func (a *Advice) half(n Node, s Settings, d *demand) {
-	if a.Verdict != Grow && a.Verdict != Tight || d.inserts == 0 {
+func (a *Advice) half(n Node, collected time.Duration, d *demand) {
+	if !a.Needs() || d.inserts == 0 {
 		return
 	}
 	half := a.Entries / 2
@@ -123,7 +148,7 @@ func (a *Advice) half(n Node, s Settings, d *demand) {
 		a.say("half of it would hold the measured demand, without headroom")
 		return
 	}
-	longest := d.outlives(half, s.GCInterval)
+	longest := d.outlives(half, collected)
 	switch {
 	case longest == 0:
 		return
@@ -137,16 +162,4 @@ func (a *Advice) half(n Node, s Settings, d *demand) {
 
 func (a *Advice) say(format string, args ...any) {
 	a.Reasons = append(a.Reasons, fmt.Sprintf(format, args...))
-}
-
-// restores tells whether this version rebuilds a missing entry from its twin
-// in both directions: since 1.18.0.
-func restores(version string) bool {
-	var major, minor int
-	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
-		if _, err := fmt.Sscanf(version, "v%d.%d", &major, &minor); err != nil {
-			return false
-		}
-	}
-	return major > 1 || major == 1 && minor >= 18
 }

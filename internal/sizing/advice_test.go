@@ -45,7 +45,7 @@ func TestSizes(t *testing.T) {
 		{"small CT maps", sizing.Settings{Ratio: 0.0025, CTTCP: 50000, CTAny: 10000}, 30 * gib, 8, sizing.Sizes{NAT: 40000, CTTCP: 50000, CTAny: 10000}},
 		{"distributed", sizing.Settings{Ratio: 0.0025, Distributed: true}, 30 * gib, 8, sizing.Sizes{NAT: 282568, CTTCP: 282568, CTAny: 141288}},
 	} {
-		got := c.settings.On(c.memory, c.cpus)
+		got := c.settings.On(c.memory, c.cpus, "cilium v1.20.2+g0123abc")
 		got.Knob = ""
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
@@ -99,7 +99,7 @@ func TestPlan(t *testing.T) {
 	six.Map, six.IPv6, six.Evicting, six.Peak = "cilium_snat_v6_external", true, false, 10
 	// 258,048 needed, 196,608 in both CT maps: they grow, which lets more wait
 	// to be collected, and so on until it fits.
-	p := sizing.NewPlan([]sizing.Node{quiet, node(), six}, defaults)
+	p := sizing.NewPlan([]sizing.Node{quiet, node(), six}, &defaults)
 	if p.InForce != "bpf-map-dynamic-size-ratio 0.0025" || len(p.Nodes) != 3 || p.Impossible != "" {
 		t.Errorf("%+v", p)
 	}
@@ -124,14 +124,14 @@ func TestPlan(t *testing.T) {
 func TestPlanShrinksNothing(t *testing.T) {
 	large := node()
 	large.Name, large.Memory, large.MaxEntries, large.Evicting, large.Peak = "large", 64*gib, 602802, false, 20_000
-	p := sizing.NewPlan([]sizing.Node{node(), large}, defaults)
+	p := sizing.NewPlan([]sizing.Node{node(), large}, &defaults)
 	s := defaults
 	for _, v := range p.Values {
 		if err := set(&s, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	before, after := defaults.On(large.Memory, large.CPUs), s.On(large.Memory, large.CPUs)
+	before, after := defaults.On(large.Memory, large.CPUs, ""), s.On(large.Memory, large.CPUs, "")
 	if after.NAT < before.NAT || after.CTTCP < before.CTTCP || after.CTAny < before.CTAny {
 		t.Errorf("%+v makes of %+v %+v", p.Values, before, after)
 	}
@@ -142,14 +142,14 @@ func TestPlanThatIsAccepted(t *testing.T) {
 	for _, live := range []float64{1_000, 100_000, 1e6, 5e6} {
 		n := node()
 		n.Live = live
-		p := sizing.NewPlan([]sizing.Node{n}, defaults)
+		p := sizing.NewPlan([]sizing.Node{n}, &defaults)
 		s := defaults
 		for _, v := range p.Values {
 			if err := set(&s, v); err != nil {
 				t.Fatal(err)
 			}
 		}
-		z := s.On(n.Memory, n.CPUs)
+		z := s.On(n.Memory, n.CPUs, "")
 		if s.NAT == 0 || z.NAT > z.CTTCP+z.CTAny {
 			t.Errorf("live %.0f: %+v give %+v", live, p.Values, z)
 		}
@@ -169,7 +169,7 @@ func set(s *sizing.Settings, v sizing.Value) error {
 func TestPlanWithNothingToDo(t *testing.T) {
 	n := node()
 	n.Evicting, n.Peak = false, 20_000
-	if p := sizing.NewPlan([]sizing.Node{n}, defaults); len(p.Values) != 0 || len(p.Effects) != 0 || p.InForce == "" {
+	if p := sizing.NewPlan([]sizing.Node{n}, &defaults); len(p.Values) != 0 || len(p.Effects) != 0 || p.InForce == "" {
 		t.Errorf("%+v", p)
 	}
 }
@@ -177,8 +177,98 @@ func TestPlanWithNothingToDo(t *testing.T) {
 func TestPlanBeyondCilium(t *testing.T) {
 	n := node()
 	n.Live = 40e6
-	p := sizing.NewPlan([]sizing.Node{n}, defaults)
+	p := sizing.NewPlan([]sizing.Node{n}, &defaults)
 	if p.Impossible == "" || p.Values[0].Value != "16777216" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestPlanWithSettings has settings that are refused, ignored or not in force.
+func TestPlanWithSettings(t *testing.T) {
+	change := func(f func(*sizing.Node)) sizing.Node { n := node(); f(&n); return n }
+	distributed := change(func(n *sizing.Node) {
+		n.Distributed, n.CPUs, n.MaxEntries, n.Memory, n.Cilium = true, 12, 131076, 32*gib, "cilium v1.18.2+g0123abc"
+	})
+	burst := change(func(n *sizing.Node) { n.Live, n.Inserts, n.CTTCP = 65_000, 300, 131072 }) // would be large enough
+	for _, c := range []struct {
+		name   string
+		node   sizing.Node
+		data   map[string]string
+		values string // path=value, joined by spaces
+		says   string
+		not    string
+	}{
+		{
+			name: "distributed LRU before 1.19", node: distributed,
+			data:   map[string]string{"bpf-distributed-lru": "true", "bpf-map-dynamic-size-ratio": "0.0025"},
+			values: "bpf.natMax=425988", says: "gives node-a a NAT map of 301404 entries, and it has 131076", not: "rounds the size",
+		},
+		{
+			name: "distributed LRU, whose CT maps are made anew, too", node: change(func(n *sizing.Node) { *n = distributed; n.CPUs, n.MaxEntries, n.Cilium = 48, 301440, "1.17.3" }),
+			data:   map[string]string{"bpf-distributed-lru": "true", "bpf-map-dynamic-size-ratio": "0.0025"},
+			values: "bpf.natMax=434208 bpf.ctTcpMax=301440 bpf.ctAnyMax=150720", says: "rounds no size itself",
+		},
+		{
+			name: "set, not in force", node: burst,
+			data: map[string]string{"bpf-nat-global-max": "524288", "bpf-ct-global-tcp-max": "524288", "conntrack-gc-interval": "1m"},
+			says: "bpf-nat-global-max 524288 gives node-a a NAT map of 524288 entries, and it has 131072: restart Cilium's agents",
+		},
+		{
+			name: "another setting in force", node: change(func(n *sizing.Node) { n.MaxEntries = 400_000 }),
+			data:   map[string]string{"bpf-nat-global-max": "131072"},
+			values: "bpf.natMax=622592", says: "a CiliumNodeConfig goes before it there",
+		},
+		{
+			name: "Cilium's own default, cut", node: change(func(n *sizing.Node) { n.Memory = 8 * gib }),
+			data:   map[string]string{"bpf-nat-global-max": "524288", "bpf-map-dynamic-size-ratio": "0.0025"},
+			values: "bpf.natMax=524288 bpf.ctTcpMax=458752", says: "524288, which Cilium cuts to two thirds of",
+		},
+		{
+			name: "more than the CT maps", node: change(func(n *sizing.Node) { n.Evicting, n.Peak = false, 20_000 }),
+			data:   map[string]string{"bpf-nat-global-max": "262144", "bpf-map-dynamic-size-ratio": "0.0025"},
+			values: "bpf.natMax=262144 bpf.ctTcpMax=196608", says: "bpf-nat-global-max 262144 is more than bpf-ct-global-tcp-max and bpf-ct-global-any-max together, which are 196608",
+		},
+		{
+			name: "ratio out of range", node: node(), data: map[string]string{"bpf-map-dynamic-size-ratio": "2.5"},
+			says: "bpf-map-dynamic-size-ratio is 2.5, and must be from 0 to 1",
+		},
+		{
+			name: "distributed LRU without a ratio", node: node(), data: map[string]string{"bpf-distributed-lru": "true"},
+			says: "bpf-distributed-lru needs bpf-map-dynamic-size-ratio",
+		},
+		{
+			name: "settings not known: the maps tell", node: change(func(n *sizing.Node) { n.CTTCP, n.CTAny = 131072, 65536 }),
+			values: "bpf.natMax=352256 bpf.ctTcpMax=286720",
+		},
+		{
+			name: "settings not known, nor CT maps seen", node: node(),
+			values: "bpf.natMax=753664 bpf.ctTcpMax=753664",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var settings *sizing.Settings
+			if c.data != nil {
+				s, err := sizing.ParseSettings(c.data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				settings = &s
+			}
+			p := sizing.NewPlan([]sizing.Node{c.node}, settings)
+			var values []string
+			for _, v := range p.Values {
+				values = append(values, v.Path+"="+v.Value)
+			}
+			if got := strings.Join(values, " "); got != c.values {
+				t.Errorf("values %s, want %s; %+v", got, c.values, p.Nodes)
+			}
+			said := strings.Join(append(append([]string{p.InForce, p.Refused, p.Impossible}, p.NotInForce...), p.Effects...), "\n")
+			if !strings.Contains(said, c.says) || c.not != "" && strings.Contains(said, c.not) {
+				t.Errorf("it says %s", said)
+			}
+			if restart := c.name == "set, not in force"; restart != (len(p.Restart) == 1) {
+				t.Errorf("to be restarted: %q", p.Restart)
+			}
+		})
 	}
 }

@@ -3,9 +3,12 @@
 package sizing
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -24,19 +27,33 @@ const alternativeGC = time.Minute
 
 // Plan is what to do about all nodes of a cluster, whose settings are shared.
 type Plan struct {
-	Nodes    []Advice `json:"nodes"`
-	Settings Settings `json:"settings"`
-	// InForce is the setting that decides about the NAT map now, on the node
-	// that needs most.
-	InForce string `json:"in_force"`
-	// Values to set, in the notation of Helm; none if nothing is to change.
+	Nodes []Advice `json:"nodes"`
+	// Unmeasured are nodes that the advice knows nothing of.
+	Unmeasured []string `json:"unmeasured,omitempty"`
+	// Notes are of what Settings do not say: why they are not known, and what goes
+	// before them on some nodes.
+	Notes []string `json:"notes,omitempty"`
+	// Settings of Cilium; nil: not known.
+	Settings *Settings `json:"settings,omitempty"`
+	// InForce is the setting that decides about the NAT map, on the node that
+	// needs most; "" if it is not known, or not in force there.
+	InForce string `json:"in_force,omitempty"`
+	// NotInForce says where the maps have other sizes than those that are set.
+	NotInForce []string `json:"not_in_force,omitempty"`
+	// Values to set, in the notation of Helm, all of them together; none if
+	// nothing is to change.
 	Values []Value `json:"values"`
+	// Restart names the nodes where Cilium's agents are to be restarted and
+	// nothing needs to be set.
+	Restart []string `json:"restart,omitempty"`
 	// Memory is what the NAT maps will take on a node, in bytes, and what they
 	// take now; of the node where that grows most.
 	Memory       uint64   `json:"memory_bytes,omitempty"`
 	MemoryNow    uint64   `json:"memory_bytes_now,omitempty"`
 	Effects      []string `json:"effects,omitempty"`
 	Alternatives []string `json:"alternatives,omitempty"`
+	// Refused says why Cilium's agents do not start with the settings there are.
+	Refused string `json:"refused,omitempty"`
 	// Impossible says why no setting is enough.
 	Impossible string `json:"impossible,omitempty"`
 }
@@ -49,90 +66,106 @@ type Value struct {
 }
 
 // NewPlan advises on every map and merges the advice: one size for all nodes,
-// because Cilium's sizes in entries are the same on all.
-func NewPlan(nodes []Node, s Settings) Plan {
+// because Cilium's sizes in entries are the same on all. Settings that are not
+// known are nil; the sizes of the nodes' maps then count alone.
+func NewPlan(nodes []Node, s *Settings) Plan {
 	p := Plan{Settings: s, Values: []Value{}}
-	asked := s
-	var size int
-	for range 20 { // more CT entries make more to collect at once; each round adds less
-		var worst *Node
-		if p.Nodes, size, worst = advise(nodes, asked); worst == nil {
-			p.InForce = s.On(memoryOf(nodes), 1).Knob
-			return p
+	c := cluster{}
+	if s != nil {
+		c = cluster{Settings: *s, known: true}
+		if p.Refused = s.refused(); p.Refused != "" {
+			c = cluster{} // they are in force nowhere
 		}
-		z := s.On(worst.Memory, worst.CPUs)
-		p.InForce = z.Knob
-		size = max(size, largestNAT(nodes))
-		smallest, largestCT := asked.ctSizes(nodes)
-		if size <= smallest.CTTCP+smallest.CTAny || asked.CTTCP == maxEntries {
-			break
+	}
+	var ch change
+	p.Nodes, ch, p.Impossible = c.solve(nodes)
+	p.compare(&c, nodes)
+	if p.Refused != "" && !c.known {
+		return p // nothing is taken before that is mended
+	}
+	p.Values = ch.values()
+	for _, a := range p.Nodes {
+		if a.Verdict == Restart && ch.nat == 0 && !slices.Contains(p.Restart, a.Node) {
+			p.Restart = append(p.Restart, a.Node)
 		}
-		asked.CTTCP = min(max(size-smallest.CTAny, largestCT), maxEntries)
 	}
-	if size > maxEntries {
-		p.Impossible = fmt.Sprintf("%d entries are needed and Cilium allows %d: open fewer connections on a node, or collect closed ones sooner (conntrackGCInterval)", size, maxEntries)
-		size = maxEntries
+	if ch.nat == 0 && len(p.Restart) == 0 {
+		return p
 	}
-	p.Values = append(p.Values, Value{"bpf.natMax", strconv.Itoa(size), keyNAT})
-	if asked.CTTCP != s.CTTCP {
-		p.Values = append(p.Values, Value{"bpf.ctTcpMax", strconv.Itoa(asked.CTTCP), keyCTTCP})
+	p.cost(nodes, &c, ch)
+	p.effects(&c, ch)
+	if ch.nat > 0 {
+		p.alternatives(nodes, c, ch)
 	}
-	p.cost(nodes, size)
-	p.effects(s)
-	p.alternatives(nodes, s, size)
 	return p
 }
 
-// advise returns the advice on all nodes, the most entries that any needs, and
-// which does; nil if none needs another size.
-func advise(nodes []Node, s Settings) (all []Advice, size int, worst *Node) {
-	for i := range nodes {
-		a := Advise(nodes[i], s)
-		all = append(all, a)
-		if (a.Verdict == Grow || a.Verdict == Tight) && a.Entries > size {
-			size, worst = a.Entries, &nodes[i]
+// values are ch in Helm's notation.
+func (ch change) values() []Value {
+	all := []Value{}
+	for _, v := range []struct {
+		path, flag string
+		entries    int
+	}{{"bpf.natMax", keyNAT, ch.nat}, {"bpf.ctTcpMax", keyCTTCP, ch.ctTCP}, {"bpf.ctAnyMax", keyCTAny, ch.ctAny}} {
+		if v.entries > 0 {
+			all = append(all, Value{v.path, strconv.Itoa(v.entries), v.flag})
 		}
 	}
-	return all, size, worst
+	return all
 }
 
-func memoryOf(nodes []Node) uint64 {
-	if len(nodes) == 0 {
-		return 0
+// compare says what of the settings is in force, and where it is not.
+func (p *Plan) compare(c *cluster, nodes []Node) {
+	type sizes struct {
+		knob      string
+		set, have int
 	}
-	return nodes[0].Memory
-}
-
-// largestNAT is the size of the largest map there is: one size is set for all
-// nodes, and must shrink none.
-func largestNAT(nodes []Node) int {
-	largest := 0
-	for _, n := range nodes {
-		largest = max(largest, n.MaxEntries)
-	}
-	return largest
-}
-
-// ctSizes returns the sizes on the node with the smallest CT maps, where Cilium
-// would refuse a NAT map that is larger than these, and the largest TCP one.
-func (s Settings) ctSizes(nodes []Node) (smallest Sizes, largestTCP int) {
-	smallest = Sizes{CTTCP: maxEntries, CTAny: maxEntries}
-	for _, n := range nodes {
-		z := s.On(n.Memory, n.CPUs)
-		if z.CTTCP+z.CTAny < smallest.CTTCP+smallest.CTAny {
-			smallest = z
+	differ := map[sizes][]string{}
+	var order []sizes
+	most := -1
+	for i, n := range nodes {
+		set, ok := c.set(n)
+		if !ok {
+			continue
 		}
-		largestTCP = max(largestTCP, z.CTTCP)
+		p.Refused = cmp.Or(p.Refused, c.refuses(n))
+		if !c.inForce(n) {
+			d := sizes{set.Knob, set.NAT, n.MaxEntries}
+			if differ[d] == nil {
+				order = append(order, d)
+			}
+			if !slices.Contains(differ[d], n.Name) {
+				differ[d] = append(differ[d], n.Name)
+			}
+		} else if need := p.Nodes[i].Entries; need > most {
+			most, p.InForce = need, set.Knob
+		}
 	}
-	return smallest, largestTCP
+	for _, d := range order {
+		why := "restart Cilium's agents there, which a change of the ConfigMap alone does not; if it stays so, a CiliumNodeConfig goes before it there"
+		if d.set < d.have {
+			why = "a CiliumNodeConfig goes before it there, the settings are another cluster's, or Cilium's agents were not restarted since, and would make the map smaller"
+		}
+		p.NotInForce = append(p.NotInForce, fmt.Sprintf("%s gives %s a NAT map of %d entries, and it has %d: %s", d.knob, Some(differ[d]), d.set, d.have, why))
+	}
+}
+
+// Some are a few of the names, and how many others there are.
+func Some(names []string) string {
+	const shown = 3
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
 // cost adds up the memory of each node's NAT maps, before and after.
-func (p *Plan) cost(nodes []Node, size int) {
+func (p *Plan) cost(nodes []Node, c *cluster, ch change) {
 	before, after := map[string]uint64{}, map[string]uint64{}
 	for _, n := range nodes {
 		before[n.Name] += n.bytes(n.MaxEntries)
-		after[n.Name] += n.bytes(size)
+		_, most := c.after(n, ch)
+		after[n.Name] += n.bytes(most.NAT)
 	}
 	for name, now := range before {
 		if then := after[name]; then > p.Memory || then == p.Memory && now < p.MemoryNow {
@@ -154,42 +187,40 @@ func (n Node) bytes(entries int) uint64 {
 	return uint64(entries)*each + bytesBucket<<bits.Len64(uint64(entries-1))
 }
 
-func (p *Plan) effects(s Settings) {
+func (p *Plan) effects(c *cluster, ch change) {
 	p.Effects = append(p.Effects,
 		"Cilium's agents restart, and each creates its NAT map anew, empty: connections that are open then lose their entries once, and some of them break",
 	)
-	if s.NAT == 0 && s.dynamic() {
+	if ch.nat > 0 && c.NAT == 0 && c.dynamic() {
 		p.Effects = append(p.Effects,
 			keyNAT+" goes before "+keyRatio+" for the NAT map; other maps keep their sizes",
 			fmt.Sprintf("the neighbour map takes the NAT map's size, too, %d bytes an entry (IPv6 %d), unless bpf.neighMax is set", bytesNeigh4, bytesNeigh6))
 	}
-	if s.Distributed {
-		p.Effects = append(p.Effects, "Cilium rounds the size up to a multiple of the node's possible CPUs, for the distributed LRU")
-	}
-	for _, v := range p.Values {
-		if v.Path == "bpf.ctTcpMax" {
-			p.Effects = append(p.Effects, "bpf.ctTcpMax must grow because Cilium refuses a NAT map larger than its CT maps together; they are created anew, too")
-		}
+	if ch.ctAny > 0 {
+		p.Effects = append(p.Effects, "bpf.ctTcpMax and bpf.ctAnyMax must be given, too, because before 1.19 Cilium makes a map of a distributed LRU anew at each start unless the size it asks for is a multiple of the node's possible CPUs, and rounds no size itself (1.18 those by "+keyRatio+")")
+	} else if ch.ctTCP > 0 {
+		p.Effects = append(p.Effects, "bpf.ctTcpMax must grow because Cilium refuses a NAT map larger than its CT maps together; they are created anew, too")
 	}
 }
 
 // alternatives looks for a smaller size with closed connections collected
 // sooner.
-func (p *Plan) alternatives(nodes []Node, s Settings, size int) {
-	if s.GCInterval > 0 && s.GCInterval <= alternativeGC {
+func (p *Plan) alternatives(nodes []Node, c cluster, ch change) {
+	set := c.GCInterval
+	if set > 0 && set <= alternativeGC {
 		return
 	}
-	sooner := s
-	sooner.GCInterval = alternativeGC
-	_, other, worst := advise(nodes, sooner)
-	switch {
-	case worst == nil:
-		return // those that evict need some size
-	case other <= size*3/4:
+	c.GCInterval = alternativeGC
+	_, other, why := c.solve(nodes)
+	if other.nat > 0 && why == "" && other.nat <= ch.nat*3/4 {
+		var sizes []string
+		for _, v := range other.values() {
+			sizes = append(sizes, v.Path+": "+v.Value)
+		}
 		p.Alternatives = append(p.Alternatives, fmt.Sprintf(
-			"conntrackGCInterval: %v would need bpf.natMax: %d only; each collection reads all CT entries of the node", alternativeGC, other))
+			"conntrackGCInterval: %v would need %s only; each collection reads all CT entries of the node", alternativeGC, strings.Join(sizes, ", ")))
 	}
-	if s.GCInterval == 0 {
+	if set == 0 {
 		p.Alternatives = append(p.Alternatives,
 			"conntrackGCMaxInterval: 5m keeps quiet nights from stretching the interval up to 12 h, of which a busy morning's entries would have to wait for the end")
 	}

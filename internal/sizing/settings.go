@@ -68,7 +68,12 @@ func ParseSettings(data map[string]string) (Settings, error) {
 		}
 	}
 	number := func(to *int) func(string) error {
-		return func(v string) (err error) { *to, err = strconv.Atoi(v); return err }
+		return func(v string) (err error) {
+			if *to, err = strconv.Atoi(v); err == nil && *to == 0 {
+				err = strconv.ErrRange // 0 is no size, and means here that none is set
+			}
+			return err
+		}
 	}
 	duration := func(to *time.Duration) func(string) error {
 		return func(v string) (err error) { *to, err = time.ParseDuration(v); return err }
@@ -85,50 +90,25 @@ func ParseSettings(data map[string]string) (Settings, error) {
 	return s, errors.Join(errs...)
 }
 
-// Sizes are the sizes that a node's maps get from the settings.
-type Sizes struct {
-	NAT, CTTCP, CTAny int
-	Knob              string // the setting that decides about NAT, with its value
-}
-
-// On returns the sizes on a node with so much memory, in bytes, and so many
-// possible CPUs.
-func (s Settings) On(memory uint64, cpus int) Sizes {
-	z := Sizes{NAT: defaultNAT, CTTCP: defaultCTTCP, CTAny: defaultCTAny, Knob: keyNAT + ", which is not set: Cilium's default"}
-	if s.dynamic() {
-		auto := func(entries, lowest int) int {
-			return s.align(min(max(int(float64(entries)*float64(memory)*s.Ratio/allMapsDefault), lowest), maxEntries), cpus)
+// Known are those of data that are read here, as key=value, in order.
+func Known(data map[string]string) (known []string) {
+	for _, key := range []string{keyDistributed, keyRatio, keyNAT, keyCTTCP, keyCTAny, keyGC, keyGCMax, keyFIN, keyAny} {
+		if value, ok := data[key]; ok {
+			known = append(known, key+"="+value)
 		}
-		z.NAT, z.CTTCP, z.CTAny = auto(defaultNAT, autoMinNAT), auto(defaultCTTCP, autoMinCTTCP), auto(defaultCTAny, autoMinCTAny)
-		z.Knob = fmt.Sprintf("%s %v", keyRatio, s.Ratio)
 	}
-	if s.CTTCP > 0 {
-		z.CTTCP = s.align(s.CTTCP, cpus)
-	}
-	if s.CTAny > 0 {
-		z.CTAny = s.align(s.CTAny, cpus)
-	}
-	switch {
-	case s.NAT > 0:
-		z.NAT, z.Knob = s.align(s.NAT, cpus), fmt.Sprintf("%s %d", keyNAT, s.NAT)
-	case z.NAT > z.CTTCP+z.CTAny:
-		z.NAT = (z.CTTCP + z.CTAny) * 2 / 3
-		z.Knob = fmt.Sprintf("%s and %s, two thirds of their sum", keyCTTCP, keyCTAny)
-	}
-	return z
+	return known
 }
 
-func (s Settings) dynamic() bool { return s.Ratio > 0 && s.Ratio <= 1 }
-
-// align rounds as Cilium does for a distributed LRU.
-func (s Settings) align(entries, cpus int) int {
-	if !s.Distributed || cpus < 1 {
-		return entries
+// AreSettings reports whether data can be Cilium's ConfigMap: it has a setting
+// that is read here, or one that every Cilium writes.
+func AreSettings(data map[string]string) bool {
+	for key := range data {
+		if strings.HasPrefix(key, "bpf-") || strings.HasPrefix(key, "conntrack-gc-") || strings.HasPrefix(key, "enable-ipv") {
+			return true
+		}
 	}
-	if up := (entries + cpus - 1) / cpus * cpus; up <= maxEntries {
-		return up
-	}
-	return maxEntries / cpus * cpus
+	return false
 }
 
 // timeout is how long a closed connection's entries stay at least.
