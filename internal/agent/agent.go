@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,10 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/internal/web/board"
+	"github.com/renat-project/renat/internal/agent/guard"
 	"github.com/renat-project/renat/internal/agent/peaks"
+	"github.com/renat-project/renat/internal/agent/tracing"
+	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -30,6 +33,8 @@ const (
 	// drainWait is how long an agent that ends may take to store what it found
 	// and to send it; with the rest of its end it stays below 5 s.
 	drainWait = 3 * time.Second
+	// countWait is how long it may take before that to count ports.
+	countWait = time.Second
 )
 
 // agent is what Run made and its parts share.
@@ -40,16 +45,24 @@ type agent struct {
 	flows   *hubble.Client
 	outbox  *outbox.Outbox
 	nats    *nats.Conn
-	natsURL string // to show: without its secrets
+	natsURL string      // to show: without its secrets
+	twin    atomic.Bool // another agent tells of a node of the same names
 	clock   *clock
 	tracker *tracker
 	tally   *tally
 	board   *board.Board
-	observe *observer // nil if there is none
+	observe *observer    // nil if there is none
+	guard   *guard.Guard // nil if there is none
+	tracing *tracing.Hub
 	tops    tops
+	risks   risks
 	peaks   *peaks.Peaks
 	rates   *rates
 	metrics *metrics
+	// counting are incidents for which ports are being counted, until mayCount ends.
+	counting sync.WaitGroup
+	counts   atomic.Int32 // how many they are
+	mayCount context.Context
 }
 
 // Run watches a node until ctx ends, and then returns nil when all that was
@@ -66,6 +79,10 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	front, served := &front{}, make(chan error, 1)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	go func() { served <- serve(serving, c.Listener, front) }()
 	box, err := outbox.Open(ctx, c.outbox())
 	if err != nil {
 		return err
@@ -92,10 +109,17 @@ func Run(ctx context.Context, c Config) error {
 	defer fail(nil)
 	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	mayCount, stopCounting := context.WithCancel(storing)
+	defer stopCounting()
+	a.mayCount = mayCount
+	front.use(a.handler())
 	var rest sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		func(ctx context.Context) error { return box.Run(ctx, nc) },
-		func(ctx context.Context) error { return serve(ctx, c.Listener, a.handler()) },
+		func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, stopServing)()
+			return <-served
+		},
 		a.observe.run, a.sample, a.tell,
 	} {
 		rest.Go(func() {
@@ -106,12 +130,19 @@ func Run(ctx context.Context, c Config) error {
 	}
 	sources, watching := errgroup.WithContext(ctx)
 	sources.Go(func() error { return c.Kernel.Run(watching, a.observe.noting(a.change)) })
-	sources.Go(func() error { return a.flows.Run(watching, a.tracker.flow) })
+	sources.Go(func() error { return a.flows.Run(watching, a.flow) })
 	sources.Go(func() error { return a.tracker.run(watching) })
+	sources.Go(func() error { return a.clock.watch(watching) })
+	if a.guard != nil {
+		sources.Go(func() error { return a.guard.Run(watching) })
+	}
 	a.sayStarted()
 
 	failed := sources.Wait()
+	counted := time.AfterFunc(countWait, stopCounting)
+	defer counted.Stop()
 	a.tracker.finish()
+	a.counting.Wait()
 	drained := a.drain()
 	stop()
 	rest.Wait()
@@ -145,6 +176,7 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
 		tops: tops{evicted: map[string]*holders{}},
 	}
+	a.tracing = newTracing(&c, a.clock)
 	var err error
 	if a.peaks, err = peaks.Open(filepath.Join(c.StateDir, peaksFile)); err != nil {
 		a.log.Warn().Err(err).Msg("what was before the start is forgotten")
@@ -156,10 +188,17 @@ func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*age
 	if a.observe, err = newObserver(&c); err != nil {
 		return nil, err
 	}
+	if c.Guard != nil {
+		guarding := *c.Guard
+		guarding.Log = c.Log
+		if a.guard, err = guard.New(guarding, c.Kernel, c.Kernel.Status().CPUs); err != nil {
+			return nil, err
+		}
+	}
 	a.metrics = newMetrics(a)
 	a.tracker, err = newTracker(correlator.Config{
 		Node: c.Node, Cluster: c.Cluster, Settle: c.Settle, MaxConnections: c.MaxConnections,
-	}, a.clock, c.Kernel.CaughtUp, a.metrics.flowDelay, a.found)
+	}, a.clock, c.Kernel, a.metrics.flowDelay, a.found)
 	return a, err
 }
 
@@ -175,6 +214,21 @@ func (a *agent) showHistory(ctx context.Context) error {
 
 // found takes an incident from the correlator. It must not wait.
 func (a *agent) found(i *incident.Incident, delay time.Duration) {
+	if a.guard != nil {
+		i.NAT.Guarded = a.guard.Knows(tupleOf(i))
+	}
+	if i.Ports == nil {
+		a.publish(i, delay)
+		return
+	}
+	a.counting.Go(func() {
+		a.countPorts(a.mayCount, i)
+		a.publish(i, delay)
+	})
+}
+
+// publish tells of an incident everywhere.
+func (a *agent) publish(i *incident.Incident, delay time.Duration) {
 	a.tally.add(i, time.Now())
 	a.board.Add(i, 0)
 	a.observe.found(i)
@@ -182,9 +236,27 @@ func (a *agent) found(i *incident.Incident, delay time.Duration) {
 	a.outbox.Add(i) // a full queue is counted there
 }
 
+// tupleOf is the tuple of the packets that an incident's pod sent.
+func tupleOf(i *incident.Incident) correlator.Tuple {
+	protocol, _ := correlator.ParseProtocol(i.Protocol) // the correlator named it
+	return correlator.Tuple{Src: correlator.AddrOf(i.Source.AddrPort()), Dst: correlator.AddrOf(i.Destination.AddrPort()), Protocol: protocol}
+}
+
+// flow takes what Hubble's client emits.
+func (a *agent) flow(ev correlator.Event) {
+	if a.guard != nil {
+		a.guard.Flow(&ev)
+	}
+	a.tracing.Flow(&ev)
+	a.tracker.flow(ev)
+}
+
 // change takes what the kernel tracer emits.
 func (a *agent) change(ev correlator.Event) {
 	a.tops.change(&ev)
+	if a.guard != nil {
+		a.guard.Change(&ev)
+	}
 	a.tracker.change(ev)
 }
 

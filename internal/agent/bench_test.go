@@ -59,6 +59,12 @@ const (
 	soakFlows       = 20_000 // a second
 	soakChanges     = 5_000  // a second
 	soakStep        = 10 * time.Millisecond
+	// A collector's turn: so many entries deleted in a tenth of a second, and
+	// every so many seconds.
+	soakBurst      = 50_000
+	soakBurstEvery = 20
+	// soakResidentMiB is what the agent may hold through all of it.
+	soakResidentMiB = 250
 )
 
 // BenchmarkSoak puts an agent in a process of its own under a busy node's load,
@@ -71,10 +77,8 @@ func BenchmarkSoak(b *testing.B) {
 	j := &journal{stored: map[string]bool{}}
 	p := startProcess(b, childConfig{Hubble: server.Addr(), NATS: hub.ClientURL(), StateDir: b.TempDir(), Listen: address}, j)
 	tr := traffic{t: b, hubble: server, changes: func(changes ...correlator.Event) {
-		for _, ev := range changes {
-			if err := p.changes.Encode(ev); err != nil {
-				b.Fatal(err)
-			}
+		if err := p.change(changes...); err != nil {
+			b.Fatal(err)
 		}
 	}}
 	n := &node{t: b, http: "http://" + address}
@@ -103,6 +107,9 @@ func BenchmarkSoak(b *testing.B) {
 	if int(s.Incidents.Reset) != soak.broken || len(s.Losses) != 0 { //nolint:gosec // few
 		b.Errorf("%d connections broke; incidents %+v, losses %v", soak.broken, s.Incidents, s.Losses)
 	}
+	if peak.residentMiB > soakResidentMiB {
+		b.Errorf("the agent held %.0f MiB, at most %d are promised", peak.residentMiB, soakResidentMiB)
+	}
 	b.ReportMetric(before.residentMiB, "MiB-start")
 	b.ReportMetric(peak.residentMiB, "MiB-peak")
 	b.ReportMetric(after.residentMiB, "MiB-end")
@@ -122,17 +129,22 @@ func BenchmarkSoak(b *testing.B) {
 // go; and one connection a second that breaks.
 type soak struct {
 	traffic
-	flows, entries, broken int
+	flows, entries, broken, seconds, collected int
 }
 
 func (s *soak) second(ctx context.Context) {
 	next := time.Now()
-	for range int(time.Second / soakStep) {
+	s.seconds++
+	for step := range int(time.Second / soakStep) {
+		if s.seconds%soakBurstEvery == 0 && step < int(100*time.Millisecond/soakStep) {
+			s.collect(soakBurst / int(100*time.Millisecond/soakStep))
+		}
 		for range soakFlows / int(time.Second/soakStep) {
 			c := connectionOf(s.flows % soakConnections)
 			s.feed(ctx, c.pod, c.server, flow.TraceObservationPoint_TO_STACK, &flow.TCPFlags{ACK: true})
 			s.flows++
 		}
+		var changes []correlator.Event
 		for range soakChanges / int(time.Second/soakStep) {
 			// Of connections that nobody has seen: new ones, and old ones going.
 			op := correlator.Insert
@@ -140,9 +152,10 @@ func (s *soak) second(ctx context.Context) {
 				op = correlator.Evict
 			}
 			c := connectionOf(soakConnections + s.entries/2)
-			s.changes(change(op, correlator.Out, c.pod, c.server, c.before))
+			changes = append(changes, change(op, correlator.Out, c.pod, c.server, c.before))
 			s.entries++
 		}
+		s.changes(changes...)
 		next = next.Add(soakStep)
 		time.Sleep(time.Until(next))
 	}
@@ -151,6 +164,18 @@ func (s *soak) second(ctx context.Context) {
 		s.other(ctx)
 		s.broken++
 	}
+}
+
+// collect deletes entries that came since its last turn, as the collector of the
+// Cilium agent does.
+func (s *soak) collect(n int) {
+	var changes []correlator.Event
+	for range n {
+		c := connectionOf(soakConnections + s.collected%(max(s.entries, 2)/2))
+		changes = append(changes, change(correlator.Delete, correlator.Out, c.pod, c.server, c.before))
+		s.collected++
+	}
+	s.changes(changes...)
 }
 
 // usage is what a process holds; liveMiB is its heap after the last collection,
@@ -169,7 +194,7 @@ func usageOf(b *testing.B, n *node, pid int) usage {
 }
 
 // number returns the number after a word of a text.
-func number(b *testing.B, text, word string) float64 {
+func number(b testing.TB, text, word string) float64 {
 	b.Helper()
 	_, rest, _ := strings.Cut(text, word)
 	fields := strings.Fields(rest)
@@ -200,7 +225,7 @@ func cpuOf(b *testing.B, pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-func readFile(b *testing.B, name string) string {
+func readFile(b testing.TB, name string) string {
 	b.Helper()
 	raw, err := os.ReadFile(name)
 	if err != nil {

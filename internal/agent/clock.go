@@ -3,6 +3,10 @@
 package agent
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -71,6 +75,32 @@ func monotonicClock() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
 	return t.Nano()
+}
+
+// watch notices at once when the kernel's wall clock is set, until ctx ends.
+func (c *clock) watch(ctx context.Context) error {
+	// A timer that the kernel cancels when the clock is set, and that never ends.
+	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("watching the clock: %w", err)
+	}
+	timer := os.NewFile(uintptr(fd), "timerfd")
+	defer timer.Close()
+	never := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 33}} // the year 2242
+	if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil); err != nil {
+		return fmt.Errorf("watching the clock: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { timer.Close() })()
+	for {
+		var expirations [8]byte
+		if _, err := timer.Read(expirations[:]); err != nil && !errors.Is(err, unix.ECANCELED) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("watching the clock: %w", err)
+		}
+		c.now()
+	}
 }
 
 // now returns the steady time, and notices when the wall clock was set.

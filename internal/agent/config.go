@@ -14,6 +14,8 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/agent/guard"
+	"github.com/renat-project/renat/internal/agent/tracing"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
@@ -26,6 +28,9 @@ type Config struct {
 
 	// Kernel is where map operations come from. It is the caller's to close.
 	Kernel Kernel
+	// Trace begins a trace in the kernel, as kprobes.Tracer's does; nil: there are
+	// none.
+	Trace func(emit func(correlator.Event)) (tracing.Kernel, error)
 	// Hubble says where flows come from; Run sets Follow, Since and Logger.
 	Hubble hubble.Config
 	// NATS says where incidents go; with an empty URL to the embedded server.
@@ -50,6 +55,9 @@ type Config struct {
 	Listener net.Listener
 	// Observer says where to serve Hubble's flows with additions.
 	Observer Observer
+	// Guard, if not nil, says how to keep the entries of living connections; Run
+	// sets Log.
+	Guard *guard.Config
 	// Access is who may ask for /v1; nil: this machine only.
 	Access *api.Access
 	// Pprof adds /debug/pprof, for the same.
@@ -77,11 +85,11 @@ type Kernel interface {
 	Run(ctx context.Context, emit func(correlator.Event)) error
 	Status() kprobes.Status
 	Stats() (kprobes.Stats, error)
-	Occupancy() ([]kprobes.Occupancy, error)
 	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
-	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
 	Open(correlator.Tuple) (bool, error)
 	CaughtUp() uint64
+	Remembers() time.Duration
+	guard.Kernel
 }
 
 // withDefaults fills in and checks.

@@ -8,6 +8,8 @@
 //	kprobes.Tracer ─┘          │
 //	                           └─▶ status ─▶ HTTP, NATS
 //
+// Beside it, if asked for, the guard keeps connections' entries.
+//
 // Run is all there is to call; it returns when everything it began has ended.
 // The tracker's lock is where the two sources meet; everything else belongs to
 // the goroutine that Run starts for it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 )
 
@@ -107,6 +108,11 @@ func TestEndDrains(t *testing.T) {
 	n.awaitReady()
 	n.breakAll(t.Context(), 0, 200)
 	eventually(t, "all flows have arrived", func() bool { return n.status().Hubble.Flows >= 200*5 }) // sever and open
+	handed, _, err := kprobes.Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all changes have arrived", func() bool { return n.config.Kernel.CaughtUp() >= handed })
 	began := time.Now()
 	if err := n.stop(); err != nil {
 		t.Error(err)

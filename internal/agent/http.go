@@ -12,10 +12,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/page"
 )
+
+// maxConnections at a time, some 19 kB each: who reaches the port must not be
+// able to fill the agent's memory. Probes, Prometheus and a few open pages need
+// a handful.
+const maxConnections = 512
 
 // serve answers on l, if there is one, until ctx ends.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
@@ -23,7 +29,8 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	l = netutil.LimitListener(l, maxConnections)
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(l); ctx.Err() == nil {
@@ -46,6 +53,8 @@ func (a *agent) handler() http.Handler {
 	guarded.HandleFunc("GET /v1/status", a.serveStatus)
 	guarded.HandleFunc("GET /v1/mapping", a.serveMapping)
 	guarded.HandleFunc("GET /v1/top", a.serveTop)
+	guarded.HandleFunc("GET /v1/at-risk", a.serveAtRisk)
+	guarded.HandleFunc("GET /v1/trace", a.serveTrace)
 	guarded.Handle("/v1/", api.New(api.Config{Board: a.board, Version: a.config.Version, Title: "node " + a.config.Node}))
 	if a.config.Pprof {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)

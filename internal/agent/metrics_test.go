@@ -5,6 +5,8 @@ package agent_test
 import (
 	"testing"
 
+	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/agent/guard"
 	"github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/metrics/metricstest"
 )
@@ -12,7 +14,7 @@ import (
 // TestMetricsAreThoseOfTheReference compares what /metrics serves with it.
 func TestMetricsAreThoseOfTheReference(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, nil)
+	n := startNode(t, func(c *agent.Config) { c.Guard = &guard.Config{} })
 	n.awaitReady()
 	if err := metricstest.Compare(n.get("/metrics"), metrics.Agent); err != nil {
 		t.Error(err)

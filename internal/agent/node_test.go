@@ -33,8 +33,10 @@ const patience = 60 * time.Second
 // fakeKernel hands on what a test gives it.
 type fakeKernel struct {
 	changes chan correlator.Event
-	entries sync.Map // OUT entries: correlator.Tuple to correlator.Addr
+	entries sync.Map // correlator.Tuple to correlator.Addr
 	empty   atomic.Uint64
+	updates atomic.Uint64
+	slow    atomic.Bool // a map's keys are never read to their end
 }
 
 func newFakeKernel() *fakeKernel { return &fakeKernel{changes: make(chan correlator.Event, 1<<16)} }
@@ -49,9 +51,9 @@ func (k *fakeKernel) Run(ctx context.Context, emit func(correlator.Event)) error
 	for {
 		select {
 		case c := <-k.changes:
-			if c.NAT.Dir == correlator.Out && c.NAT.Op == correlator.Insert {
+			if c.NAT.Op == correlator.Insert {
 				k.entries.Store(c.Tuple, c.NAT.To)
-			} else if c.NAT.Dir == correlator.Out {
+			} else {
 				k.entries.Delete(c.Tuple)
 			}
 			emit(c)
@@ -60,6 +62,8 @@ func (k *fakeKernel) Run(ctx context.Context, emit func(correlator.Event)) error
 		}
 	}
 }
+
+func (k *fakeKernel) Remembers() time.Duration { return kprobes.FilterWindow }
 
 func (k *fakeKernel) CaughtUp() uint64 {
 	now, _, err := kprobes.Now()
@@ -75,12 +79,15 @@ func (k *fakeKernel) Status() kprobes.Status {
 }
 
 func (k *fakeKernel) Stats() (kprobes.Stats, error) {
-	return kprobes.Stats{Maps: []kprobes.MapStats{{Map: natMap, Counters: kprobes.Counters{Evictions: 3, Forced: 1}}}}, nil
+	return kprobes.Stats{Missing: 3, Unsurveyed: 5, Maps: []kprobes.MapStats{
+		{Map: natMap, Counters: kprobes.Counters{Evictions: 3, Forced: 1}},
+		{Map: ctMap, Counters: kprobes.Counters{EvictedAlive: 2}},
+	}}, nil
 }
 
-func (k *fakeKernel) Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
+func (k *fakeKernel) Lookup(t correlator.Tuple, _ correlator.Dir) (correlator.Addr, bool, error) {
 	to, found := k.entries.Load(t)
-	if !found || d != correlator.Out {
+	if !found {
 		return correlator.Addr{}, false, nil
 	}
 	return to.(correlator.Addr), true, nil
@@ -90,9 +97,13 @@ func (k *fakeKernel) Occupancy() ([]kprobes.Occupancy, error) {
 	return []kprobes.Occupancy{{Map: natMap, Entries: 400}}, nil
 }
 
-// Keys gives two connections of each of two pods, and one host's; the first
-// pod's are open.
-func (k *fakeKernel) Keys(_ context.Context, _ uint32, each func(correlator.Tuple, correlator.Dir)) error {
+// Keys gives two connections of each of two pods, and one host's; all but the
+// second pod's are open.
+func (k *fakeKernel) Keys(ctx context.Context, _ uint32, each func(correlator.Tuple, correlator.Dir)) error {
+	if k.slow.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	for _, t := range natTuples() {
 		each(t, correlator.Out)
 		each(t.Reverse(), correlator.In)
@@ -101,7 +112,23 @@ func (k *fakeKernel) Keys(_ context.Context, _ uint32, each func(correlator.Tupl
 }
 
 func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
-	return t.Src.IP == natTuples()[0].Src.IP, nil
+	return t.Src.IP != natTuples()[2].Src.IP, nil
+}
+
+// Touch finds the connections alive whose OUT entries are there.
+func (k *fakeKernel) Touch(all []kprobes.Touched) error {
+	for i := range all {
+		all[i].Condition = kprobes.OutGone
+		if _, found := k.entries.Load(all[i].Tuple); found {
+			all[i].Condition = kprobes.Kept
+		}
+	}
+	return nil
+}
+
+// Updates are always many since the last time.
+func (k *fakeKernel) Updates() ([]kprobes.Updates, error) {
+	return []kprobes.Updates{{Map: natMap, ByCPU: []uint64{k.updates.Add(1 << 20)}}}, nil
 }
 
 // node is an agent with all that surrounds it.
@@ -176,9 +203,9 @@ func (n *node) status() *nodestatus.Status {
 	return &s
 }
 
-// answers reports whether the agent serves HTTP yet.
+// answers reports whether the agent has started, and serves HTTP.
 func (n *node) answers() bool {
-	r, err := http.Get(n.http + "/healthz")
+	r, err := http.Get(n.http + "/v1/status")
 	if err != nil {
 		return false
 	}
@@ -267,9 +294,17 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// awaitForwarded waits as long as more and more are in NATS: a busy machine's
+// disk takes its time for each.
 func (n *node) awaitForwarded(want uint64) {
 	n.t.Helper()
-	eventually(n.t, "all are in NATS", func() bool { return n.status().Outbox.Forwarded >= want })
+	for so := uint64(0); so < want; {
+		eventually(n.t, "more are in NATS", func() bool {
+			before := so
+			so = n.status().Outbox.Forwarded
+			return so > before
+		})
+	}
 }
 
 func TestAgentNamesBrokenConnections(t *testing.T) {
@@ -282,7 +317,7 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 
 	s := n.status()
 	if s.Version != nodestatus.Version || s.Node != "node-a" || s.Incidents.Reset != 20 || s.Incidents.LastTen != 20 || s.State() != nodestatus.Breaking ||
-		len(s.Maps) != 1 || *s.Maps[0].Entries != 400 || s.Maps[0].LongestGap <= 0 || len(s.Losses) != 0 {
+		len(s.Maps) != 2 || *s.Maps[0].Entries != 400 || s.Maps[0].LongestGap <= 0 || len(s.Losses) != 0 {
 		t.Errorf("status %+v", s)
 	}
 	if ready := n.get("/readyz"); ready != "kernel: ready\nhubble: ready\noutbox: ready\nnats: ready\n" {
@@ -292,7 +327,8 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	for _, want := range []string{
 		`renat_incidents_total{cause="lru_eviction",kind="renat",outcome="reset"} 20`,
 		`renat_map_evictions_total{map="cilium_snat_v4_external"} 3`, `renat_map_entries{map="cilium_snat_v4_external"} 400`,
-		`renat_losses_total{place="kernel_ring"} 0`, `renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`, `renat_build_info{goversion="`,
+		`renat_losses_total{place="kernel_ring"} 0`, `renat_outbox_forwarded_total 20`, `renat_part_ready{part="nats"} 1`,
+		`renat_survey_missing_connections_total 3`, `renat_survey_left_out_connections_total 5`, `renat_build_info{goversion="`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in the metrics", want)
@@ -309,5 +345,27 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	all, err := nodes.List(t.Context())
 	if err != nil || len(all) != 1 || all[0].Node != "node-a" {
 		t.Errorf("nodes in NATS: %v, %v", all, err)
+	}
+}
+
+// Two clusters of one name: each of two nodes with the same name says that its
+// status is not its own.
+func TestAgentsOfOneName(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.awaitReady()
+	other, err := jetstream.OpenNodes(t.Context(), connect(t, n.config.NATS.URL), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := "another agent tells NATS of a node node-a in a cluster"
+	for end := time.Now().Add(2 * patience); !strings.Contains(n.get("/readyz"), told); time.Sleep(time.Second) {
+		if time.Now().After(end) {
+			t.Fatalf("readyz says %q", n.get("/readyz"))
+		}
+		_ = other.Put(t.Context(), n.config.Cluster, "node-a", nodestatus.Status{}) // from the second on, that it is not alone
+	}
+	if s := n.status(); s.State() != nodestatus.Degraded {
+		t.Errorf("the node is %s", s.State())
 	}
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,9 +28,11 @@ func (a *agent) tell(ctx context.Context) error {
 	for failing := ""; ; {
 		s := a.status()
 		ready.log(a.log, s.Parts)
-		a.board.SetStatus(*s)
+		a.board.SetStatus(*s, time.Now())
 		err := a.tellNATS(ctx, &nodes, s)
+		a.twin.Store(errors.Is(err, jetstream.ErrSameNode))
 		switch {
+		case errors.Is(err, jetstream.ErrSameNode): // part of the status
 		case err != nil && ctx.Err() == nil && err.Error() != failing:
 			failing = err.Error()
 			a.log.Warn().Err(err).Msg("NATS does not learn how this node is doing")
@@ -56,7 +59,7 @@ func (a *agent) tellNATS(ctx context.Context, nodes **jetstream.Nodes, s *nodest
 			return err
 		}
 	}
-	if err = (*nodes).Put(ctx, s); err != nil {
+	if err = (*nodes).Put(ctx, s.Cluster, s.Node, s); err != nil && !errors.Is(err, jetstream.ErrSameNode) {
 		*nodes = nil // somebody may have removed it
 	}
 	return err

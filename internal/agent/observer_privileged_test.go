@@ -47,9 +47,9 @@ func checkObserver(t *testing.T, n *realNode, address string) {
 	n.acknowledge(c)
 	before, after := mapped, mapped
 	before.incident, after.incident = id, id
-	before.summary += " " + id[:8]
+	before.summary += "; renat:" + id[:8]
 	after.postNAT = at.after.String()
-	after.summary = fmt.Sprintf("SNAT %s (was :%d) %s", at.after, at.before.Port(), id[:8])
+	after.summary = fmt.Sprintf("SNAT %s (was :%d); renat:%s", at.after, at.before.Port(), id[:8])
 	want("re-NATted", at.pod, at.server, before, before, after)
 	want("re-NATted, from the server", at.server, at.pod, before, before, after)
 

@@ -35,8 +35,8 @@ func TestObserverTellsOfPortsAndIncidents(t *testing.T) {
 	for _, f := range observe(t, address) {
 		got = append(got, strings.TrimSuffix(f.summary, f.incident[:min(8, len(f.incident))]))
 	}
-	broken := "SNAT 198.51.100.1:1025 (was :1024) "
-	want := []string{"", "", "SNAT 198.51.100.1:1024 ", "SNAT 198.51.100.1:1024 ", "SNAT 198.51.100.1:1024 ", "SNAT 198.51.100.1:1024 ", broken, "", "", "", "", ""}
+	broken := "SNAT 198.51.100.1:1025 (was :1024); renat:"
+	want := []string{"", "", "SNAT 198.51.100.1:1024; renat:", "SNAT 198.51.100.1:1024; renat:", "SNAT 198.51.100.1:1024; renat:", "SNAT 198.51.100.1:1024; renat:", broken, "", "", "", "", ""}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -5,7 +5,6 @@ package agent_test
 import (
 	"bufio"
 	"context"
-	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -54,16 +53,7 @@ func child(raw []byte) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	k := newFakeKernel()
-	go func() {
-		for d := gob.NewDecoder(os.Stdin); ; {
-			var ev correlator.Event
-			if d.Decode(&ev) != nil {
-				return // the test has ended it, or is about to
-			}
-			ev.NAT.Map = natMap
-			k.give(ev)
-		}
-	}()
+	go readChanges(os.Stdin, k.give)
 	var listener net.Listener
 	if c.Listen != "" {
 		var err error
@@ -74,16 +64,15 @@ func child(raw []byte) error {
 	return agent.Run(ctx, agent.Config{
 		Node: "node-a", Cluster: "test", Version: "test", Kernel: k, StateDir: c.StateDir, Listener: listener, Settle: time.Second,
 		Hubble: hubble.Config{Address: c.Hubble, MaxBackoff: 100 * time.Millisecond},
-		NATS:   jetstream.Config{URL: c.NATS}, Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
+		NATS:   jetstream.Config{URL: c.NATS}, NATSListen: "127.0.0.1:0", Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
 	})
 }
 
 // process is an agent that can be killed.
 type process struct {
 	*exec.Cmd
-	changes *gob.Encoder
-	stdin   io.Closer
-	logged  chan struct{} // closed when its log has ended
+	stdin  io.WriteCloser
+	logged chan struct{} // closed when its log has ended
 }
 
 // journal is what agents said to have stored.
@@ -128,7 +117,7 @@ func startProcess(t testing.TB, c childConfig, j *journal) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.stdin, p.changes = stdin, gob.NewEncoder(stdin)
+	p.stdin = stdin
 	go func() {
 		defer close(p.logged)
 		j.read(stderr)
@@ -160,10 +149,8 @@ func TestKilledAnywhere(t *testing.T) {
 	tr := traffic{t: t, hubble: server, changes: func(changes ...correlator.Event) {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, ev := range changes {
-			if p != nil {
-				_ = p.changes.Encode(ev) // as lost as the kernel's events would be
-			}
+		if p != nil {
+			_ = p.change(changes...) // as lost as the kernel's events would be
 		}
 	}}
 	set := func(next *process) {

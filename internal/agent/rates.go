@@ -51,6 +51,7 @@ func (r *rates) of(id uint32, samples int, now time.Time, c kprobes.Counters) no
 		rate := nodestatus.Rates{
 			Inserts:   float64(c.Inserts-before.Inserts) / seconds,
 			Evictions: float64(c.Evictions-before.Evictions) / seconds,
+			LostAlive: float64(alive(c)-alive(before)) / seconds,
 		}
 		if c.Evictions > before.Evictions {
 			rate.ForcedShare = float64(c.Forced-before.Forced) / float64(c.Evictions-before.Evictions)
@@ -58,6 +59,14 @@ func (r *rates) of(id uint32, samples int, now time.Time, c kprobes.Counters) no
 		return rate
 	}
 	return nodestatus.Rates{}
+}
+
+// alive is how many tracking entries of living connections were removed.
+func alive(c kprobes.Counters) (sum uint64) {
+	for _, n := range lostAlive(c) {
+		sum += n
+	}
+	return sum
 }
 
 // covers reports whether there are samples of so long ago.

@@ -36,6 +36,8 @@ var (
 	descRepeats    = describe("hubble_repeated_flows_total")
 
 	descWakeups = describe("kernel_wakeups_total")
+	descMissing = describe("survey_missing_connections_total")
+	descLeftOut = describe("survey_left_out_connections_total")
 
 	descStored    = describe("outbox_stored_total")
 	descForwarded = describe("outbox_forwarded_total")
@@ -47,6 +49,14 @@ var (
 	descCalls    = describe("observer_calls_total")
 	descSlow     = describe("observer_lost_events_total")
 
+	descAtRisk       = describe("connections_at_risk")
+	descGuarded      = describe("guard_connections")
+	descGuardLimit   = describe("guard_connections_limit")
+	descGuardRuns    = describe("guard_runs_total")
+	descGuardSeconds = describe("guard_cpu_seconds_total")
+	descGuardLost    = describe("guard_lost_entries_total")
+	descGuardKept    = describe("guard_kept_connections_total")
+
 	descMapMax       = describe("map_max_entries")
 	descMapEvicts    = describe("map_evicts_from_entries")
 	descMapEntries   = describe("map_entries")
@@ -55,6 +65,7 @@ var (
 	descMapEvictions = describe("map_evictions_total")
 	descMapForced    = describe("map_forced_evictions_total")
 	descMapDeletes   = describe("map_deletes_total")
+	descMapAlive     = describe("map_lost_alive_entries_total")
 	descMapWithheld  = describe("map_withheld_inserts_total")
 )
 
@@ -97,6 +108,8 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descReconnects, flows.Reconnects)
 	counter(descRestarts, flows.Restarts)
 	counter(descRepeats, flows.Repeats)
+	counter(descMissing, s.Kernel.Missing)
+	counter(descLeftOut, s.Kernel.LeftOut)
 	counter(descStored, s.Outbox.Stored)
 	counter(descForwarded, s.Outbox.Forwarded)
 	gauge(descWaiting, float64(s.Outbox.Waiting))
@@ -106,6 +119,17 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 	counter(descProxied, proxied.Flows)
 	counter(descEnriched, proxied.Enriched)
 	counter(descSlow, proxied.Lost)
+	if s.AtRisk != nil {
+		gauge(descAtRisk, float64(*s.AtRisk))
+	}
+	if s.Guard != nil {
+		gauge(descGuarded, float64(s.Guard.Connections))
+		gauge(descGuardLimit, float64(s.Guard.Limit))
+		counter(descGuardRuns, s.Guard.Runs)
+		out <- prometheus.MustNewConstMetric(descGuardSeconds, prometheus.CounterValue, s.Guard.CPUSeconds)
+		counter(descGuardLost, s.Guard.Lost)
+		counter(descGuardKept, s.Guard.Kept)
+	}
 	r.collectMaps(s, counter, gauge)
 }
 
@@ -142,4 +166,9 @@ func collectMap(m kprobes.MapStats, counter func(*prometheus.Desc, uint64, ...st
 	counter(descMapDeletes, m.DeletesProgram, name, "program")
 	counter(descMapDeletes, m.DeletesUnknown, name, "unknown")
 	counter(descMapWithheld, m.Withheld, name)
+	if m.Map.CT {
+		for cause, n := range lostAlive(m.Counters) {
+			counter(descMapAlive, n, name, string(cause))
+		}
+	}
 }

@@ -160,8 +160,8 @@ func TestPrivilegedAgentCapabilities(t *testing.T) {
 		args         []string
 		says         string
 	}{
-		{"without BPF", []uintptr{unix.CAP_PERFMON}, nil, "this process lacks BPF ("},
-		{"without PERFMON", []uintptr{unix.CAP_BPF}, nil, "this process lacks PERFMON ("},
+		{"without BPF", []uintptr{unix.CAP_PERFMON}, nil, "this process lacks BPF"},
+		{"without PERFMON", []uintptr{unix.CAP_BPF}, nil, "this process lacks PERFMON"},
 		{"without a state directory", []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, []string{"--state-dir", "/etc/renat"}, "create the state directory /etc/renat, or choose another"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

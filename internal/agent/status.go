@@ -3,16 +3,20 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
 	reference "github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
+	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
 
@@ -26,6 +30,7 @@ func (a *agent) status() *nodestatus.Status {
 		Renat: a.config.Version, Started: a.started.UTC(), ClockSteps: a.clock.stepCount(), Machine: machine(),
 		Kernel: nodestatus.Kernel{
 			Backend: string(kernel.Backend), Why: kernel.Why, Degraded: kernel.Degraded, Received: counted.Received,
+			Missing: counted.Missing, LeftOut: counted.Unsurveyed,
 		},
 		Maps: a.maps(counted.Maps, now),
 		Hubble: nodestatus.Hubble{
@@ -51,9 +56,24 @@ func (a *agent) status() *nodestatus.Status {
 		part(nodestatus.PartKernel, kernel.State == kprobes.Watching, kernel.Problem, countErr),
 		part(nodestatus.PartHubble, flows.Connected, "waiting for flows from "+a.config.Hubble.Address, worded(flows.LastError)),
 		part(nodestatus.PartOutbox, box.Problem == nil, "", box.Problem),
-		part(nodestatus.PartNATS, a.nats.IsConnected(), "not connected to "+a.natsURL, box.Unsent),
+		part(nodestatus.PartNATS, a.nats.IsConnected(), "not connected to "+a.natsURL, cmp.Or(jetstream.Supported(a.nats), box.Unsent, a.alone())),
+	}
+	if risks, err := a.atRisk(); err == nil {
+		n := len(risks.Connections) + risks.More
+		s.AtRisk = &n
+	}
+	if a.guard != nil {
+		s.Guard = a.guard.Status()
 	}
 	return s
+}
+
+// alone returns why the node's status in NATS is not only this agent's, or nil.
+func (a *agent) alone() error {
+	if !a.twin.Load() {
+		return nil
+	}
+	return fmt.Errorf("another agent tells NATS of a node %s in a cluster %s, too: give each cluster a --cluster-name of its own", a.config.Node, a.config.Cluster)
 }
 
 // losses counts by place what was lost, places without a loss included.
@@ -104,11 +124,33 @@ func (a *agent) maps(counted []kprobes.MapStats, now time.Time) []nodestatus.Map
 			Entries: entries[m.Map.ID], Inserts: m.Inserts, Collisions: m.FailedEEXIST,
 			FailedInserts: m.FailedEEXIST + m.FailedENOMEM + m.FailedEBUSY + m.FailedOther,
 			Evictions:     m.Evictions, Forced: m.Forced, Deletes: m.DeletesSyscall + m.DeletesProgram + m.DeletesUnknown,
+			LostAlive:      aliveByCause(m.Counters),
 			LastMinute:     a.rates.of(m.Map.ID, minute, now, m.Counters),
 			LastTenMinutes: a.rates.of(m.Map.ID, tenMinutes, now, m.Counters),
 			LongestGap:     a.tally.longestGap(m.Map.Name),
 			Peaks:          a.peaks.Of(m.Map.Name, m.Map.MaxEntries),
 		})
+	}
+	return all
+}
+
+// lostAlive counts the tracking entries of living connections that were removed.
+func lostAlive(c kprobes.Counters) map[incident.Cause]uint64 {
+	return map[incident.Cause]uint64{
+		incident.LRUEviction: c.EvictedAlive, incident.UserspaceDelete: c.DeletedAliveSyscall,
+		incident.DatapathDelete: c.DeletedAliveProgram, incident.UnknownCause: c.DeletedAliveUnknown,
+	}
+}
+
+func aliveByCause(c kprobes.Counters) map[string]uint64 {
+	var all map[string]uint64
+	for cause, n := range lostAlive(c) {
+		if n > 0 {
+			if all == nil {
+				all = map[string]uint64{}
+			}
+			all[string(cause)] = n
+		}
 	}
 	return all
 }

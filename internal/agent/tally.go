@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -19,7 +20,9 @@ type tally struct {
 	gaps    map[string]time.Duration // longest, by map
 }
 
-func newTally() *tally { return &tally{gaps: map[string]time.Duration{}} }
+func newTally() *tally {
+	return &tally{gaps: map[string]time.Duration{}, counts: nodestatus.Incidents{Kinds: map[string]uint64{}, Outcomes: map[string]uint64{}}}
+}
 
 func (t *tally) add(i *incident.Incident, now time.Time) {
 	t.mu.Lock()
@@ -37,13 +40,15 @@ func (t *tally) add(i *incident.Incident, now time.Time) {
 	case incident.Unconfirmed:
 		c.Unconfirmed++
 	}
+	c.Kinds[string(i.Kind)]++
+	c.Outcomes[string(i.Outcome)]++
 	switch i.Kind {
 	case incident.Renat:
 		c.Renat++
 	case incident.OrphanedReply:
 		c.OrphanedReply++
 	}
-	if i.Cause == incident.LRUEviction {
+	if i.Cause == incident.LRUEviction && i.Kind != incident.TrackingLost {
 		t.gaps[i.NAT.Map] = max(t.gaps[i.NAT.Map], silence(i))
 	}
 }
@@ -79,6 +84,7 @@ func (t *tally) incidents(now time.Time) nodestatus.Incidents {
 	defer t.mu.Unlock()
 	t.turn(now)
 	c := t.counts
+	c.Kinds, c.Outcomes = maps.Clone(c.Kinds), maps.Clone(c.Outcomes)
 	for ago := range int64(60) {
 		n := t.minutes[(t.minute-ago)%60]
 		c.LastHour += n

@@ -22,26 +22,30 @@ const (
 	patience = 5 * time.Second
 	// maxHeld is how many events may wait meanwhile.
 	maxHeld = 1 << 17
-	// tick is how often time passes for the correlator without an event.
+	// tick is how often time passes for the correlator at most without an event,
+	// and rest how seldom.
 	tick = 5 * time.Millisecond
+	rest = time.Second
 )
 
 // tracker brings the sources' events into one time and to the correlator. Its
 // sources call flow and change at the same time.
 type tracker struct {
 	clock     *clock
-	caughtUp  func() uint64 // how far the kernel's source is, on its clock
+	kernel    Kernel
 	found     func(i *incident.Incident, delay time.Duration)
 	flowDelay prometheus.Observer
 
-	mu         sync.Mutex // guards the correlator and scratch
+	mu         sync.Mutex // guards what follows
 	correlator *correlator.Correlator
 	scratch    correlator.Event
+	asleep     bool        // time passes more than a tick from now
+	timer      *time.Timer // until then
 }
 
-func newTracker(c correlator.Config, clk *clock, caughtUp func() uint64, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
+func newTracker(c correlator.Config, clk *clock, kernel Kernel, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
 	c.Hold, c.Patience, c.MaxHeld = hold, patience, maxHeld
-	t := &tracker{clock: clk, caughtUp: caughtUp, found: found, flowDelay: flowDelay}
+	t := &tracker{clock: clk, kernel: kernel, found: found, flowDelay: flowDelay, timer: time.NewTimer(0)}
 	var err error
 	t.correlator, err = correlator.New(c, t.emit)
 	return t, err
@@ -72,26 +76,46 @@ func (t *tracker) observe(ev *correlator.Event) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.asleep {
+		t.pass()
+		t.asleep = false
+		t.timer.Reset(tick) // what is due next, the event may change
+	}
 	t.scratch = *ev
 	t.correlator.Observe(&t.scratch)
 }
 
-// run lets time pass until ctx ends.
+// run lets time pass until ctx ends: when something is due, and not at all while
+// nothing is.
 func (t *tracker) run(ctx context.Context) error {
-	ticks := time.NewTicker(tick)
-	defer ticks.Stop()
+	defer t.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticks.C:
-			read, now := t.clock.ofKernel(t.caughtUp()), t.clock.now()
-			t.mu.Lock()
-			t.correlator.KernelRead(read)
-			t.correlator.Advance(now)
-			t.mu.Unlock()
+		case <-t.timer.C:
+			t.wake()
 		}
 	}
+}
+
+// wake lets time pass and plans when it does so next.
+func (t *tracker) wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.pass()
+	wait := min(max(time.Duration(t.correlator.Next()-now), tick), rest)
+	t.asleep = wait > tick
+	t.timer.Reset(wait)
+}
+
+// pass lets time pass; the lock is held.
+func (t *tracker) pass() (now int64) {
+	read, now := t.clock.ofKernel(t.kernel.CaughtUp()), t.clock.now()
+	t.correlator.KernelRead(read)
+	t.correlator.Remembers(t.kernel.Remembers())
+	t.correlator.Advance(now)
+	return now
 }
 
 // finish decides what is open: no more events come.
@@ -116,6 +140,9 @@ func (t *tracker) emit(i *incident.Incident) {
 	}
 	for _, at := range []*time.Time{&i.Time, &i.NAT.RemovedAt, &i.NAT.RenattedAt} {
 		*at = t.clock.wall(*at)
+	}
+	if i.Ports != nil {
+		i.Ports.Since = t.clock.wall(i.Ports.Since)
 	}
 	for n := range i.Evidence {
 		i.Evidence[n].Time = t.clock.wall(i.Evidence[n].Time)

@@ -20,6 +20,7 @@ import (
 
 var (
 	natMap   = &correlator.Map{Name: "cilium_snat_v4_external", ID: 7, MaxEntries: 512}
+	ctMap    = &correlator.Map{Name: "cilium_ct4_global", ID: 8, MaxEntries: 512, CT: true}
 	snatIP   = netip.MustParseAddr("198.51.100.1")
 	snatTail = &correlator.Caller{Program: "tail_handle_snat_fwd_ipv4"}
 )
@@ -32,14 +33,14 @@ type traffic struct {
 	changes func(...correlator.Event)
 }
 
-// connection is the n-th of 12 million different ones.
+// connection is the n-th of 12 million, with a pod's side of its own.
 type connection struct{ pod, server, before, after netip.AddrPort }
 
 func connectionOf(n int) connection {
 	port := uint16(1024 + 2*(n%30_000)) //nolint:gosec // below 61,024
 	var pod, server [4]byte
-	binary.BigEndian.PutUint32(pod[:], uint32(10<<24+n%1000+10))           //nolint:gosec // small
-	binary.BigEndian.PutUint32(server[:], uint32(203<<24+113<<8+n/30_000)) //nolint:gosec // small
+	binary.BigEndian.PutUint32(pod[:], uint32(10<<24+n/30_000*1000+n%1000+10)) //nolint:gosec // small
+	binary.BigEndian.PutUint32(server[:], uint32(203<<24+113<<8+n/30_000))     //nolint:gosec // small
 	return connection{
 		pod: netip.AddrPortFrom(netip.AddrFrom4(pod), port), server: netip.AddrPortFrom(netip.AddrFrom4(server), 443),
 		before: netip.AddrPortFrom(snatIP, port), after: netip.AddrPortFrom(snatIP, port+1),
@@ -92,6 +93,9 @@ func (tr *traffic) feed(ctx context.Context, src, dst netip.AddrPort, point flow
 		if flags.GetSYN() {
 			f.TraceReason = flow.TraceReason_NEW
 		}
+	}
+	if point == flow.TraceObservationPoint_UNKNOWN_POINT { // dropped, for want of a port
+		f.Verdict, f.DropReasonDesc, f.EventType = flow.Verdict_DROPPED, flow.DropReason_NO_MAPPING_FOR_NAT_MASQUERADE, &flow.CiliumEventType{Type: 1}
 	}
 	err := tr.hubble.Feed(ctx, &observer.GetFlowsResponse{
 		NodeName: "node-a", Time: now, ResponseTypes: &observer.GetFlowsResponse_Flow{Flow: f},

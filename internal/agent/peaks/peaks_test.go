@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/agent/peaks"
+	"github.com/renat-project/renat/internal/nodestatus"
 )
 
 var nat = nodestatus.Map{Name: "cilium_snat_v4_external", MaxEntries: 1024}

@@ -61,7 +61,7 @@ func NewLive(lookup Lookup) *Live {
 // Note takes an operation on a map when it was done.
 func (l *Live) Note(ev *correlator.Event) {
 	n := &ev.NAT
-	if ev.Kind != correlator.KindNAT || n.Map.CT || n.Errno != 0 || n.Op == correlator.Replaced {
+	if ev.Kind != correlator.KindNAT || n.Map.CT || n.Errno != 0 || n.Op == correlator.Replaced || n.Op == correlator.Missing {
 		return
 	}
 	now := l.now()

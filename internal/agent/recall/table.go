@@ -25,7 +25,7 @@ func (t *Table) Note(ev *correlator.Event) {
 	n := &ev.NAT
 	key := entryKey{ev.Tuple, n.Dir}
 	switch {
-	case ev.Kind != correlator.KindNAT || n.Map.CT || n.Errno != 0:
+	case ev.Kind != correlator.KindNAT || n.Map.CT || n.Errno != 0 || n.Op == correlator.Missing:
 	case n.Op == correlator.Replaced:
 		clear(t.entries)
 	case n.Op == correlator.Insert:

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/internal/nodestatus"
+)
+
+// TestAtRisk has connections lose either entry, or both, and wants them listed
+// with what breaks them, but not those that connection tracking has forgotten or
+// that the map has after all.
+func TestAtRisk(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.awaitReady()
+	for c := range 4 {
+		n.open(t.Context(), c)
+		one := connectionOf(c)
+		n.changes(change(correlator.Insert, correlator.Out, one.pod, one.server, one.before),
+			change(correlator.Insert, correlator.In, one.server, one.before, one.pod))
+	}
+	n.other(t.Context())
+	time.Sleep(50 * time.Millisecond) // more than the agent reorders
+	lose := func(c int, d correlator.Dir) {
+		one := connectionOf(c)
+		if d == correlator.Out {
+			n.changes(change(correlator.Evict, d, one.pod, one.server, one.before))
+		} else {
+			n.changes(change(correlator.Evict, d, one.server, one.before, one.pod))
+		}
+	}
+	lose(0, correlator.Out)
+	lose(1, correlator.In)
+	lose(2, correlator.Out)
+	lose(2, correlator.In)
+	lost := natTuples()[2] // connection tracking has not
+	n.feed(t.Context(), lost.Src.AddrPort(), lost.Dst.AddrPort(), 3, nil)
+	n.changes(correlator.Event{Kind: correlator.KindNAT, Time: time.Now().UnixNano(), Tuple: lost,
+		NAT: correlator.NATChange{Op: correlator.Evict, Map: natMap}})
+	var all nodestatus.AtRisk
+	eventually(t, "three are at risk", func() bool {
+		get(t, n.http+"/v1/at-risk", &all)
+		return len(all.Connections) == 3
+	})
+	want := map[string]string{
+		connectionOf(0).pod.String(): "OUT, by the pod", connectionOf(1).pod.String(): "IN, by the server", connectionOf(2).pod.String(): "both, by the server",
+	}
+	for _, r := range all.Connections {
+		if got := r.Gone + ", by the " + r.Breaks; want[r.Source.Address] != got || r.Source.Pod != "cart-1" || r.Protocol != "TCP" ||
+			time.Since(r.Since) > time.Minute || r.NAT == "" || r.Guarded {
+			t.Errorf("%+v", r)
+		}
+	}
+	eventually(t, "the status says so", func() bool { s := n.status(); return s.AtRisk != nil && *s.AtRisk == 3 })
+	if !strings.Contains(n.get("/metrics"), "\nrenat_connections_at_risk 3\n") {
+		t.Error("the metrics do not")
+	}
+}

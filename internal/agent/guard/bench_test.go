@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/internal/sizing"
+)
+
+// cpuTime is this process's, garbage collection included.
+func cpuTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkNode has a second of a busy node: 5,000 connections open, talk and
+// end, 10,000 others live, in a NAT map of 131,072 entries on 8 CPUs; runs are as
+// many as so many updates need. The kernel's part is BenchmarkTouch's of kprobes.
+func BenchmarkNode(b *testing.B) {
+	const live, opened, entries, cpus = 10_000, 5_000, 131_072, 8
+	n := newNode(entries)
+	g, err := New(Config{}, n, cpus)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.updates = make([]uint64, cpus)
+	port := 0
+	next := func() *correlator.Event {
+		ev := flow(port&0xffff, cart, 0, 0)
+		ev.Tuple.Dst.IP[15] = byte(port >> 16)
+		port++
+		return ev
+	}
+	show := func(ev *correlator.Event, flags correlator.TCPFlags, reason correlator.Reason) {
+		ev.Flow.Flags, ev.Flow.Reason = flags, reason
+		g.Flow(ev)
+	}
+	for range live {
+		ev := next()
+		ev.Flow.Src = &correlator.Peer{Namespace: "shop", Pod: ev.Tuple.String()}
+		show(ev, correlator.ACK, correlator.ReasonEstablished)
+	}
+	now, every := start, uint64(sizing.TouchEvery(entries, cpus, false))
+	began := cpuTime(b)
+	b.ResetTimer()
+	for b.Loop() {
+		second := now.Add(time.Second)
+		for range opened {
+			ev := next()
+			show(ev, correlator.SYN, correlator.ReasonNew)
+			show(ev, correlator.ACK, correlator.ReasonEstablished)
+			show(ev, correlator.ACK|correlator.PSH, correlator.ReasonEstablished)
+			if n.updates[0] += 2; n.updates[0]%every < 2 {
+				if _, err := g.turn(b.Context(), now); err != nil {
+					b.Fatal(err)
+				}
+			}
+			show(ev, correlator.ACK|correlator.FIN, correlator.ReasonEstablished)
+		}
+		now = second
+	}
+	if s := g.Status(); s.Runs == 0 || s.Connections < live || s.Known > live+opened {
+		b.Fatalf("%+v", s)
+	}
+	b.ReportMetric((cpuTime(b)-began).Seconds()/float64(b.N), "cores")
+	b.ReportMetric(float64(g.Status().Runs)/float64(b.N), "runs/s")
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/kprobes"
+)
+
+// Kernel is what the guard needs of a *kprobes.Tracer.
+type Kernel interface {
+	Touch([]kprobes.Touched) error
+	Updates() ([]kprobes.Updates, error)
+	Occupancy() ([]kprobes.Occupancy, error)
+	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
+}
+
+// Config is what New needs. The zero value of a field means its default.
+type Config struct {
+	Share float64 // of a map's usable entries to guard at most, up to 0.5; default 0.25
+	CPU   float64 // of one core to use at most, up to 1; default 0.01
+	UDP   bool    // guard UDP and SCTP, too
+	// Match chooses connections by what an incident would say of their two
+	// sides; nil: all.
+	Match func(*incident.Incident) bool
+	Log   zerolog.Logger
+}
+
+// Defaults and limits of Config.
+const (
+	DefaultShare = 0.25
+	MaxShare     = 0.5 // beyond it the kernel finds too few entries that nobody needs
+	DefaultCPU   = 0.01
+)
+
+// Guard guards a node's connections.
+type Guard struct {
+	config Config
+	kernel Kernel
+	cpus   int                           // possible ones
+	spent  func() (time.Duration, error) // CPU time of this thread
+
+	// Run's alone.
+	pace    pace
+	seeded  map[uint32]bool // NAT maps that were read, by id
+	touched []kprobes.Touched
+	asked   []*connection // of touched
+	between time.Duration // mean time between two runs
+	each    time.Duration // mean CPU time for a connection
+	last    time.Time     // run
+
+	mu      sync.Mutex // guards what follows
+	table   table
+	limits  limits
+	forced  int // guarded entries that were evicted although in use, since the last run
+	status  nodestatus.Guard
+	problem error // of the last run
+}
+
+// New returns a Guard for a machine with so many possible CPUs.
+func New(c Config, kernel Kernel, cpus int) (*Guard, error) {
+	if c.Share == 0 {
+		c.Share = DefaultShare
+	}
+	if c.CPU == 0 {
+		c.CPU = DefaultCPU
+	}
+	switch {
+	case c.Share < 0 || c.Share > MaxShare:
+		return nil, fmt.Errorf("guarding %g of a map's entries: the share is above 0 and at most %g", c.Share, MaxShare)
+	case c.CPU < 0 || c.CPU > 1:
+		return nil, fmt.Errorf("guarding with %g of a core: the share is above 0 and at most 1", c.CPU)
+	}
+	return &Guard{config: c, kernel: kernel, cpus: cpus, spent: threadTime, seeded: map[uint32]bool{}, table: newTable(), limits: limits{backoff: 1}}, nil
+}
+
+func threadTime() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
+		return 0, fmt.Errorf("reading this thread's time: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
+
+// Run looks entries up when it is time to, until ctx ends; on a kernel without
+// the programs it only waits, and Status says so.
+func (g *Guard) Run(ctx context.Context) error {
+	runtime.LockOSThread() // whose time is told
+	defer runtime.UnlockOSThread()
+	for {
+		wait, err := g.turn(ctx, time.Now())
+		if g.fails(err) {
+			<-ctx.Done()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// fails notes what a turn ended with, and reports whether there is no use in
+// another.
+func (g *Guard) fails(err error) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil && (g.problem == nil || g.problem.Error() != err.Error()) {
+		g.config.Log.Warn().Err(err).Msg("no connection is guarded")
+	}
+	g.problem = err
+	return errors.Is(err, kprobes.ErrNoGuard)
+}
+
+// turn looks how often the maps were updated, does a run if it is due, and
+// returns when to look again.
+func (g *Guard) turn(ctx context.Context, now time.Time) (time.Duration, error) {
+	updates, err := g.kernel.Updates()
+	if err != nil {
+		return slowest, err
+	}
+	g.learn(updates)
+	if err := g.seed(ctx, updates); err != nil {
+		return slowest, err
+	}
+	due, wait := g.pace.look(updates, g.cpus, now)
+	if !due {
+		return wait, nil
+	}
+	if g.roomy() {
+		g.rest()
+		return wait, nil
+	}
+	return wait, g.run(now)
+}
+
+// run looks up the chosen connections' entries and notes what was found.
+func (g *Guard) run(now time.Time) error {
+	if err := g.kernel.Touch(nil); err != nil { // to load the program is no part of a run
+		return err
+	}
+	began, err := g.spent()
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.asked = g.table.choose(&g.limits, g.asked[:0], now)
+	g.mu.Unlock()
+	g.touched = g.touched[:0]
+	for _, c := range g.asked {
+		g.touched = append(g.touched, kprobes.Touched{Tuple: c.tuple})
+	}
+	if err := g.kernel.Touch(g.touched); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	kept := 0
+	for i, c := range g.asked {
+		if g.table.found(c, g.touched[i].Condition, now) {
+			kept++
+		}
+	}
+	g.limits.react(g.forced, kept, now)
+	g.forced = 0
+	ended, err := g.spent()
+	g.account(ended-began, kept, now)
+	return err
+}
+
+// account counts a run; g.mu is held.
+func (g *Guard) account(cost time.Duration, kept int, now time.Time) {
+	if len(g.asked) > 0 {
+		g.each = mean(g.each, cost/time.Duration(len(g.asked)))
+	}
+	if !g.last.IsZero() {
+		g.between = mean(g.between, now.Sub(g.last))
+		g.limits.afford(len(g.asked), float64(cost)/(g.config.CPU*float64(g.between)))
+	}
+	g.last = now
+	s := &g.status
+	s.Runs++
+	s.CPUSeconds += cost.Seconds()
+	s.Idle, s.Connections = false, kept
+	s.NanosecondsPerConnection = float64(g.each)
+}
+
+// mean moves a mean towards a new value; the first one is the mean.
+func mean(old, value time.Duration) time.Duration {
+	if old == 0 {
+		return value
+	}
+	return old + (value-old)/8
+}
+
+// rest leaves out a run: the maps have room.
+func (g *Guard) rest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.status.Idle, g.status.Connections = true, 0
+	g.last = time.Time{}
+}
+
+// Status tells how it goes.
+func (g *Guard) Status() *nodestatus.Guard {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.status
+	s.Known, s.Limit, s.Overlooked = len(g.table.all), g.limits.total(), g.table.overlooked
+	switch {
+	case g.problem != nil:
+		s.Problem, s.Connections = g.problem.Error(), 0
+	default:
+		s.Problem = g.limits.problem(g.config.CPU)
+	}
+	return &s
+}

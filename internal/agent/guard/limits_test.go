@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/renat-project/renat/correlator"
+)
+
+// TestBacksOff guards fewer once guarded entries are evicted, and says why.
+func TestBacksOff(t *testing.T) {
+	n := newNode(65536)
+	g := newGuard(t, Config{}, n)
+	for port := range 100 {
+		g.Flow(flow(port, cart, correlator.ACK, 0))
+	}
+	n.turn(t, g, 0)
+	limit := g.Status().Limit
+	g.Change(eviction(1, true))
+	n.turn(t, g, time.Second)
+	if s := g.Status(); s.Lost != 1 || s.Problem != "" || s.Limit != limit {
+		t.Errorf("one entry of 100 connections changed something: %+v", s)
+	}
+	for port := range 10 {
+		g.Change(eviction(port, true))
+	}
+	g.Change(eviction(1000, true)) // not guarded
+	in := eviction(11, false)
+	in.NAT.Dir, in.NAT.To = correlator.In, in.Tuple.Src
+	in.Tuple = correlator.Tuple{Src: in.Tuple.Dst, Dst: correlator.Addr{Port: 1}, Protocol: correlator.TCP}
+	g.Change(in)
+	n.turn(t, g, 2*time.Second)
+	s := g.Status()
+	if s.Lost != 12 || s.Limit > limit/2+1 || !strings.Contains(s.Problem, "map too small: the kernel evicted 10 entries") {
+		t.Errorf("after the loss: %+v, the limit was %d", s, limit)
+	}
+	n.turn(t, g, 3*time.Second)
+	if g.Status().Limit != s.Limit {
+		t.Error("more are guarded again at once")
+	}
+	for at := range 5 {
+		n.turn(t, g, time.Duration(at+2)*recovery)
+	}
+	if s := g.Status(); s.Limit != limit || s.Problem != "" {
+		t.Errorf("it did not recover: %+v", s)
+	}
+}
+
+// TestSpendsNoMore has runs cost more than the share of a core allows.
+func TestSpendsNoMore(t *testing.T) {
+	n := newNode(65536)
+	g := newGuard(t, Config{CPU: 0.01}, n)
+	var spent time.Duration
+	g.spent = func() (time.Duration, error) {
+		spent += time.Duration(len(n.touched)) * 100 * time.Microsecond
+		return spent, nil
+	}
+	for port := range 100 {
+		g.Flow(flow(port, &correlator.Peer{Pod: fmt.Sprint(port)}, correlator.ACK, 0))
+	}
+	for i := range 10 {
+		n.turn(t, g, time.Duration(i)*100*time.Millisecond) // 1 ms is allowed
+	}
+	if s := g.Status(); s.Connections < 9 || s.Connections > 11 || !strings.Contains(s.Problem, "0.01 of a core is enough for ") {
+		t.Errorf("%d looked up, status %+v", len(n.touched), s)
+	}
+	for i := range 20 {
+		n.turn(t, g, time.Second+time.Duration(i)*2*time.Second) // 20 ms
+	}
+	if s := g.Status(); s.Connections != 100 || s.Problem != "" {
+		t.Errorf("%d looked up though there is time, status %+v", len(n.touched), s)
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/renat-project/renat/correlator"
+	"github.com/renat-project/renat/kprobes"
+)
+
+const (
+	// tableMax is how many connections are remembered.
+	tableMax = 2 * most
+	// restTime is how long a connection is left alone that has ended, or is not
+	// masqueraded.
+	restTime = time.Minute
+)
+
+// connection is one that may be guarded.
+type connection struct {
+	tuple   correlator.Tuple // of the pod's packets
+	pod     *correlator.Peer // nil: not known yet
+	heard   int64            // Unix nanoseconds of the last packet; 0: not seen yet
+	evicted uint64           // limits.evicted at that time
+	resting time.Time        // until when it is left alone; zero: it is not
+	kept    bool             // guarded as of the last run
+	guarded bool             // ever
+}
+
+func (c *connection) v() int { return version(c.tuple.Src.AddrPort().Addr().Is6()) }
+
+// table has the connections by their tuples.
+type table struct {
+	all        map[correlator.Tuple]*connection
+	overlooked uint64 // for which there was no room
+}
+
+func newTable() table { return table{all: map[correlator.Tuple]*connection{}} }
+
+// add makes a connection; nil if there is no room.
+func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
+	if len(t.all) >= tableMax {
+		t.overlooked++
+		return nil
+	}
+	c := &connection{tuple: tuple, pod: pod}
+	t.all[tuple] = c
+	return c
+}
+
+// choose appends those to look up: all that there are, or, where they are too
+// many, those that were silent for longest, and of one workload a part only. It
+// forgets those that have rested.
+func (t *table) choose(l *limits, last []*connection, now time.Time) []*connection {
+	var all [2][]*connection
+	for tuple, c := range t.all {
+		if !c.resting.IsZero() {
+			if now.After(c.resting) {
+				delete(t.all, tuple)
+			}
+			continue
+		}
+		v := c.v()
+		all[v] = append(all[v], c)
+	}
+	last = last[:0]
+	l.wanted = len(all[0]) + len(all[1])
+	for v := range all {
+		if limit := l.of(v); len(all[v]) > limit {
+			all[v] = silent(all[v], limit)
+		}
+		last = append(last, all[v]...)
+	}
+	return last
+}
+
+// silent returns the connections that were silent for longest, of one owner a
+// part; of the others it notes that they are not guarded.
+func silent(all []*connection, limit int) []*connection {
+	each := max(limit/oneWorkload, 1)
+	slices.SortFunc(all, func(a, b *connection) int { return cmp.Compare(a.heard, b.heard) })
+	owners := map[string]int{}
+	chosen := all[:0]
+	for _, c := range all {
+		side := endpoint(c.tuple.Src, c.pod)
+		owner := side.Owner()
+		if len(chosen) == limit || owners[owner] == each {
+			c.kept = false
+			continue
+		}
+		owners[owner]++
+		chosen = append(chosen, c)
+	}
+	return chosen
+}
+
+// found notes how a connection was found and reports whether it is guarded.
+func (t *table) found(c *connection, is kprobes.Condition, now time.Time) bool {
+	c.kept = is == kprobes.Kept
+	switch is {
+	case kprobes.Kept:
+		c.guarded = true
+	case kprobes.Closing, kprobes.Expired, kprobes.Untracked, kprobes.HostsOwn:
+		c.rest(now)
+	case kprobes.OutGone:
+		if !c.guarded {
+			c.rest(now) // not masqueraded
+		}
+	}
+	return c.kept
+}
+
+// rest has a connection left alone.
+func (c *connection) rest(now time.Time) {
+	c.kept, c.resting = false, now.Add(restTime)
+}
