@@ -3,15 +3,18 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -120,3 +123,64 @@ func TestCluster(t *testing.T) {
 	eventually(t, 30*time.Second, "the acknowledgements", func() bool { return unacknowledged(t, nc, "ops") == 0 })
 	r.check(t, "ops", []int{60, 60, 60, 60, 60})
 }
+
+// What was stored with one copy is told of, and gets more when they are asked for.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	_, urls := startCluster(t)
+	nc := connect(t, urls)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReceiver(t)
+	text := "receivers:\n" + r.yaml("ops")
+	run := func(replicas int, until func(log string) bool) {
+		t.Helper()
+		var log bytes.Buffer
+		var mu sync.Mutex
+		h, err := hub.New(hub.Config{
+			NATS: nc, Holder: "a", Replicas: replicas, Lease: 4 * time.Second,
+			Log:  zerolog.New(writer(func(b []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return log.Write(b) })),
+			Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(ctx) }()
+		eventually(t, 60*time.Second, "the hub to do it", func() bool { mu.Lock(); defer mu.Unlock(); return until(log.String()) })
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	all := func() bool {
+		for _, stream := range everything {
+			if _, err := js.Stream(t.Context(), stream); err != nil {
+				return false
+			}
+		}
+		return true
+	}
+	run(0, func(string) bool { return all() }) // makes them
+	run(0, func(log string) bool {
+		return strings.Count(log, "NATS is a cluster, and keeps one copy of stream") == len(everything)
+	})
+	run(3, func(log string) bool { return strings.Count(log, "NATS keeps more copies now") == len(everything) })
+	for _, stream := range everything {
+		s, err := js.Stream(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := s.CachedInfo().Config.Replicas; n != 3 {
+			t.Errorf("%s has %d copies", stream, n)
+		}
+	}
+}
+
+// writer is a function that writes.
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,9 +20,10 @@ import (
 // answerWithin is how long a lane may take to describe itself.
 const answerWithin = time.Second
 
-// Handler serves /metrics, /healthz (the process is in order) and /readyz (it is
-// connected to NATS and, if it is the active one, all receivers work); and, to
-// whom Config.Access lets in, /v1/groups, the API and the page.
+// Handler serves /metrics, /healthz (the process is in order), /readyz (it is
+// connected to NATS and, if it is the active one, all receivers get on, else it
+// sees that another one is) and /status (a nodestatus.Hub, which names no more than
+// the metrics do); and, to whom Config.Access lets in, /v1/groups, the API and the page.
 func (h *Hub) Handler() http.Handler { return h.handler }
 
 func (h *Hub) newHandler() http.Handler {
@@ -34,6 +36,7 @@ func (h *Hub) newHandler() http.Handler {
 	mux.Handle("/v1/", access.Wrap(api.New(api.Config{Board: h.board, Version: h.config.Version, Title: "hub"})))
 	mux.Handle("GET /v1/groups", access.Wrap(http.HandlerFunc(h.serveGroups)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /status", h.serveStatus)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, !h.config.NATS.IsClosed(), "the connection to NATS was closed for good")
 	})
@@ -56,15 +59,36 @@ func (h *Hub) isReady() (ok bool, why string) {
 	if !h.config.NATS.IsConnected() {
 		return false, "not connected to NATS"
 	}
-	if !h.active.Load() {
+	if h.config.Load == nil {
 		return true, ""
 	}
+	if why := h.standing.why(); why != "" {
+		return false, "can neither become active nor see that another hub is: " + why
+	}
 	for _, l := range h.running() {
-		if !l.ready.Load() {
-			return false, "receiver " + l.receiver.Name + " is not running"
+		if why := l.trouble.why(); why != "" {
+			return false, "receiver " + l.receiver.Name + ": " + why
 		}
 	}
 	return true, ""
+}
+
+// trouble is why something does not get on. It is safe for concurrent use; the
+// zero value says that it does.
+type trouble struct{ text atomic.Value }
+
+// set notes the trouble, nil that there is none.
+func (t *trouble) set(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	t.text.Store(text)
+}
+
+func (t *trouble) why() string {
+	text, _ := t.text.Load().(string)
+	return text
 }
 
 func (h *Hub) running() (lanes []*lane) {
@@ -77,21 +101,28 @@ func (h *Hub) running() (lanes []*lane) {
 	return lanes
 }
 
+// describe asks the lanes how they are; one that is busy, or not running, is
+// left out when ctx ends.
+func (h *Hub) describe(ctx context.Context) []Lane {
+	all := []Lane{}
+	for _, l := range h.running() {
+		answer := make(chan Lane, 1)
+		select {
+		case l.asked <- answer:
+			all = append(all, <-answer)
+		case <-ctx.Done():
+		}
+	}
+	return all
+}
+
 func (h *Hub) serveGroups(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	out := struct {
 		Active    bool   `json:"active"`
 		Receivers []Lane `json:"receivers"`
-	}{h.active.Load(), []Lane{}}
-	for _, l := range h.running() {
-		answer := make(chan Lane, 1)
-		select {
-		case l.asked <- answer:
-			out.Receivers = append(out.Receivers, <-answer)
-		case <-ctx.Done(): // it is busy, or not running
-		}
-	}
+	}{h.active.Load(), h.describe(ctx)}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // who asked has gone
 }

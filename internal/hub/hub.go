@@ -15,9 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
-	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -34,7 +34,8 @@ type Config struct {
 	// Lease is after how long a hub that died is replaced; 0:
 	// jetstream.DefaultLease. The first hub on a NATS decides.
 	Lease time.Duration
-	// Replicas of what the hub creates in NATS; 0: 1.
+	// Replicas in NATS of what the hub needs: it creates as many, and raises
+	// what has fewer; 0: 1.
 	Replicas int
 	// Incidents the page can show, some 0.8 kB of memory each; 0: DefaultIncidents.
 	Incidents int
@@ -57,6 +58,9 @@ type Hub struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	board    *board.Board
+	// standing is why this hub can neither take the lease nor see that another
+	// one has it.
+	standing trouble
 	handler  http.Handler
 
 	// mu guards lanes, which the HTTP handlers read.
@@ -74,17 +78,23 @@ func New(c Config) (*Hub, error) {
 		}
 	}
 	h := &Hub{config: c, changed: make(chan struct{}, 1), lanes: map[string]*running{}, registry: prometheus.NewRegistry()}
-	h.current.Store(first)
 	h.metrics = newMetrics(h.registry, c.Version, c.Load != nil)
+	h.configure(first)
 	h.metrics.reloaded(nil)
 	h.board = newBoard(c)
+	h.standing.set(errors.New("the lease has not been read yet"))
 	h.handler = h.newHandler()
 	return h, nil
 }
 
-// retryAfter is how long the hub, or a lane, waits before it tries again what
-// NATS did not let it do.
-const retryAfter = 2 * time.Second
+const (
+	// retryAfter is how long the hub, or a lane, waits before it tries again
+	// what NATS did not let it do.
+	retryAfter = 2 * time.Second
+	// endWithin is how long the notification that is on its way may take when
+	// the hub ends; whoever takes over sends it again.
+	endWithin = 10 * time.Second
+)
 
 // Run is active whenever no other hub is, until ctx ends; then it finishes the
 // notifications on their way and returns nil.
@@ -102,7 +112,8 @@ func (h *Hub) Run(ctx context.Context) error {
 			if errors.Is(err, nats.ErrConnectionClosed) {
 				return err
 			}
-			h.config.Log.Warn().Err(err).Msg("not active any more, trying again")
+			h.standing.set(err)
+			h.config.Log.Warn().Err(err).Msg("not active, trying again")
 			pause(ctx, retryAfter)
 		}
 	}
@@ -119,6 +130,7 @@ func (h *Hub) turn(ctx context.Context) error {
 	lease, err := jetstream.AcquireLease(held, h.config.NATS, jetstream.LeaseConfig{
 		Holder: h.config.Holder, TTL: h.config.Lease, Replicas: h.config.Replicas,
 		Waiting: func(holder string) {
+			h.standing.set(nil)
 			if holder != said {
 				h.config.Log.Info().Str("active", holder).Msg("another hub is active, standing by")
 				said = holder
@@ -131,6 +143,7 @@ func (h *Hub) turn(ctx context.Context) error {
 	if !abort() {
 		return errors.Join(ctx.Err(), lease.Release(context.WithoutCancel(ctx)))
 	}
+	h.standing.set(nil)
 	h.config.Log.Info().Msg("active")
 	err = h.work(ctx, lease.Context())
 	if lease.Context().Err() != nil {
@@ -143,17 +156,14 @@ func (h *Hub) turn(ctx context.Context) error {
 
 // work runs the lanes until ctx or the lease ends.
 func (h *Hub) work(ctx, lease context.Context) error {
-	post, err := openPost(lease, h.config)
-	if err != nil {
-		return err
-	}
 	h.active.Store(true)
 	h.metrics.active.Set(1)
 	defer h.metrics.active.Set(0)
 	defer h.active.Store(false)
-	defer h.apply(lease, post, &config.Config{})
+	defer h.apply(lease, &config.Config{})
+	h.replicate(lease)
 	for {
-		h.apply(lease, post, h.current.Load())
+		h.apply(lease, h.current.Load())
 		select {
 		case <-h.changed:
 		case <-ctx.Done():
@@ -164,9 +174,28 @@ func (h *Hub) work(ctx, lease context.Context) error {
 	}
 }
 
+// replicate has NATS keep as many copies as are asked for, and says where there
+// are too few.
+func (h *Hub) replicate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
+	all, err := jetstream.Replicate(ctx, h.config.NATS, h.config.Replicas)
+	if err != nil {
+		h.config.Log.Warn().Err(err).Msg("not known how many copies NATS keeps")
+	}
+	for _, c := range all {
+		switch {
+		case c.Few != nil:
+			h.config.Log.Warn().Err(c.Few).Msg("too few copies: see --nats-replicas")
+		case c.Raised:
+			h.config.Log.Info().Str("stream", c.Stream).Int("copies", c.Replicas).Msg("NATS keeps more copies now")
+		}
+	}
+}
+
 // apply makes the lanes be those of c: a receiver that is configured as before
 // keeps its lane.
-func (h *Hub) apply(ctx context.Context, post *post, c *config.Config) {
+func (h *Hub) apply(ctx context.Context, c *config.Config) {
 	want := map[string]*config.Receiver{}
 	for _, r := range c.Receivers {
 		want[r.Name] = r
@@ -189,7 +218,7 @@ func (h *Hub) apply(ctx context.Context, post *post, c *config.Config) {
 	defer h.mu.Unlock()
 	for name, r := range want {
 		if h.lanes[name] == nil {
-			h.lanes[name] = start(ctx, newLane(r, post, h.metrics.of(name), h.config.Log.With().Str("receiver", name).Logger()))
+			h.lanes[name] = start(ctx, newLane(r, h.config, h.metrics.of(name)))
 		}
 	}
 }
@@ -209,7 +238,9 @@ func start(ctx context.Context, l *lane) *running {
 		defer close(r.ended)
 		for {
 			err := l.run(ctx, stopping)
-			l.ready.Store(false)
+			if err != nil {
+				l.trouble.set(err)
+			}
 			select {
 			case <-stopping:
 				return
@@ -230,6 +261,14 @@ func start(ctx context.Context, l *lane) *running {
 	return r
 }
 
+// configure sets the configuration to use.
+func (h *Hub) configure(c *config.Config) {
+	for _, r := range c.Receivers {
+		h.metrics.dropped(r.Name)
+	}
+	h.current.Store(c)
+}
+
 // reload reads the configuration whenever it is asked to.
 func (h *Hub) reload(ctx context.Context) {
 	for {
@@ -244,7 +283,7 @@ func (h *Hub) reload(ctx context.Context) {
 			h.config.Log.Error().Err(err).Msg("the new configuration is wrong: keeping the old one")
 			continue
 		}
-		h.current.Store(c)
+		h.configure(c)
 		select {
 		case h.changed <- struct{}{}:
 		default:
@@ -273,7 +312,7 @@ func ensureStream(ctx context.Context, c Config) error {
 	return nil
 }
 
-// openPost opens what the lanes share in NATS.
+// openPost opens what a lane needs in NATS, or makes it.
 func openPost(ctx context.Context, c Config) (*post, error) {
 	p := &post{nc: c.NATS}
 	var err error
@@ -287,7 +326,7 @@ func openPost(ctx context.Context, c Config) (*post, error) {
 	return p, err
 }
 
-// post is what the lanes share.
+// post is where a lane's messages come from and what it notes.
 type post struct {
 	nc     *nats.Conn
 	states *jetstream.States

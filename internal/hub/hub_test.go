@@ -10,18 +10,21 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/metrics/metricstest"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/notification"
 )
@@ -62,7 +65,7 @@ func TestDeadLettersAndRedeliver(t *testing.T) {
 	refuses.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadRequest); return false }
 	fails.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return false }
 	text := []string{good.yaml("good"), refuses.yaml("refuses"), fails.yaml("fails", "give_up_after: 1s", `match: ["workload=shop/Deployment/w1"]`)}
-	start(t, nc, "a", text...)
+	h, _ := start(t, nc, "a", text...)
 	publish(t, nc, sample(1, 1), sample(2, 2))
 	js, err := natsjs.New(nc)
 	if err != nil {
@@ -80,6 +83,15 @@ func TestDeadLettersAndRedeliver(t *testing.T) {
 		return good.count() == 3 && dead(t, nc) == 7 &&
 			unacknowledged(t, nc, "good") == 0 && unacknowledged(t, nc, "refuses") == 0 && unacknowledged(t, nc, "fails") == 0
 	})
+	var s nodestatus.Hub
+	if err := json.Unmarshal([]byte(get(t, h, "/status")), &s); err != nil || s.NATS.DeadLetters != 7 || len(s.Receivers) != 3 {
+		t.Fatalf("%v: %+v", err, s)
+	}
+	for _, r := range s.Receivers {
+		if r.Failing != (r.Name != "good") {
+			t.Errorf("%+v", r)
+		}
+	}
 	refuses.mu.Lock()
 	refuses.answer = nil
 	refuses.mu.Unlock()
@@ -161,10 +173,24 @@ func TestEndpoints(t *testing.T) {
 	if !groups.Active || len(groups.Receivers) != 1 || len(groups.Receivers[0].Groups) != 1 || groups.Receivers[0].Groups[0].Total != 1 {
 		t.Errorf("/v1/groups: %+v", groups)
 	}
+	var s nodestatus.Hub
+	if err := json.Unmarshal([]byte(get(t, h, "/status")), &s); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Ready || !s.Active || !s.Notifies || s.Leader != "a" || len(s.Receivers) != 1 || s.Receivers[0].Circuit != "closed" || s.Receivers[0].Failing ||
+		time.Since(s.Receivers[0].Delivered) > time.Minute || s.Receivers[0].Backlog != 0 {
+		t.Errorf("/status: %+v", s)
+	}
+	if n := s.NATS; !n.Connected || n.Problem != "" || n.Server == "" || len(n.Stores) != 5 || n.Stores[0].Name != jetstream.Stream || n.Stores[0].Messages != 1 || n.Stores[0].Replicas != 1 {
+		t.Errorf("/status tells of NATS: %+v", n)
+	}
 	stop()
 	nc.Close()
 	if got := get(t, h, "/readyz"); got == "ok\n" {
 		t.Error("ready without NATS")
+	}
+	if got := get(t, h, "/status"); !strings.Contains(got, `"ready":false,"problem":"not connected to NATS"`) || !strings.Contains(got, `"connected":false`) {
+		t.Errorf("/status without NATS: %s", got)
 	}
 }
 
@@ -242,4 +268,58 @@ func TestReload(t *testing.T) {
 	if !slices.Equal(reasons, []notification.Reason{notification.New, notification.Update, notification.Update}) {
 		t.Errorf("a's lane did not go on over the reloads: %v", reasons)
 	}
+}
+
+// Of two Alertmanagers one is dead: it is counted and logged, once.
+func TestServerThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
+	alive := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer alive.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	receiver := fmt.Sprintf("  - name: am\n    group_wait: 50ms\n    group_interval: 50ms\n    alertmanager: {urls: [%q, %q]}\n", alive.URL, gone.URL)
+	var log logged
+	h, err := hub.New(hub.Config{
+		NATS: nc, Holder: "a", Log: zerolog.New(&log),
+		Load: func() (*config.Config, error) { return config.Parse([]byte("receivers:\n" + receiver)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	const counted = `renat_hub_partial_deliveries_total{receiver="am"} `
+	publish(t, nc, sample(1, 1))
+	eventually(t, 10*time.Second, "the first to be counted", func() bool { return strings.Contains(get(t, h, "/metrics"), counted+"1") })
+	publish(t, nc, sample(2, 2))
+	eventually(t, 10*time.Second, "the second to be counted", func() bool { return strings.Contains(get(t, h, "/metrics"), counted+"2") })
+	if said := log.String(); strings.Count(said, "delivered, but not every server took it") != 1 || !strings.Contains(said, gone.URL) {
+		t.Errorf("logged %s", said)
+	}
+}
+
+// logged is a log that may be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

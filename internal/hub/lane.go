@@ -5,8 +5,8 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,10 +31,11 @@ const (
 // it but for one notification at a time, which another goroutine sends.
 type lane struct {
 	receiver *config.Receiver
+	nats     Config
 	post     *post
 	metrics  laneMetrics
 	log      zerolog.Logger
-	ready    atomic.Bool
+	trouble  trouble
 	asked    chan chan Lane
 
 	consumer *jetstream.Consumer
@@ -44,16 +45,24 @@ type lane struct {
 	// says that there is one.
 	results chan result
 	busy    bool
+	// partly says that some of the receiver's servers do not take what others do.
+	partly bool
 	// settled says that what an earlier lane left has come: until then no
 	// notification is made, lest one of later incidents comes before.
 	settled bool
 	// acks are to be sent, the oldest of them since ackSince.
 	acks     []string
 	ackSince time.Time
+	// delivered is when the receiver last took a notification, and failing says
+	// that it did not take the last one that was tried.
+	delivered time.Time
+	failing   bool
 }
 
-func newLane(r *config.Receiver, p *post, m laneMetrics, log zerolog.Logger) *lane {
-	return &lane{receiver: r, post: p, metrics: m, log: log, asked: make(chan chan Lane)}
+func newLane(r *config.Receiver, c Config, m laneMetrics) *lane {
+	l := &lane{receiver: r, nats: c, metrics: m, log: c.Log.With().Str("receiver", r.Name).Logger(), asked: make(chan chan Lane)}
+	l.trouble.set(errors.New("starting"))
+	return l
 }
 
 // run delivers until ctx ends, at once, or stop is closed: then the
@@ -79,7 +88,7 @@ func (l *lane) run(ctx context.Context, stop <-chan struct{}) error {
 			<-l.results
 		}
 	}()
-	l.ready.Store(true)
+	l.trouble.set(nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -111,12 +120,18 @@ func (l *lane) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
+// consumerOf names the durable consumer of a receiver.
+func consumerOf(receiver string) string { return "renat-hub-" + receiver }
+
 // open prepares the lane to go on where the last one stopped.
 func (l *lane) open(ctx context.Context) error {
 	r := l.receiver
 	var err error
+	if l.post, err = openPost(ctx, l.nats); err != nil {
+		return err
+	}
 	l.consumer, err = jetstream.OpenConsumer(ctx, l.post.nc, jetstream.ConsumerConfig{
-		Name: "renat-hub-" + r.Name, Since: time.Now().Add(-r.Since), MaxPending: r.Rule.MaxPending,
+		Name: consumerOf(r.Name), Since: time.Now().Add(-r.Since), MaxPending: r.Rule.MaxPending,
 	})
 	if err != nil {
 		return err
@@ -175,6 +190,10 @@ func (l *lane) take(ctx context.Context, m message) {
 	if m.Mark != jetstream.Message {
 		l.settled = m.Mark == jetstream.Settled
 		return
+	}
+	if m.Missed > 0 {
+		l.metrics.dropped.Add(float64(m.Missed))
+		l.log.Error().Uint64("incidents", m.Missed).Msg("incidents left stream " + jetstream.Stream + " before the hub could read them: nobody is notified; give it more bytes, or time")
 	}
 	if m.err == nil {
 		var fate grouping.Fate
@@ -242,6 +261,22 @@ func (l *lane) act(ctx context.Context, timer *time.Timer) {
 	l.metrics.state(l.groups, l.queue)
 }
 
+// complain counts what only some of the receiver's servers took, and logs when
+// that begins and ends.
+func (l *lane) complain(untaken error) {
+	if untaken != nil {
+		l.metrics.partly.Inc()
+	}
+	if partly := untaken != nil; partly != l.partly {
+		l.partly = partly
+		if !partly {
+			l.log.Info().Msg("all servers take notifications again")
+			return
+		}
+		l.log.Warn().Err(untaken).Msg("delivered, but not every server took it")
+	}
+}
+
 // ack notes what is to be acknowledged.
 func (l *lane) ack(acks ...string) {
 	if len(l.acks) == 0 {
@@ -258,8 +293,10 @@ func (l *lane) acknowledge(ctx context.Context) error {
 	return err
 }
 
-// finish waits for the parcel that is on its way.
+// finish waits for the parcel that is on its way, at most endWithin.
 func (l *lane) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
 	for l.busy {
 		select {
 		case r := <-l.results:
@@ -282,13 +319,17 @@ type Lane struct {
 	Circuit  delivery.Circuit `json:"circuit"`
 	Queued   int              `json:"queued"`
 	Pending  int              `json:"pending"`
-	Groups   []grouping.Info  `json:"groups"`
+	// Delivered is when it last took a notification.
+	Delivered time.Time       `json:"delivered,omitzero"`
+	Groups    []grouping.Info `json:"groups"`
+
+	failing bool
 }
 
 func (l *lane) describe() Lane {
 	return Lane{
 		Receiver: l.receiver.Name, Circuit: l.queue.Circuit(), Queued: l.queue.Len(),
-		Pending: l.groups.Held(), Groups: l.groups.Infos(),
+		Pending: l.groups.Held(), Delivered: l.delivered, failing: l.failing, Groups: l.groups.Infos(),
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	garbledOwner = "unreadable"
 	// maxData keeps a letter below NATS's limit of a message, 1 MiB.
 	maxData   = 512 << 10
+	cutData   = 1024 // what is kept of one that is too large
 	maxReason = 1000
 )
 
@@ -53,7 +54,7 @@ func unreadable(stream time.Time, m message) letter {
 		Sequence: m.Sequence, Subject: m.Subject, Data: m.Data,
 	}
 	if len(d.Data) > maxData {
-		d.Data, d.Cut = d.Data[:1024], true
+		d.shrink()
 	}
 	return d
 }
@@ -67,7 +68,26 @@ func bury(ctx context.Context, dead *jetstream.DeadLetters, d letter) error {
 	if owner == "" {
 		owner = garbledOwner
 	}
-	return dead.Put(ctx, owner, d.ID, body)
+	err = dead.Put(ctx, owner, d.ID, body)
+	if errors.Is(err, jetstream.ErrTooLarge) && d.shrink() {
+		return bury(ctx, dead, d)
+	}
+	return err
+}
+
+// shrink makes the letter smaller, if it can be.
+func (d *letter) shrink() bool {
+	switch {
+	case d.Notification != nil && len(d.Notification.Incidents) > 0:
+		n := *d.Notification
+		n.Incidents, n.More = []notification.Item{}, n.Count
+		d.Notification = &n
+	case len(d.Data) > cutData:
+		d.Data, d.Cut = d.Data[:cutData], true
+	default:
+		return false
+	}
+	return true
 }
 
 // Redelivered is what became of one dead letter.

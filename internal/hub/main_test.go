@@ -205,6 +205,19 @@ func eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 	}
 }
 
+// complete waits until there are want, for as long as there are more and more: a
+// busy machine takes its time for each.
+func complete(t testing.TB, want int, what string, count func() int) {
+	t.Helper()
+	for so := count(); so < want; {
+		eventually(t, time.Minute, fmt.Sprintf("more than %d of %d %s", so, want, what), func() bool {
+			before := so
+			so = count()
+			return so > before
+		})
+	}
+}
+
 // unacknowledged is how many messages the receiver's consumer has not seen
 // acknowledged, or not delivered yet.
 func unacknowledged(t testing.TB, nc *nats.Conn, receiver string) int {

@@ -17,6 +17,7 @@ type metrics struct {
 	active, reloadOK             prometheus.Gauge
 	reloads                      *prometheus.CounterVec
 	incidents, notifications     *prometheus.CounterVec
+	partly                       *prometheus.CounterVec
 	seconds                      *prometheus.HistogramVec
 	groups, pending, queue, open *prometheus.GaugeVec
 }
@@ -33,13 +34,14 @@ func newMetrics(r prometheus.Registerer, version string, notifies bool) *metrics
 		reloads:       hub("renat_hub_config_reloads_total").NewCounterVec(),
 		incidents:     hub("renat_hub_incidents_total").NewCounterVec(),
 		notifications: hub("renat_hub_notifications_total").NewCounterVec(),
+		partly:        hub("renat_hub_partial_deliveries_total").NewCounterVec(),
 		seconds:       hub("renat_hub_send_seconds").NewHistogramVec(.01, .05, .1, .5, 1, 5, 10, 60),
 		groups:        hub("renat_hub_groups").NewGaugeVec(),
 		pending:       hub("renat_hub_pending_incidents").NewGaugeVec(),
 		queue:         hub("renat_hub_queued_notifications").NewGaugeVec(),
 		open:          hub("renat_hub_circuit_open").NewGaugeVec(),
 	}
-	r.MustRegister(build, m.reloadOK, m.reloads, m.incidents, m.notifications, m.seconds, m.groups, m.pending, m.queue, m.open,
+	r.MustRegister(build, m.reloadOK, m.reloads, m.incidents, m.notifications, m.partly, m.seconds, m.groups, m.pending, m.queue, m.open,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, series := range hub("renat_hub_config_reloads_total").Series() {
 		m.reloads.WithLabelValues(series...)
@@ -67,20 +69,28 @@ func (m *metrics) forget(receiver string) {
 	}
 }
 
+// dropped counts what left the stream before the receiver's lane could read it.
+// It is there before the hub is active: the first thing that one which takes
+// over finds may be such a loss, and Prometheus sees only what grows.
+func (m *metrics) dropped(receiver string) prometheus.Counter {
+	return m.incidents.WithLabelValues(receiver, "dropped")
+}
+
 // laneMetrics are those of one receiver.
 type laneMetrics struct {
-	held, unmatched, known, below, garbled prometheus.Counter
-	delivered, retried, dead               prometheus.Counter
-	seconds                                prometheus.Observer
-	groups, pending, queue, open           prometheus.Gauge
+	held, unmatched, known, below, garbled, dropped prometheus.Counter
+	delivered, retried, dead, partly                prometheus.Counter
+	seconds                                         prometheus.Observer
+	groups, pending, queue, open                    prometheus.Gauge
 }
 
 func (m *metrics) of(receiver string) laneMetrics {
 	fate := func(s string) prometheus.Counter { return m.incidents.WithLabelValues(receiver, s) }
 	result := func(s string) prometheus.Counter { return m.notifications.WithLabelValues(receiver, s) }
 	return laneMetrics{
-		held: fate("held"), unmatched: fate("unmatched"), known: fate("known"), below: fate("below_threshold"), garbled: fate("garbled"),
+		held: fate("held"), unmatched: fate("unmatched"), known: fate("known"), below: fate("below_threshold"), garbled: fate("garbled"), dropped: m.dropped(receiver),
 		delivered: result("delivered"), retried: result("retried"), dead: result("dead"),
+		partly:  m.partly.WithLabelValues(receiver),
 		seconds: m.seconds.WithLabelValues(receiver),
 		groups:  m.groups.WithLabelValues(receiver), pending: m.pending.WithLabelValues(receiver),
 		queue: m.queue.WithLabelValues(receiver), open: m.open.WithLabelValues(receiver),

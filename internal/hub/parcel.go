@@ -31,13 +31,23 @@ type result struct {
 	err    error
 	ended  bool
 	failed error
+	// untaken says which of several servers did not take what another took.
+	untaken error
 }
 
 // attempt stores what will be sent and sends it.
 func (l *lane) attempt(ctx context.Context, job *delivery.Job[*parcel], refusal error) result {
 	p, r := job.Value, result{job: job}
 	if !p.stored && !p.refresh() {
-		if r.failed = l.put(ctx, p, &p.batch.Before); r.failed != nil {
+		r.failed = l.put(ctx, p, &p.batch.Before)
+		for errors.Is(r.failed, jetstream.ErrTooLarge) && p.batch.Shrink() {
+			r.failed = l.put(ctx, p, &p.batch.Before)
+		}
+		if errors.Is(r.failed, jetstream.ErrTooLarge) {
+			r.began, r.err, r.failed = time.Now(), notification.Refuse(r.failed), nil
+			return r
+		}
+		if r.failed != nil {
 			return r
 		}
 		p.stored = true
@@ -53,6 +63,7 @@ func (l *lane) attempt(ctx context.Context, job *delivery.Job[*parcel], refusal 
 	defer cancel()
 	if r.err = l.receiver.Destination.Send(once, &n); r.err == nil {
 		p.batch.After.Memo = n.Memo
+		r.untaken = n.Untaken
 	}
 	l.metrics.seconds.Observe(time.Since(r.began).Seconds())
 	return r
@@ -73,14 +84,23 @@ func (l *lane) end(ctx context.Context, job *delivery.Job[*parcel], why error) r
 			r.failed = err
 			return r
 		}
-		l.log.Warn().Err(err).Msg("trying again")
-		pause(ctx, retryAfter)
+		if errors.Is(err, jetstream.ErrTooLarge) {
+			l.log.Error().Err(errorFor(&p.batch.Notification, err)).Msg("it cannot be put aside either")
+			break
+		}
+		l.wait(ctx, err)
 	}
 	r.failed = l.put(ctx, p, &p.batch.After)
+	if errors.Is(r.failed, jetstream.ErrTooLarge) {
+		// Without the sequences it is small. They are acknowledged next.
+		p.batch.After.Done = nil
+		r.failed = l.put(ctx, p, &p.batch.After)
+	}
 	return r
 }
 
-// put stores a state, for as long as it takes.
+// put stores a state, for as long as it takes. The error is that of the state,
+// or ctx's.
 func (l *lane) put(ctx context.Context, p *parcel, s *grouping.State) error {
 	value, err := json.Marshal(s)
 	if err != nil {
@@ -89,15 +109,22 @@ func (l *lane) put(ctx context.Context, p *parcel, s *grouping.State) error {
 	for {
 		revision, err := l.post.states.Put(ctx, l.receiver.Name, p.batch.Key, value, p.batch.Revision)
 		if err == nil {
+			l.trouble.set(nil)
 			p.batch.Revision = revision
 			return nil
 		}
-		if ctx.Err() != nil || errors.Is(err, jetstream.ErrStale) {
+		if ctx.Err() != nil || errors.Is(err, jetstream.ErrStale) || errors.Is(err, jetstream.ErrTooLarge) {
 			return err
 		}
-		l.log.Warn().Err(err).Msg("trying again")
-		pause(ctx, retryAfter)
+		l.wait(ctx, err)
 	}
+}
+
+// wait says why NATS has to be asked again, and waits before that.
+func (l *lane) wait(ctx context.Context, err error) {
+	l.trouble.set(err)
+	l.log.Warn().Err(err).Msg("trying again")
+	pause(ctx, retryAfter)
 }
 
 // settle decides what follows from a result. The error says that the lane
@@ -116,7 +143,13 @@ func (l *lane) settle(ctx context.Context, r result) error {
 		// one in the stored state.
 		return l.acknowledge(ctx)
 	}
+	if l.failing = r.err != nil; !l.failing {
+		l.delivered = time.Now()
+	}
 	fate := l.queue.Result(r.job, r.err, r.began, time.Now())
+	if fate == delivery.Delivered {
+		l.complain(r.untaken)
+	}
 	if p.refresh() && fate != delivery.Delivered {
 		// The next refresh says the same.
 		if fate == delivery.Again {

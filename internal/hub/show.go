@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -55,6 +57,7 @@ func newBoard(c Config) *board.Board {
 // active one or not.
 func (h *Hub) show(ctx context.Context) {
 	var problems problems
+	problems.set(readingIncidents, loading)
 	var background sync.WaitGroup
 	defer background.Wait()
 	again := func(what string, run func() error) {
@@ -75,7 +78,7 @@ func (h *Hub) show(ctx context.Context) {
 		if !h.config.NATS.IsConnected() {
 			problem = away
 		}
-		h.board.SetProblem(problem)
+		h.board.SetProblem(problem, time.Now())
 		select {
 		case <-look.C:
 		case <-ctx.Done():
@@ -113,12 +116,15 @@ func (h *Hub) showNodes(ctx context.Context, problems *problems) error {
 	}
 	problems.set(readingNodes, "")
 	return nodes.Watch(ctx, func(e jetstream.NodeEvent) error {
-		switch {
-		case e.Err != nil:
-			h.config.Log.Warn().Err(e.Err).Msg("skipping the status of a node")
-		case e.Status != nil:
-			h.board.SetStatus(*e.Status)
+		if e.Status == nil && e.Err == nil {
+			return nil // all have come, or one is gone
 		}
+		status, err := nodestatus.Parse(e.Status)
+		if err = cmp.Or(e.Err, err); err != nil {
+			h.config.Log.Warn().Err(err).Str("node", e.Node).Msg("skipping the status of a node")
+			return nil
+		}
+		h.board.SetStatus(*status, time.Now())
 		return nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -20,15 +21,52 @@ import (
 
 // checker collects what is wrong.
 type checker struct {
+	Options
 	root *yaml.Node
 	at   []any // keys and indexes that lead to what is checked
-	errs []error
+	errs []finding
+	// unreadable are what YAML could not be read into: what is missing because of
+	// it is not wrong, too.
+	unreadable []finding
+}
+
+// finding is what is wrong in a line.
+type finding struct {
+	line int
+	err  error
+}
+
+// err is everything that is wrong, by line; nil if nothing is.
+func (c *checker) err() error {
+	slices.SortStableFunc(c.errs, func(a, b finding) int { return cmp.Compare(a.line, b.line) })
+	var all []error
+	for _, f := range c.errs {
+		all = append(all, fmt.Errorf("line %d: %w", f.line, f.err))
+	}
+	return errors.Join(all...)
+}
+
+// failTypes takes the YAML library's findings, each with its line, in our words;
+// false if err is none of them.
+func (c *checker) failTypes(err error) bool {
+	var t *yaml.TypeError
+	if !errors.As(err, &t) {
+		return false
+	}
+	for _, s := range t.Errors {
+		c.errs = append(c.errs, rephrase(s))
+	}
+	return true
 }
 
 // fail notes that something is wrong at the place that path leads to from c.at.
 func (c *checker) fail(err error, path ...any) {
-	if err != nil {
-		c.errs = append(c.errs, fmt.Errorf("line %d: %w", c.line(path), err))
+	if err == nil {
+		return
+	}
+	line := c.line(path)
+	if !slices.ContainsFunc(c.unreadable, func(f finding) bool { return f.line == line }) {
+		c.errs = append(c.errs, finding{line, err})
 	}
 }
 
@@ -91,8 +129,11 @@ func (c *checker) receiver(r *receiver) *Receiver {
 	}
 	out.Rule = c.rule(r)
 	out.Policy = delivery.Policy{GiveUp: c.duration(r.GiveUpAfter, delivery.DefaultGiveUp, time.Second, "give_up_after"), PerSecond: 10, Burst: 10}
-	if r.Slack != nil {
+	switch {
+	case r.Slack != nil:
 		out.Policy.PerSecond, out.Policy.Burst = 1, 1 // what Slack allows a channel
+	case r.Events != nil:
+		out.Policy.PerSecond, out.Policy.Burst = 2, 20 // the API server has other work
 	}
 	if r.Rate != nil {
 		out.Policy.PerSecond, out.Policy.Burst = r.Rate.PerSecond, cmp.Or(r.Rate.Burst, 1)
@@ -122,6 +163,9 @@ func (c *checker) rule(r *receiver) grouping.Rule {
 		m, err := grouping.ParseMatcher(s)
 		c.fail(err, "match", n)
 		rule.Match = append(rule.Match, m)
+	}
+	if r.Events != nil {
+		rule.By = []grouping.Label{"cluster", "namespace", "pod", "destination"}
 	}
 	if r.GroupBy != nil {
 		rule.By = []grouping.Label{}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -34,21 +35,41 @@ type Receiver struct {
 	Fingerprint string
 }
 
-// Load reads and checks a file. The error has a line for everything wrong with it.
-func Load(path string) (*Config, error) {
+// Options are what a configuration depends on beside its text.
+type Options struct {
+	// ExternalURL is where people find the page: notifications without a link of
+	// their own lead there. Empty: they have none.
+	ExternalURL string
+	// WithoutSecrets checks what there is without the secrets and certificates,
+	// as where a configuration is kept; it cannot be used then.
+	WithoutSecrets bool
+	// Dir is the folder that paths in it are relative to; empty: the working one.
+	Dir string
+}
+
+// Load reads and checks a file, whose paths are relative to its folder. The
+// error has a line for everything wrong with it.
+func (o Options) Load(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	c, err := Parse(b)
+	o.Dir = filepath.Dir(path)
+	c, err := o.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s:\n%w", path, err)
 	}
 	return c, nil
 }
 
+// Load reads and checks a file without options.
+func Load(path string) (*Config, error) { return Options{}.Load(path) }
+
+// Parse checks the text of a configuration without options.
+func Parse(text []byte) (*Config, error) { return Options{}.Parse(text) }
+
 // Parse checks the text of a configuration.
-func Parse(text []byte) (*Config, error) {
+func (o Options) Parse(text []byte) (*Config, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return nil, err
@@ -56,13 +77,14 @@ func Parse(text []byte) (*Config, error) {
 	var f file
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
-	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, typeErrors(err)
+	c := &checker{Options: o, root: &root}
+	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) && !c.failTypes(err) {
+		return nil, err
 	}
 	if d.Decode(&yaml.Node{}) == nil {
 		return nil, errors.New("line 1: one document is enough: remove what is after ---")
 	}
-	c := &checker{root: &root}
+	c.unreadable = c.errs
 	out := &Config{}
 	if len(f.Receivers) == 0 {
 		c.fail(errors.New("there is no receiver: give at least one under receivers"), "receivers")
@@ -77,7 +99,7 @@ func Parse(text []byte) (*Config, error) {
 		names[r.Name] = true
 		out.Receivers = append(out.Receivers, c.receiver(r))
 	}
-	return out, errors.Join(c.errs...)
+	return out, c.err()
 }
 
 // Receiver returns the receiver of that name.
@@ -90,17 +112,4 @@ func (c *Config) Receiver(name string) (*Receiver, error) {
 		names = append(names, r.Name)
 	}
 	return nil, fmt.Errorf("there is no receiver %q in the configuration, only %q", name, names)
-}
-
-// typeErrors returns the YAML library's findings, each with its line, in our words.
-func typeErrors(err error) error {
-	var t *yaml.TypeError
-	if !errors.As(err, &t) {
-		return err
-	}
-	var errs []error
-	for _, s := range t.Errors {
-		errs = append(errs, errors.New(rephrase(s)))
-	}
-	return errors.Join(errs...)
 }

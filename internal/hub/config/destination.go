@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/renat-project/renat/sinks/alertmanager"
+	"github.com/renat-project/renat/sinks/kubernetes"
 	"github.com/renat-project/renat/sinks/notification"
 	"github.com/renat-project/renat/sinks/slack"
 	"github.com/renat-project/renat/sinks/webhook"
@@ -20,7 +22,11 @@ import (
 // destination builds what the receiver sends to; nil when something is wrong.
 func (c *checker) destination(r *receiver, timeout time.Duration) notification.Destination {
 	before := len(c.errs)
-	client := c.client(&r.HTTP, timeout)
+	reach := r.HTTP
+	if r.Events != nil && r.Events.APIURL == "" && reach.CAFile == "" {
+		reach.CAFile = kubernetes.CAFile
+	}
+	client := c.client(&reach, timeout)
 	kinds := 0
 	var d notification.Destination
 	if r.Webhook != nil {
@@ -35,8 +41,12 @@ func (c *checker) destination(r *receiver, timeout time.Duration) notification.D
 		kinds++
 		d = c.alertmanager(r.Alertmanager, client)
 	}
+	if r.Events != nil {
+		kinds++
+		d = c.events(r, client)
+	}
 	if kinds != 1 {
-		c.fail(errors.New("give a receiver one of webhook, slack and alertmanager"))
+		c.fail(errors.New("give a receiver one of webhook, slack, alertmanager and kubernetes_events"))
 	}
 	if len(c.errs) > before {
 		return nil
@@ -54,13 +64,37 @@ func refresh(d notification.Destination) time.Duration {
 func (c *checker) client(h *httpClient, timeout time.Duration) *http.Client {
 	proxy := h.ProxyURL
 	if h.ProxyFrom.set() {
-		v, err := h.ProxyFrom.value()
-		c.fail(err, "http", "proxy_url_from")
-		proxy = v
+		proxy, _ = c.secret(h.ProxyFrom, nil, "http", "proxy_url_from")
 	}
-	client, err := notification.Client(notification.ClientConfig{CA: h.CAFile, Cert: h.CertFile, Key: h.KeyFile, Proxy: proxy, Timeout: timeout})
+	config := notification.ClientConfig{
+		CA: within(c.Dir, h.CAFile), Cert: within(c.Dir, h.CertFile), Key: within(c.Dir, h.KeyFile), Proxy: proxy, Timeout: timeout,
+	}
+	if c.WithoutSecrets {
+		config.CA, config.Cert, config.Key = "", "", ""
+	}
+	client, err := notification.Client(config)
 	c.fail(err, "http")
 	return client
+}
+
+// secret reads one, to see that it is there and right, and returns it and how to
+// read it again.
+func (c *checker) secret(s secret, right func(string) error, path ...any) (now string, again func() (string, error)) {
+	s = s.in(c.Dir)
+	again = func() (string, error) {
+		v, err := s.value()
+		if err == nil && right != nil {
+			err = right(v)
+		}
+		return v, err
+	}
+	if c.WithoutSecrets {
+		c.fail(s.where(), path...)
+		return "", again
+	}
+	now, err := again()
+	c.fail(err, path...)
+	return now, again
 }
 
 func (c *checker) webhook(w *webhookDest, client *http.Client) notification.Destination {
@@ -70,7 +104,7 @@ func (c *checker) webhook(w *webhookDest, client *http.Client) notification.Dest
 		c.fail(checkURL(w.URL), "webhook", "url")
 		out.URL = func() (string, error) { return w.URL, nil }
 	case w.URL == "" && w.URLFrom.set():
-		out.URL = c.secretURL(w.URLFrom, "webhook", "url_from")
+		_, out.URL = c.secret(w.URLFrom, checkURL, "webhook", "url_from")
 	default:
 		c.fail(errors.New("give a webhook its url, or with url_from where it is"), "webhook")
 	}
@@ -82,12 +116,8 @@ func (c *checker) webhook(w *webhookDest, client *http.Client) notification.Dest
 		c.fail(fmt.Errorf("there is no format %q, only %s and %s", w.Format, webhook.Renat, webhook.Alertmanager), "webhook", "format")
 	}
 	for n, s := range w.Secrets {
-		v, err := s.value()
-		if err == nil {
-			_, err = webhook.Key(v)
-		}
-		c.fail(err, "webhook", "secrets_from", n)
-		out.Secrets = append(out.Secrets, s.value)
+		_, read := c.secret(s, func(v string) error { _, err := webhook.Key(v); return err }, "webhook", "secrets_from", n)
+		out.Secrets = append(out.Secrets, read)
 	}
 	return webhook.New(out)
 }
@@ -104,11 +134,9 @@ func (c *checker) slack(s *slackDest, client *http.Client) notification.Destinat
 		if s.Channel != "" {
 			c.fail(errors.New("an incoming webhook has a channel of its own: leave channel out"), "slack", "channel")
 		}
-		out.Webhook = c.secretURL(s.WebhookFrom, "slack", "webhook_url_from")
+		_, out.Webhook = c.secret(s.WebhookFrom, checkURL, "slack", "webhook_url_from")
 	case s.TokenFrom.set() && !s.WebhookFrom.set():
-		_, err := s.TokenFrom.value()
-		c.fail(err, "slack", "token_from")
-		out.Token = s.TokenFrom.value
+		_, out.Token = c.secret(s.TokenFrom, nil, "slack", "token_from")
 		if !channelShape.MatchString(s.Channel) {
 			c.fail(errors.New("give the channel's id, like C0123456789: it is in the channel's details in Slack"), "slack", "channel")
 		}
@@ -140,35 +168,38 @@ func (c *checker) alertmanager(a *alertmanagerDest, client *http.Client) notific
 	case a.BearerFrom.set() && (a.PasswordFrom.set() || a.Username != ""):
 		c.fail(errors.New("give either bearer_token_from, or username and password_from"), "alertmanager")
 	case a.BearerFrom.set():
-		_, err := a.BearerFrom.value()
-		c.fail(err, "alertmanager", "bearer_token_from")
+		_, read := c.secret(a.BearerFrom, nil, "alertmanager", "bearer_token_from")
 		out.Authorization = func() (string, error) {
-			v, err := a.BearerFrom.value()
+			v, err := read()
 			return "Bearer " + v, err
 		}
 	case a.PasswordFrom.set() || a.Username != "":
-		_, err := a.PasswordFrom.value()
-		c.fail(err, "alertmanager", "password_from")
+		_, read := c.secret(a.PasswordFrom, nil, "alertmanager", "password_from")
 		out.Authorization = func() (string, error) {
-			v, err := a.PasswordFrom.value()
+			v, err := read()
 			return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+v)), err
 		}
 	}
 	return alertmanager.New(out)
 }
 
-// secretURL checks a URL that is a secret, and returns how to read it.
-func (c *checker) secretURL(s secret, path ...any) func() (string, error) {
-	read := func() (string, error) {
-		v, err := s.value()
-		if err == nil {
-			err = checkURL(v)
-		}
-		return v, err
+func (c *checker) events(r *receiver, client *http.Client) notification.Destination {
+	e := *r.Events
+	if r.GroupBy != nil && (!slices.Contains(r.GroupBy, "namespace") || !slices.Contains(r.GroupBy, "pod")) {
+		c.fail(errors.New("an Event is on one pod: group by namespace and pod, or leave group_by out"), "group_by")
 	}
-	_, err := read()
-	c.fail(err, path...)
-	return read
+	if r.MaxListed != nil && *r.MaxListed == 0 {
+		c.fail(errors.New("an Event is on a pod that has the address of an incident: list at least one"), "max_listed")
+	}
+	if e.APIURL == "" {
+		e.APIURL = kubernetes.InCluster
+		if !e.TokenFrom.set() {
+			e.TokenFrom.File = kubernetes.TokenFile
+		}
+	}
+	c.fail(checkURL(e.APIURL), "kubernetes_events", "api_url")
+	_, token := c.secret(e.TokenFrom, nil, "kubernetes_events", "token_from")
+	return kubernetes.New(kubernetes.Config{URL: e.APIURL, Token: token, Client: client})
 }
 
 // checkURL does not repeat the URL, which may hold a secret.

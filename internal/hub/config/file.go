@@ -3,9 +3,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,6 +39,7 @@ type receiver struct {
 	Webhook      *webhookDest      `yaml:"webhook"`
 	Slack        *slackDest        `yaml:"slack"`
 	Alertmanager *alertmanagerDest `yaml:"alertmanager"`
+	Events       *eventsDest       `yaml:"kubernetes_events"`
 }
 
 type threshold struct {
@@ -79,10 +83,29 @@ type alertmanagerDest struct {
 	Lifetime     time.Duration     `yaml:"lifetime"`
 }
 
+type eventsDest struct {
+	APIURL    string `yaml:"api_url"`
+	TokenFrom secret `yaml:"token_from"`
+}
+
 // secret says where a secret is.
 type secret struct {
 	File string `yaml:"file"`
 	Env  string `yaml:"env"`
+}
+
+// in returns the secret with its file relative to a folder.
+func (s secret) in(dir string) secret {
+	s.File = within(dir, s.File)
+	return s
+}
+
+// within returns a path relative to a folder; one that is not set stays so.
+func within(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 func (s secret) set() bool { return s.File != "" || s.Env != "" }
@@ -90,19 +113,28 @@ func (s secret) set() bool { return s.File != "" || s.Env != "" }
 // maxSecret bounds a secret's file, in bytes.
 const maxSecret = 64 << 10
 
-// value reads the secret. The error names where it is, and never repeats it.
-func (s secret) value() (string, error) {
+// where says what is wrong with where the secret is said to be; nil if nothing is.
+func (s secret) where() error {
 	switch {
 	case s.File != "" && s.Env != "":
-		return "", fmt.Errorf("the secret is both in the file %s and in the variable %s: give one", s.File, s.Env)
-	case s.Env != "":
+		return fmt.Errorf("the secret is both in the file %s and in the variable %s: give one", s.File, s.Env)
+	case !s.set():
+		return errors.New("say where the secret is: {file: PATH} or {env: NAME}")
+	}
+	return nil
+}
+
+// value reads the secret. The error names where it is, and never repeats it.
+func (s secret) value() (string, error) {
+	if err := s.where(); err != nil {
+		return "", err
+	}
+	if s.Env != "" {
 		v := strings.TrimSpace(os.Getenv(s.Env))
 		if v == "" {
 			return "", fmt.Errorf("set the environment variable %s: the secret is to be there", s.Env)
 		}
 		return v, nil
-	case s.File == "":
-		return "", fmt.Errorf("say where the secret is: {file: PATH} or {env: NAME}")
 	}
 	b, err := os.ReadFile(s.File)
 	if err != nil {
@@ -116,20 +148,28 @@ func (s secret) value() (string, error) {
 }
 
 var (
-	unknownField = regexp.MustCompile(`^(line \d+): field (\S+) not found in type .*$`)
-	wrongType    = regexp.MustCompile("^(line \\d+): cannot unmarshal (\\S+) (?:`.*` )?into (\\S+)$")
+	unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type config\.(\S+)$`)
+	wrongType    = regexp.MustCompile("^line (\\d+): cannot unmarshal (\\S+) (?:`.*` )?into (\\S+)$")
+	otherwise    = regexp.MustCompile(`^line (\d+): (.*)$`)
 )
 
 // rephrase turns the YAML library's words, which name Go types and may repeat
 // what is secret, into a user's.
-func rephrase(s string) string {
+func rephrase(s string) finding {
+	say := func(line, format string, args ...any) finding {
+		n, _ := strconv.Atoi(line) // of digits
+		return finding{n, fmt.Errorf(format, args...)}
+	}
 	if m := unknownField.FindStringSubmatch(s); m != nil {
-		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])
+		return say(m[1], "there is no key %q here%s", m[2], meant(m[2], m[3]))
 	}
 	if m := wrongType.FindStringSubmatch(s); m != nil {
-		return fmt.Sprintf("%s: the value is not %s", m[1], kind(m[3]))
+		return say(m[1], "the value is not %s", kind(m[3]))
 	}
-	return s
+	if m := otherwise.FindStringSubmatch(s); m != nil {
+		return say(m[1], "%s", m[2])
+	}
+	return say("1", "%s", s)
 }
 
 func kind(goType string) string {

@@ -4,10 +4,12 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"text/template"
 	"time"
 
+	"github.com/renat-project/renat/correlator/incident/filter"
 	"github.com/renat-project/renat/sinks/notification"
 )
 
@@ -16,10 +18,7 @@ const (
 	defaultTitle = `{{ if eq .Reason "repeat" }}Still: {{ end }}{{ if eq .Reason "test" }}TEST: {{ end }}` +
 		`{{ .Group.Total }} {{ if eq .Group.Total 1 }}connection{{ else }}connections{{ end }} broken` +
 		`{{ with .Group.Labels.workload }} of {{ . }}{{ end }}{{ with .Group.Labels.destination }} to {{ . }}{{ end }}`
-	defaultText = `{{ .Verdict.What }}
-{{ with .Verdict.Restore }}{{ . }}
-{{ end }}{{ with .Verdict.Size }}{{ . }}
-{{ end }}{{ with .Verdict.Option }}{{ . }} {{ end }}{{ .Verdict.SideEffect }}`
+	defaultText = "{{ .Verdict.What }}\n{{ .Verdict.Size }}"
 )
 
 // What templates may make, in bytes.
@@ -70,11 +69,30 @@ func (c *checker) render(r *receiver) func(*notification.Notification) {
 			t.set(n, b.String())
 		})
 	}
+	page := c.ExternalURL
 	return func(n *notification.Notification) {
+		n.Link = linkTo(page, n)
 		for _, f := range all {
 			f(n)
 		}
 	}
+}
+
+// linkTo is the page's list of a group's incidents, or "" if there is no page.
+func linkTo(page string, n *notification.Notification) string {
+	u, err := url.Parse(page)
+	if err != nil || page == "" {
+		return ""
+	}
+	q := url.Values{}
+	for _, p := range filter.Params() {
+		if v := n.Group.Labels[p.Name]; v != "" {
+			q.Set(p.Name, v)
+		}
+	}
+	u = u.JoinPath("incidents")
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 func parseTemplate(key, text string) (*template.Template, error) {

@@ -37,11 +37,29 @@ func newBatch(gr *group, n notification.Notification, seqs Sequences, acks []str
 	a.Sending, a.Done = nil, seqs
 	a.Number++
 	a.Total, a.Began, a.First, a.Last = n.Group.Total, n.Group.Began, n.Group.First, n.Group.Last
-	a.Notified = n.At
+	a.Notified, a.Verdict, a.Incident = n.At, n.Verdict, n.Group.Incident
 	if n.Reason != notification.Update {
 		a.Announced = n.At
 	}
 	return b
+}
+
+// Shrink makes a batch that is too large to be stored smaller: it lists half as
+// many incidents, then none, and says less. false: it says little already. The
+// batch must not have been sent.
+func (b *Batch) Shrink() bool {
+	n := &b.Notification
+	switch {
+	case len(n.Incidents) > 0:
+		n.Incidents = n.Incidents[:len(n.Incidents)/2]
+		n.More = n.Count - len(n.Incidents)
+	case len(n.Text) > maxString:
+		n.Text = notification.Cut(n.Text, maxString)
+	default:
+		return false
+	}
+	b.Before.Sending = &Sending{Notification: *n, Sequences: b.sequences}
+	return true
 }
 
 // attach notes how to acknowledge an incident of the batch that came again.
@@ -153,6 +171,9 @@ func (g *Grouper) notify(gr *group, now time.Time) *Batch {
 	id.Write(b)
 	n.ID = hex.EncodeToString(id.Sum(nil)[:16])
 	n.Verdict = verdict.Of(facts(n))
+	if len(n.Incidents) > 0 {
+		n.Group.Incident = n.Incidents[0].ID
+	}
 	if g.rule.Render != nil {
 		g.rule.Render(n)
 	}
@@ -178,8 +199,9 @@ func (g *Grouper) base(gr *group, now time.Time) *notification.Notification {
 	s := &gr.state
 	n := &notification.Notification{
 		Receiver: g.rule.Receiver, At: now.UTC(),
-		Group: notification.Group{ID: gr.id, Labels: map[string]string{}, Total: s.Total, Began: s.Began, First: s.First, Last: s.Last},
-		Kinds: map[incident.Kind]int{}, Causes: map[incident.Cause]int{}, Outcomes: map[incident.Outcome]int{},
+		Group:   notification.Group{ID: gr.id, Labels: map[string]string{}, Total: s.Total, Began: s.Began, First: s.First, Last: s.Last, Incident: s.Incident},
+		Verdict: s.Verdict,
+		Kinds:   map[incident.Kind]int{}, Causes: map[incident.Cause]int{}, Outcomes: map[incident.Outcome]int{},
 		Fetch: notification.Fetch{Stream: Stream, Subject: incident.AllSubjects},
 	}
 	for k, l := range g.rule.By {

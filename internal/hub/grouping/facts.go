@@ -17,14 +17,9 @@ func facts(n *notification.Notification) verdict.Facts {
 		Source: n.Group.Labels["workload"], Destination: n.Group.Labels["destination"], Node: n.Group.Labels["node"],
 	}
 	for _, item := range n.Incidents {
-		m := item.Incident.Map
-		if m.MaxEntries > 0 && (f.MaxEntries == 0 || m.MaxEntries < f.MaxEntries) {
-			f.MaxEntries = m.MaxEntries
-		}
-		f.EvictionsPerSecond = max(f.EvictionsPerSecond, m.EvictionsPerSecond)
-		if f.DeletedBy == "" {
-			f.DeletedBy = item.Incident.DeletedBy
-		}
+		i := *item.Incident
+		i.ID = item.ID
+		f.Learn(&i)
 	}
 	return f
 }

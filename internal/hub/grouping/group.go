@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/correlator/incident/verdict"
 	"github.com/renat-project/renat/sinks/notification"
 )
 
@@ -26,6 +27,10 @@ type State struct {
 	Notified  time.Time `json:"notified"`
 	Announced time.Time `json:"announced"`
 	Memo      string    `json:"memo,omitempty"`
+	// Verdict and Incident are those of the last notification, which a refresh
+	// repeats.
+	Verdict  verdict.Verdict `json:"verdict,omitzero"`
+	Incident string          `json:"incident,omitempty"`
 	// Done are the incidents of the last notification: should one come again,
 	// it is not new.
 	Done Sequences `json:"done"`
@@ -101,23 +106,12 @@ func (g *group) hold(now time.Time, m Message) bool {
 	i := m.Incident
 	g.pending = append(g.pending, held{
 		seq: m.Sequence, ack: m.Ack, arrived: now, happened: i.Time.UnixNano(),
-		kind:    known(i.Kind, incident.Renat, incident.OrphanedReply),
-		cause:   known(i.Cause, incident.LRUEviction, incident.UserspaceDelete, incident.DatapathDelete),
-		outcome: known(i.Outcome, incident.Reset, incident.Unconfirmed),
+		kind:    incident.Known(i.Kind, incident.Kinds),
+		cause:   incident.Known(i.Cause, incident.Causes),
+		outcome: incident.Known(i.Outcome, incident.Outcomes),
 	})
 	g.seen = now
 	return true
-}
-
-// known returns v if it is one of all, else "unknown": a later version's, or
-// somebody's joke. It also frees the message that v was a part of.
-func known[T ~string](v T, all ...T) T {
-	for _, k := range all {
-		if v == k {
-			return k
-		}
-	}
-	return "unknown"
 }
 
 // list keeps an incident for the next notification.

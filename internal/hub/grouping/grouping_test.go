@@ -373,3 +373,18 @@ func TestSequences(t *testing.T) {
 		}
 	}
 }
+
+// A refresh says what the last notification said: it takes its place.
+func TestRefreshRepeatsTheVerdict(t *testing.T) {
+	r := rule()
+	r.Refresh = time.Minute
+	b := newBench(t, r)
+	b.add("w")
+	b.wait(2 * time.Minute)
+	if len(b.made) != 2 || b.made[1].Reason != notification.Refresh {
+		t.Fatalf("made %+v", b.made)
+	}
+	if b.made[0].Verdict.Action == "" || b.made[1].Verdict != b.made[0].Verdict || b.made[1].Group.Incident != "id" {
+		t.Errorf("first %+v, then %+v", b.made[0].Verdict, b.made[1])
+	}
+}

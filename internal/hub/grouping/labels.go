@@ -32,6 +32,14 @@ var labels = map[Label]func(*incident.Incident) string{
 // Known reports whether there is such a label.
 func (l Label) Known() bool { return labels[l] != nil }
 
+// values are those that labels which have few can have.
+var values = map[Label][]string{
+	"protocol": {"TCP", "UDP", "SCTP"},
+	"kind":     incident.Names(incident.Kinds),
+	"cause":    incident.Names(incident.Causes),
+	"outcome":  incident.Names(incident.Outcomes),
+}
+
 // Labels returns the names of all labels, sorted.
 func Labels() []string {
 	var names []string

@@ -5,6 +5,7 @@ package grouping
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,14 +48,21 @@ func ParseMatcher(s string) (Matcher, error) {
 		}
 		out.like = like
 	}
+	if all, few := values[out.label]; few && !slices.ContainsFunc(all, out.takes) {
+		return out, fmt.Errorf("matcher %q: no %s is like that, only %s are", s, m[1], strings.Join(all, ", "))
+	}
 	return out, nil
+}
+
+// takes reports whether the value is the matcher's, negated or not.
+func (m Matcher) takes(value string) bool {
+	if m.like != nil {
+		return m.like.MatchString(value)
+	}
+	return value == m.equal
 }
 
 // Matches reports whether i is selected.
 func (m Matcher) Matches(i *incident.Incident) bool {
-	value := m.label.Of(i)
-	if m.like != nil {
-		return m.like.MatchString(value) != m.negated
-	}
-	return (value == m.equal) != m.negated
+	return m.takes(m.label.Of(i)) != m.negated
 }

@@ -73,6 +73,10 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 			a.session(w, r)
 			return
 		}
+		if err := fromElsewhere(r); err != nil {
+			refuse(w, err)
+			return
+		}
 		if err := a.check(r); err != nil {
 			if err.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="renat"`)
@@ -83,6 +87,17 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// fromElsewhere refuses what a browser asks for in another site's name: that
+// cannot read the answer, but it could make a node read its maps. What is not a
+// browser does not say where it comes from. The page itself can be linked to.
+func fromElsewhere(r *http.Request) *Problem {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return nil
+	}
+	return &Problem{Status: http.StatusForbidden, Title: "another site asks", Detail: "this is answered to renat's own page and to programs only"}
 }
 
 // check returns nil for who may pass.

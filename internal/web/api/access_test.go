@@ -72,6 +72,10 @@ func TestAccess(t *testing.T) {
 		request
 		want int
 	}{
+		"another site's page":            {open, request{from: local, host: "localhost:9972", header: map[string]string{"Sec-Fetch-Site": "cross-site"}}, 403},
+		"a page of the same domain":      {token, request{from: local, host: "localhost:9972", header: map[string]string{"Sec-Fetch-Site": "same-site", "Authorization": "Bearer " + secret}}, 403},
+		"its own page":                   {open, request{from: local, host: "localhost:9972", header: map[string]string{"Sec-Fetch-Site": "same-origin"}}, 200},
+		"the address bar":                {open, request{from: local, host: "localhost:9972", header: map[string]string{"Sec-Fetch-Site": "none"}}, 200},
 		"this machine":                   {open, request{from: local, host: "localhost:9972"}, 200},
 		"by address":                     {open, request{from: "[::1]:5000", host: "[::1]:9972"}, 200},
 		"mapped":                         {open, request{from: "[::ffff:127.0.0.1]:5000", host: "127.0.0.1"}, 200},

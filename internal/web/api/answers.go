@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/verdict"
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/web/board"
 )
 
@@ -22,8 +22,7 @@ type IncidentList struct {
 	Cursor string `json:"cursor,omitempty"`
 	// Where the next page begins; missing on the last.
 	Next string `json:"next,omitempty"`
-	// Why what is new may be missing.
-	Problem string `json:"problem,omitempty"`
+	board.Problem
 }
 
 // CloudEvent is an incident's CloudEvents 1.0 JSON.
@@ -40,20 +39,28 @@ type IncidentDetail struct {
 	Verdict verdict.Verdict `json:"verdict"`
 	// The command that shows the connection's flows.
 	Hubble string `json:"hubble"`
+	// Why the incident comes without its evidence and labels.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Summary is the answer of /v1/summary.
 type Summary struct {
 	board.Summary
-	// Why what is new may be missing.
-	Problem string `json:"problem,omitempty"`
+	board.Problem
 }
 
 // NodeList is the answer of /v1/nodes.
 type NodeList struct {
 	Nodes []board.Node `json:"nodes"`
-	// Why what is new may be missing.
-	Problem string `json:"problem,omitempty"`
+	board.Problem
+}
+
+// SizeAdvice is the answer of /v1/advice.
+type SizeAdvice struct {
+	// What renat advise says where Cilium's settings are not known. Without nodes
+	// in it, nothing was measured.
+	Plan sizing.Plan `json:"plan"`
+	board.Problem
 }
 
 // About is the answer of /v1/about.
@@ -79,7 +86,7 @@ func (a *API) incidents(w http.ResponseWriter, r *http.Request) error {
 	if page.Limit, err = number(q, "limit", defaultLimit, 1, maxLimit); err != nil {
 		return err
 	}
-	l, err := a.config.Board.Incidents(&f, page)
+	l, err := a.config.Board.Incidents(r.Context(), &f, page)
 	if err != nil {
 		return err
 	}
@@ -95,26 +102,19 @@ func (a *API) incidents(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) incident(w http.ResponseWriter, r *http.Request) error {
-	i, err := a.config.Board.Incident(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
+	i, missing := a.config.Board.Incident(r.Context(), r.PathValue("id"))
+	if i == nil {
+		return missing
 	}
 	event, err := i.MarshalCloudEvent()
 	if err != nil {
 		return err
 	}
-	return reply(w, IncidentDetail{Incident: event, Verdict: verdict.Of(facts(i)), Hubble: hubbleCommand(i)})
-}
-
-// facts are what is known of one incident.
-func facts(i *incident.Incident) verdict.Facts {
-	return verdict.Facts{
-		Kinds:    map[incident.Kind]int{i.Kind: 1},
-		Causes:   map[incident.Cause]int{i.Cause: 1},
-		Outcomes: map[incident.Outcome]int{i.Outcome: 1}, DeletedBy: i.DeletedBy,
-		Source: i.Source.Owner(), Destination: i.Destination.HostPort(), Node: i.Node,
-		MaxEntries: i.Map.MaxEntries, EvictionsPerSecond: i.Map.EvictionsPerSecond,
+	d := IncidentDetail{Incident: event, Verdict: verdict.OfIncident(i), Hubble: hubbleCommand(i)}
+	if missing != nil {
+		d.Problem = missing.Error()
 	}
+	return reply(w, d)
 }
 
 func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
@@ -126,11 +126,19 @@ func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, Summary{Summary: a.config.Board.Summary(&f, groups, time.Now()), Problem: a.config.Board.Problem()})
+	s, err := a.config.Board.Summary(r.Context(), &f, groups, time.Now())
+	if err != nil {
+		return err
+	}
+	return reply(w, Summary{Summary: s, Problem: a.config.Board.Problem()})
 }
 
 func (a *API) nodes(w http.ResponseWriter, _ *http.Request) error {
 	return reply(w, NodeList{Nodes: a.config.Board.Nodes(time.Now()), Problem: a.config.Board.Problem()})
+}
+
+func (a *API) advice(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, SizeAdvice{Plan: a.config.Board.Plan(time.Now()), Problem: a.config.Board.Problem()})
 }
 
 func (a *API) about(w http.ResponseWriter, _ *http.Request) error {

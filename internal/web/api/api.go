@@ -43,7 +43,7 @@ func New(c Config) *API {
 	a := &API{config: c, hearing: make(chan struct{}, maxListeners)}
 	for _, r := range Routes {
 		a.mux.HandleFunc("GET "+r.Path, func(w http.ResponseWriter, req *http.Request) {
-			if err := r.check(req.URL.Query()); err != nil {
+			if err := r.check(req.URL.RawQuery); err != nil {
 				refuse(w, err)
 				return
 			}
@@ -85,6 +85,7 @@ func wrong(parameter, format string, args ...any) *Problem {
 func refuse(w http.ResponseWriter, err error) {
 	var p *Problem
 	var f *filter.Error
+	var alike *board.AlikeError
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &f):
@@ -94,6 +95,8 @@ func refuse(w http.ResponseWriter, err error) {
 	case errors.Is(err, board.ErrUnknown):
 		p = &Problem{Status: http.StatusNotFound, Title: "unknown incident",
 			Detail: err.Error() + " that are kept here; renat observe shows all that NATS has stored"}
+	case errors.As(err, &alike):
+		p = &Problem{Status: http.StatusConflict, Title: "several incidents", Detail: err.Error()}
 	case errors.Is(err, board.ErrGone):
 		p = &Problem{Status: http.StatusGone, Title: "incident is gone", Detail: err.Error() + ": NATS has removed it"}
 	default:
@@ -114,10 +117,20 @@ func reply(w http.ResponseWriter, v any) error {
 	return nil
 }
 
-// check refuses parameters that the route does not have: a filter with a
-// mistake in its name would choose everything.
-func (r *Route) check(q url.Values) error {
-	for name := range q {
+// maxValues a parameter may have: each is compared with every incident.
+const maxValues = 64
+
+// check refuses a query with a mistake, or a parameter that the route does not
+// have: what is left out of a filter would choose everything.
+func (r *Route) check(query string) error {
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return &Problem{Status: http.StatusBadRequest, Title: "malformed query", Detail: err.Error()}
+	}
+	for name, values := range q {
+		if len(values) > maxValues {
+			return wrong(name, "%q is given %d times; at most %d", name, len(values), maxValues)
+		}
 		if !slices.ContainsFunc(r.Params, func(p Param) bool { return p.Name == name }) {
 			var known []string
 			for _, p := range r.Params {

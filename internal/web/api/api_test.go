@@ -19,9 +19,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
-	"github.com/renat-project/renat/internal/nodestatus"
 )
 
 func sample(n int) *incident.Incident {
@@ -47,7 +47,7 @@ func newBoard() *board.Board {
 	b.SetStatus(nodestatus.Status{
 		Node: "node-a", Cluster: "prod", Time: time.Now(), Parts: []nodestatus.Part{{Name: nodestatus.PartKernel, Ready: true}},
 		Maps: []nodestatus.Map{{Name: "cilium_snat_v4_external", MaxEntries: 512}}, Losses: map[string]uint64{"kernel_ring": 1},
-	})
+	}, time.Now())
 	return b
 }
 
@@ -136,13 +136,15 @@ func TestIncidents(t *testing.T) {
 		Incidents     []json.RawMessage
 		Total         int
 		Next, Problem string
+		Since         time.Time `json:"problem_since"`
 	}
-	b.SetProblem("NATS is away")
+	b.Loaded()
+	b.SetProblem("NATS is away", time.Date(2026, 11, 22, 22, 30, 0, 0, time.UTC))
 	_, body := get(t, s.URL+"/v1/incidents?limit=2&kind=renat&namespace=shop")
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Incidents) != 2 || got.Total != 5 || got.Problem != "NATS is away" {
+	if len(got.Incidents) != 2 || got.Total != 5 || got.Problem != "NATS is away" || got.Since.Minute() != 30 {
 		t.Fatalf("got %s", body)
 	}
 	if i, err := incident.UnmarshalCloudEvent(got.Incidents[0]); err != nil || i.ID != sample(4).ID {
@@ -193,35 +195,47 @@ func TestHubbleCommand(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
-	away := board.New(board.Config{Whole: func(_ context.Context, sequence uint64) (*incident.Incident, error) {
-		if sequence == 1 {
-			return nil, board.ErrGone
-		}
+// What the board holds of an incident is shown while its evidence cannot be read.
+func TestIncidentWithoutItsEvidence(t *testing.T) {
+	b := board.New(board.Config{Whole: func(context.Context, uint64) (*incident.Incident, error) {
 		return nil, errors.New("JetStream does not answer")
 	}})
+	b.Add(sample(2), 2)
+	status, body := get(t, serve(t, b).URL+"/v1/incidents/"+sample(2).ID)
+	var got struct {
+		Verdict struct{ What string }
+		Problem string
+	}
+	if err := json.Unmarshal(body, &got); err != nil || status != 200 || got.Problem != "JetStream does not answer" || got.Verdict.What == "" {
+		t.Errorf("%d %s: %v", status, body, err)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	away := board.New(board.Config{Whole: func(context.Context, uint64) (*incident.Incident, error) { return nil, board.ErrGone }})
 	away.Add(sample(1), 1)
-	away.Add(sample(2), 2)
 	s := serve(t, away)
 	_, schema := document(t)
 	for path, want := range map[string]struct {
 		status int
 		says   string
 	}{
-		"incidents?kind=x":              {400, `kind \"x\" is not one of renat, orphaned_reply`},
-		"incidents?limit=0":             {400, `limit \"0\" is not a number from 1 to 1000`},
-		"incidents?skip=-1":             {400, `skip \"-1\" is not a number`},
-		"incidents?cursor=x":            {400, "cursor is not a cursor from an earlier answer"},
-		"summary?groups=1001":           {400, "from 0 to 1000"},
-		"summary?since=x":               {400, `since \"x\"`},
-		"events?ip=x":                   {400, `ip \"x\" is neither`},
-		"incidents/unknown":             {404, "not among the newest incidents that are kept here"},
-		"incidents/" + sample(1).ID:     {410, "NATS has removed it"},
-		"incidents/" + sample(2).ID:     {503, "JetStream does not answer"},
-		"nowhere":                       {404, "no such path"},
-		"incidents/%3Cscript%3E?":       {404, `\u003cscript\u003e`},
-		"incidents?%3Cscript%3E=1":      {400, "is not one of: kind, cause"},
-		"incidents?kind=renat&kindd=re": {400, "kindd"},
+		"incidents?kind=x":                        {400, `kind \"x\" is not one of renat, orphaned_reply`},
+		"incidents?limit=0":                       {400, `limit \"0\" is not a number from 1 to 1000`},
+		"incidents?skip=-1":                       {400, `skip \"-1\" is not a number`},
+		"incidents?cursor=x":                      {400, "cursor is not a cursor from an earlier answer"},
+		"summary?groups=1001":                     {400, "from 0 to 1000"},
+		"summary?since=x":                         {400, `since \"x\"`},
+		"events?ip=x":                             {400, `ip \"x\" is neither`},
+		"incidents/unknown":                       {404, "not among the newest incidents that are kept here"},
+		"incidents/" + sample(1).ID:               {410, "NATS has removed it"},
+		"nowhere":                                 {404, "no such path"},
+		"incidents/%3Cscript%3E?":                 {404, `\u003cscript\u003e`},
+		"incidents?namespace=none;x":              {400, "malformed query"},
+		"incidents?namespace=no%zz":               {400, "malformed query"},
+		"summary?" + strings.Repeat("pod=a&", 65): {400, `\"pod\" is given 65 times; at most 64`},
+		"incidents?%3Cscript%3E=1":                {400, "is not one of: id, kind, cause"},
+		"incidents?kind=renat&kindd=re":           {400, "kindd"},
 	} {
 		status, body := get(t, s.URL+"/v1/"+path)
 		if status != want.status || !strings.Contains(string(body), want.says) {

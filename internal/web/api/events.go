@@ -80,7 +80,10 @@ func (s stream) tell(e board.Event) error {
 	case e.Node != nil:
 		return s.event(e.ID, "node", e.Node)
 	case e.Problem != nil:
-		return s.event(e.ID, "problem", map[string]string{"problem": *e.Problem})
+		return s.event(e.ID, "problem", struct {
+			Problem string    `json:"problem"` // "" is told, too
+			Since   time.Time `json:"problem_since,omitzero"`
+		}{e.Problem.Text, e.Problem.Since})
 	}
 	return s.event(e.ID, "restart", map[string]string{})
 }

@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	b.Add(sample(10), 0)
-	b.SetStatus(nodestatus.Status{Node: "node-a", Time: time.Now()})
+	b.SetStatus(nodestatus.Status{Node: "node-a", Time: time.Now()}, time.Now())
 	first := all()
 	i, err := incident.UnmarshalCloudEvent([]byte(first.data))
 	if first.name != "incident" || err != nil || i.ID != sample(10).ID {

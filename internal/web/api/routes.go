@@ -58,7 +58,7 @@ var Routes = []Route{
 	},
 	{
 		Path: "/v1/incidents/{id}", Summary: "Show an incident with its evidence",
-		Params: []Param{{Name: "id", In: "path", Help: "the CloudEvent's id"}},
+		Params: []Param{{Name: "id", In: "path", Help: "the CloudEvent's id, or its beginning (4 characters or more)"}},
 		Answer: IncidentDetail{}, serve: (*API).incident,
 	},
 	{
@@ -71,8 +71,13 @@ var Routes = []Route{
 		Answer: NodeList{}, serve: (*API).nodes,
 	},
 	{
+		Path: "/v1/advice", Summary: "Advise on the size of the NAT maps",
+		Description: "From the nodes' statuses alone: renat advise also reads Cilium's settings, and asks the agents how much of a full map belongs to open connections.",
+		Answer:      SizeAdvice{}, serve: (*API).advice,
+	},
+	{
 		Path: "/v1/events", Summary: "Follow what changes",
-		Description: "Server-sent events: incident (as in lists), node (as in /v1/nodes), problem (why nothing new may come; empty: nothing is wrong), " +
+		Description: "Server-sent events: incident (as in lists), node (as in /v1/nodes), problem (why nothing new may come, and since when; empty: nothing is wrong), " +
 			"restart (ask for everything again) and dropped (the reader was too slow; connect again). " +
 			"The Last-Event-ID header resumes after an incident. A comment comes every 15 seconds.",
 		Params: filters(), serve: (*API).events,

@@ -45,7 +45,7 @@ func BenchmarkIncidents100k(b *testing.B) {
 	full := hubBoard()
 	f := filter.Filter{Namespaces: []string{"shop"}}
 	for b.Loop() {
-		if l, err := full.Incidents(&f, board.Page{Skip: many - 100, Limit: 100}); err != nil || len(l.Incidents) != 100 {
+		if l, err := full.Incidents(b.Context(), &f, board.Page{Skip: many - 100, Limit: 100}); err != nil || len(l.Incidents) != 100 {
 			b.Fatal(len(l.Incidents), err)
 		}
 	}
@@ -54,7 +54,7 @@ func BenchmarkIncidents100k(b *testing.B) {
 func BenchmarkSummary100k(b *testing.B) {
 	full := hubBoard()
 	for b.Loop() {
-		if s := full.Summary(&filter.Filter{}, 100, time.Now()); s.Total != many {
+		if s, err := full.Summary(b.Context(), &filter.Filter{}, 100, time.Now()); err != nil || s.Total != many {
 			b.Fatal(s.Total)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/correlator/incident/filter"
 )
 
 // DefaultIncidents is how many incidents a board holds if it is not told.
@@ -35,6 +36,17 @@ var (
 	ErrGone = errors.New("not stored any more")
 )
 
+// MinPrefix is how many characters of an id name an incident at least.
+const MinPrefix = 4
+
+// AlikeError says that several incidents' ids begin as was asked.
+type AlikeError struct{ IDs []string }
+
+// Error names the first of them.
+func (e *AlikeError) Error() string {
+	return fmt.Sprintf("%d ids begin so, %s among them: write more of it", len(e.IDs), e.IDs[0])
+}
+
 // Board is the newest incidents and the state of the nodes.
 type Board struct {
 	config Config
@@ -44,7 +56,8 @@ type Board struct {
 	window  window
 	brief   *brevity // nil: incidents are held whole
 	nodes   map[nodeKey]*node
-	problem string
+	problem Problem
+	loaded  bool
 	hearing hearing
 }
 
@@ -87,6 +100,7 @@ func (b *Board) Load(i *incident.Incident, sequence uint64) {
 func (b *Board) Loaded() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.loaded = true
 	b.hearing.restart()
 }
 
@@ -109,41 +123,82 @@ func (b *Board) between(since, until time.Time) []*entry {
 	return slices.Clone(b.window.between(since, until))
 }
 
+// lookEvery is how many incidents are compared between two looks at whether
+// anybody still waits for the answer.
+const lookEvery = 1024
+
+// match returns what the filter chooses, the oldest first. It fails when ctx ends.
+func (b *Board) match(ctx context.Context, f *filter.Filter) ([]*entry, error) {
+	all := b.between(f.Since, f.Until)
+	chosen := all[:0] // between made it for us
+	for n, e := range all {
+		if n%lookEvery == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if f.Match(e.incident) {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen, nil
+}
+
+// Problem is why the board may not show what is new.
+type Problem struct {
+	// Text says in words why what is new may be missing; "": nothing is.
+	Text string `json:"problem,omitempty"`
+	// Since is until when all is known; zero: it never was.
+	Since time.Time `json:"problem_since,omitzero"`
+}
+
 // SetProblem says in words why the board may not show what is new; "": it does.
-func (b *Board) SetProblem(problem string) {
+func (b *Board) SetProblem(text string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.problem != problem {
-		b.problem = problem
-		b.hearing.tell(Event{Problem: &problem})
+	if b.problem.Text == text {
+		return
 	}
+	p := Problem{Text: text}
+	switch {
+	case text == "":
+	case b.problem.Text != "":
+		p.Since = b.problem.Since // another, but what it keeps back began then
+	case b.loaded:
+		p.Since = now.UTC()
+	}
+	b.problem = p
+	b.hearing.tell(Event{Problem: &p})
 }
 
 // Problem returns what SetProblem said.
-func (b *Board) Problem() string {
+func (b *Board) Problem() Problem {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.problem
 }
 
-// Incident returns an incident with all its evidence. The error is ErrUnknown,
-// ErrGone or Config.Whole's.
+// Incident returns an incident with all its evidence, by its id or the first few
+// characters of it, MinPrefix at least. The error is ErrUnknown, an *AlikeError,
+// ErrGone or another of Config.Whole; beside that comes what the board holds of
+// the incident, which has no evidence.
 func (b *Board) Incident(ctx context.Context, id string) (*incident.Incident, error) {
 	b.mu.RLock()
-	e := b.window.byID[id]
+	e, err := b.window.find(id)
 	b.mu.RUnlock()
 	switch {
-	case e == nil:
-		return nil, fmt.Errorf("incident %q: %w", id, ErrUnknown)
+	case err != nil:
+		return nil, fmt.Errorf("incident %q: %w", id, err)
 	case b.config.Whole == nil:
 		return e.incident, nil
 	}
 	i, err := b.config.Whole(ctx, e.sequence)
-	if err == nil && i.ID != id {
+	if err == nil && i.ID != e.incident.ID {
 		err = ErrGone // another stream of the same name
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrGone):
 		return nil, fmt.Errorf("incident %q: %w", id, err)
+	case err != nil:
+		return e.incident, err
 	}
 	return i, nil
 }

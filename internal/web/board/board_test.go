@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/filter"
+	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/web/board"
 )
 
@@ -68,10 +71,64 @@ func parse(t *testing.T, query string) *filter.Filter {
 	return &f
 }
 
+func summary(t *testing.T, b *board.Board, f *filter.Filter, groups int, now time.Time) board.Summary {
+	t.Helper()
+	s, err := b.Summary(t.Context(), f, groups, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Nobody is left to read the answer: it is not worked out.
+func TestWhoHasGoneIsNotAnswered(t *testing.T) {
+	b := fill(board.New(board.Config{}), span(0, 5)...)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Summary(gone, &filter.Filter{}, 0, epoch); !errors.Is(err, context.Canceled) {
+		t.Errorf("a summary: %v", err)
+	}
+	if _, err := b.Incidents(gone, &filter.Filter{}, board.Page{Limit: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a list: %v", err)
+	}
+}
+
+// The beginning of an id, as hubble and tables show it, finds its incident.
+func TestIncidentByPrefix(t *testing.T) {
+	b := fill(board.New(board.Config{}), span(0, 300)...)
+	id := sample(7).ID
+	for _, beginning := range []string{id, id[:12], strings.ToUpper(id[:12])} {
+		if i, err := b.Incident(t.Context(), beginning); err != nil || i.ID != id {
+			t.Errorf("%s: %v, %v", beginning, i, err)
+		}
+	}
+	alike := &board.AlikeError{}
+	twin := *sample(7)
+	twin.ID = id[:12] + strings.Repeat("f", len(id)-12)
+	b.Add(&twin, 0)
+	if _, err := b.Incident(t.Context(), id[:12]); !errors.As(err, &alike) || len(alike.IDs) != 2 || !strings.Contains(err.Error(), "write more of it") {
+		t.Errorf("two with this beginning: %v", err)
+	}
+	if i, err := b.Incident(t.Context(), id); err != nil || i.ID != id {
+		t.Errorf("the whole id of one of two: %v, %v", i, err)
+	}
+	foreign := *sample(8)
+	foreign.ID = "FOREIGN-8"
+	b.Add(&foreign, 0)
+	if i, err := b.Incident(t.Context(), foreign.ID); err != nil || i.ID != foreign.ID {
+		t.Errorf("an id that is not renat's: %v, %v", i, err)
+	}
+	for _, none := range []string{"", id[:3], "zzzzzzzz", id + "0"} {
+		if _, err := b.Incident(t.Context(), none); !errors.Is(err, board.ErrUnknown) {
+			t.Errorf("%q: %v", none, err)
+		}
+	}
+}
+
 // list returns the seconds after epoch of a page's incidents.
 func list(t *testing.T, b *board.Board, query string, p board.Page) ([]int, board.Listing) {
 	t.Helper()
-	l, err := b.Incidents(parse(t, query), p)
+	l, err := b.Incidents(t.Context(), parse(t, query), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +156,7 @@ func TestNewestFirstWhateverTheOrder(t *testing.T) {
 	}
 	long := sample(9)
 	long.ID = strings.Repeat("x", 1000)
-	if b.Add(long, 0); b.Summary(&filter.Filter{}, 0, epoch).Held != 5 {
+	if b.Add(long, 0); summary(t, b, &filter.Filter{}, 0, epoch).Held != 5 {
 		t.Error("an id of any length is taken")
 	}
 }
@@ -126,7 +183,7 @@ func TestPaging(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	for _, cursor := range []string{"x", "!", "eA"} {
-		if _, err := b.Incidents(&filter.Filter{}, board.Page{Cursor: cursor}); !errors.Is(err, board.ErrCursor) {
+		if _, err := b.Incidents(t.Context(), &filter.Filter{}, board.Page{Cursor: cursor}); !errors.Is(err, board.ErrCursor) {
 			t.Errorf("cursor %q: %v", cursor, err)
 		}
 	}
@@ -147,11 +204,11 @@ func TestWhole(t *testing.T) {
 	if i, err := b.Incident(t.Context(), sample(1).ID); err != nil || len(i.Evidence) != 1 {
 		t.Errorf("got %+v, %v", i, err)
 	}
-	if _, err := b.Incident(t.Context(), sample(2).ID); !errors.Is(err, board.ErrGone) {
-		t.Errorf("got %v", err)
+	if i, err := b.Incident(t.Context(), sample(2).ID); !errors.Is(err, board.ErrGone) || i != nil {
+		t.Errorf("got %v, %v", i, err)
 	}
-	if _, err := b.Incident(t.Context(), sample(3).ID); !errors.Is(err, gone) {
-		t.Errorf("got %v", err)
+	if i, err := b.Incident(t.Context(), sample(3).ID); !errors.Is(err, gone) || i == nil || i.ID != sample(3).ID || len(i.Evidence) != 0 {
+		t.Errorf("what is known while NATS is away: %+v, %v", i, err)
 	}
 }
 
@@ -171,7 +228,7 @@ func TestBriefIsBounded(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	b := fill(board.New(board.Config{}), span(0, 60)...)
-	s := b.Summary(parse(t, ""), 2, epoch.Add(10*time.Minute))
+	s := summary(t, b, parse(t, ""), 2, epoch.Add(10*time.Minute))
 	if s.Total != 60 || s.Held != 60 || s.Kinds[incident.Renat] != 30 || s.Outcomes[incident.Reset] != 30 || s.Causes[incident.LRUEviction] != 60 {
 		t.Errorf("got %+v", s)
 	}
@@ -187,19 +244,45 @@ func TestSummary(t *testing.T) {
 	if len(s.Groups) != 2 || s.MoreGroups != 4 || s.Groups[0].Count != 10 || s.Groups[0].Incident != sample(59).ID || !s.Groups[0].Last.Equal(sample(59).Time) {
 		t.Errorf("groups %+v and %d", s.Groups, s.MoreGroups)
 	}
-	s = b.Summary(parse(t, "since=2026-11-22T21:30:00Z&until=2026-11-22T22:00:30Z&kind=renat"), 0, epoch)
+	s = summary(t, b, parse(t, "since=2026-11-22T21:30:00Z&until=2026-11-22T22:00:30Z&kind=renat"), 0, epoch)
 	if s.Total != 16 || s.Step != 60 || len(s.Buckets) != 31 || s.Buckets[30].Renat != 16 {
 		t.Errorf("got %d, %d s, %+v", s.Total, s.Step, s.Buckets)
 	}
 	// A node's clock is ahead, and a board is empty.
-	if s = b.Summary(parse(t, ""), 0, epoch.Add(-time.Hour)); s.Buckets[len(s.Buckets)-1].OrphanedReply == 0 {
+	if s = summary(t, b, parse(t, ""), 0, epoch.Add(-time.Hour)); s.Buckets[len(s.Buckets)-1].OrphanedReply == 0 {
 		t.Errorf("got %+v", s.Buckets)
 	}
-	if s = board.New(board.Config{}).Summary(parse(t, ""), 9, epoch); s.Total != 0 || len(s.Buckets) != 1 || !s.Newest.IsZero() {
+	if s = summary(t, board.New(board.Config{}), parse(t, ""), 9, epoch); s.Total != 0 || len(s.Buckets) != 1 || !s.Newest.IsZero() {
 		t.Errorf("got %+v", s)
 	}
 	fill(b, -1_000_000_000) // thirty years before
-	if s = b.Summary(parse(t, ""), 0, epoch); len(s.Buckets) > 62 || s.Total != 61 {
+	if s = summary(t, b, parse(t, ""), 0, epoch); len(s.Buckets) > 62 || s.Total != 61 {
 		t.Errorf("%d buckets", len(s.Buckets))
+	}
+}
+
+// The plan is that of sizing for what the agents told that are still there.
+func TestPlan(t *testing.T) {
+	b := board.New(board.Config{})
+	full := func(name string) nodestatus.Status {
+		return nodestatus.Status{
+			Node: name, Time: epoch, Machine: nodestatus.Machine{CPUs: 4, MemoryBytes: 16 << 30},
+			Maps: []nodestatus.Map{
+				{Name: "cilium_snat_v4_external", MaxEntries: 131072, Inserts: 1000, Evictions: 9, LastMinute: nodestatus.Rates{Inserts: 100}},
+				{Name: "cilium_ct4_global", CT: true, MaxEntries: 131072, Evictions: 9},
+			},
+		}
+	}
+	here, gone := full("node-a"), full("node-b")
+	b.SetStatus(gone, epoch.Add(-board.SilentAfter))
+	b.SetStatus(here, epoch)
+	got := b.Plan(epoch.Add(time.Second))
+	want := sizing.NewPlan(here.Measured(nil), nil)
+	want.Unmeasured = []string{"node-b"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if len(got.Nodes) != 1 || got.Nodes[0].Verdict != sizing.Grow || len(got.Values) == 0 || got.Values[0].Path != "bpf.natMax" {
+		t.Errorf("a map that evicts: %+v", got)
 	}
 }

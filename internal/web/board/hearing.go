@@ -25,7 +25,7 @@ type Event struct {
 	// Node is a node's new status.
 	Node *Node
 	// Problem is what Board.Problem returns now.
-	Problem *string
+	Problem *Problem
 	// Restart: there was more than can be told. Ask for everything again.
 	Restart bool
 }

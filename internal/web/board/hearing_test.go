@@ -3,11 +3,12 @@
 package board_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/web/board"
 )
 
 // next returns the next event, which must wait already.
@@ -29,7 +30,7 @@ func TestSubscribeAndResume(t *testing.T) {
 	b := fill(board.New(board.Config{}), span(0, 10)...)
 	s := b.Subscribe("")
 	begin := next(t, s)
-	if begin.Problem == nil || *begin.Problem != "" || begin.ID == "" {
+	if begin.Problem == nil || *begin.Problem != (board.Problem{}) || begin.ID == "" {
 		t.Fatalf("began with %+v", begin)
 	}
 	if missed := b.Subscribe(begin.ID); len(missed.Events) != 1 {
@@ -43,9 +44,9 @@ func TestSubscribeAndResume(t *testing.T) {
 	if first.Incident.ID != sample(10).ID || second.Incident.ID != sample(11).ID || len(first.Incident.Evidence) != 0 {
 		t.Errorf("got %+v, %+v", first, second)
 	}
-	b.SetProblem("NATS is away")
-	b.SetProblem("NATS is away")
-	if e := next(t, s); e.Problem == nil || *e.Problem != "NATS is away" || len(s.Events) != 0 {
+	b.SetProblem("NATS is away", epoch)
+	b.SetProblem("NATS is away", epoch)
+	if e := next(t, s); e.Problem == nil || e.Problem.Text != "NATS is away" || len(s.Events) != 0 {
 		t.Errorf("got %+v", e)
 	}
 	s.Close()
@@ -55,7 +56,7 @@ func TestSubscribeAndResume(t *testing.T) {
 	}
 	fill(b, 12)
 	s = b.Subscribe(first.ID)
-	if e := next(t, s); *e.Problem != "NATS is away" {
+	if e := next(t, s); e.Problem.Text != "NATS is away" {
 		t.Errorf("got %+v", e)
 	}
 	if e := next(t, s); e.ID != second.ID || e.Incident.ID != sample(11).ID {
@@ -103,17 +104,15 @@ func TestNodes(t *testing.T) {
 		{Name: "nat", LastMinute: nodestatus.Rates{Evictions: 2.5}, LastTenMinutes: nodestatus.Rates{Evictions: 1}},
 		{Name: "ct", CT: true, LastMinute: nodestatus.Rates{Evictions: 100}},
 	}}
-	b.SetStatus(status)
-	if e := next(t, s); e.Node == nil || e.Node.State != nodestatus.Evicting || e.Node.Ready {
+	b.SetStatus(status, now)
+	if e := next(t, s); e.Node == nil || e.Node.State != nodestatus.Degraded || e.Node.Ready {
 		t.Errorf("got %+v", e)
 	}
-	older := status
-	older.Time = now.Add(-time.Minute)
-	b.SetStatus(older)
-	b.SetStatus(nodestatus.Status{Node: "node-a", Cluster: "prod", Time: now})
+	b.SetStatus(status, now.Add(time.Minute)) // as it is stored, read again
+	b.SetStatus(nodestatus.Status{Node: "node-a", Cluster: "prod", Time: now}, now)
 	next(t, s)
 	nodes := b.Nodes(now)
-	if len(nodes) != 2 || nodes[0].Status.Node != "node-a" || nodes[0].State != nodestatus.OK || !nodes[1].Status.Time.Equal(now) {
+	if len(nodes) != 2 || nodes[0].Status.Node != "node-a" || nodes[0].State != nodestatus.OK || !nodes[1].Heard.Equal(now) {
 		t.Fatalf("got %+v", nodes)
 	}
 	history := nodes[1].Evictions
@@ -121,10 +120,60 @@ func TestNodes(t *testing.T) {
 		t.Errorf("history %v", history)
 	}
 	later := b.Nodes(now.Add(10 * time.Minute))
-	if later[0].State != board.Silent || later[1].Evictions[board.History-11] == nil || later[1].Evictions[board.History-1] != nil {
+	if later[0].State != nodestatus.Silent || later[1].Evictions[board.History-11] == nil || later[1].Evictions[board.History-1] != nil {
 		t.Errorf("later %+v", later)
 	}
 	if left := b.Nodes(now.Add(2 * time.Hour)); len(left) != 0 {
 		t.Errorf("not forgotten: %+v", left)
+	}
+}
+
+// A node whose clock was an hour ahead is shown as it tells now, and is silent
+// when nothing comes, whatever its clock said.
+func TestNodeWithAWrongClock(t *testing.T) {
+	b := board.New(board.Config{})
+	now := time.Now()
+	b.SetStatus(nodestatus.Status{Node: "node-a", Time: now.Add(time.Hour)}, now)
+	b.SetStatus(nodestatus.Status{Node: "node-a", Time: now, Parts: []nodestatus.Part{{Name: nodestatus.PartKernel}}}, now.Add(10*time.Second))
+	if n := b.Nodes(now.Add(11 * time.Second)); len(n) != 1 || n[0].State != nodestatus.Blind || n[0].Ready {
+		t.Errorf("right again: %+v", n)
+	}
+	b.SetStatus(nodestatus.Status{Node: "node-a", Time: now.Add(time.Hour)}, now.Add(20*time.Second))
+	if n := b.Nodes(now.Add(time.Minute + 20*time.Second)); n[0].State != nodestatus.Silent {
+		t.Errorf("after a minute: %+v", n)
+	}
+}
+
+// Nodes that are gone are forgotten also where nobody asks.
+func TestGoneNodesAreForgotten(t *testing.T) {
+	b := board.New(board.Config{})
+	s := b.Subscribe("")
+	defer s.Close()
+	now := time.Now()
+	for n := range 1000 {
+		b.SetStatus(nodestatus.Status{Node: "node-" + strconv.Itoa(n)}, now.Add(time.Duration(n)*time.Minute))
+	}
+	if n := b.Nodes(now); len(n) > 61 {
+		t.Errorf("%d nodes are held, of one a minute for an hour", len(n))
+	}
+}
+
+// Until when all is known, whatever has been wrong since.
+func TestProblemSince(t *testing.T) {
+	b := board.New(board.Config{})
+	for n, step := range []struct {
+		text string
+		want time.Time
+	}{
+		{"still reading", time.Time{}}, {"NATS is away", time.Time{}}, {"", time.Time{}},
+		{"NATS is away", epoch.Add(3 * time.Minute)}, {"still reading", epoch.Add(3 * time.Minute)}, {"", time.Time{}},
+	} {
+		b.SetProblem(step.text, epoch.Add(time.Duration(n)*time.Minute))
+		if got := b.Problem(); got != (board.Problem{Text: step.text, Since: step.want}) {
+			t.Errorf("step %d: %+v", n, got)
+		}
+		if n == 1 {
+			b.Loaded()
+		}
 	}
 }

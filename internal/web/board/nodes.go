@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/sizing"
 )
 
 const (
-	// Silent is the state of a node whose status is older than SilentAfter.
-	Silent nodestatus.State = "silent"
-	// SilentAfter is how old the newest status of a node may be; agents tell
-	// every ten seconds.
+	// SilentAfter is how long ago the newest status of a node may have come,
+	// else it is nodestatus.Silent; agents tell every ten seconds.
 	SilentAfter = 45 * time.Second
 	// forgotten is when a silent node is left out: it is no node any more.
 	forgotten = time.Hour
@@ -25,10 +24,13 @@ const (
 
 // Node is a node as its agent told last.
 type Node struct {
-	// State is how bad it is: ok, evicting, breaking, or silent.
-	State nodestatus.State `json:"state" jsonschema:"enum=ok,enum=evicting,enum=breaking,enum=silent"`
+	// State is how bad it is.
+	State nodestatus.State `json:"state" jsonschema:"enum=ok,enum=evicting,enum=breaking,enum=degraded,enum=silent,enum=blind"`
 	// Ready says that every part of its agent works.
 	Ready bool `json:"ready"`
+	// Heard is when its last status came, by the clock of whoever shows it: the
+	// node's own may be wrong.
+	Heard time.Time `json:"heard"`
 	// Evictions per second of its NAT maps, a value for each of the last 60
 	// minutes, the oldest first; null where no status is known.
 	Evictions []*Rate           `json:"evictions_per_second"`
@@ -44,6 +46,7 @@ type nodeKey struct{ cluster, name string }
 // node is what is known of a node.
 type node struct {
 	status nodestatus.Status
+	heard  time.Time
 	// minutes has for each of the last minutes, at the minute modulo History,
 	// the highest rate told.
 	minutes [History]struct {
@@ -52,32 +55,33 @@ type node struct {
 	}
 }
 
-// SetStatus takes the status of a node and tells who listens. An older one than
-// the board has is ignored.
-func (b *Board) SetStatus(s nodestatus.Status) {
+// SetStatus takes the status of a node, in the order and at the time in which
+// they arrive, and tells who listens: a node's own clock may be set back. The
+// same status again is ignored.
+func (b *Board) SetStatus(s nodestatus.Status, arrived time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := nodeKey{s.Cluster, s.Node}
 	n := b.nodes[key]
 	if n == nil {
+		b.forget(arrived) // nobody may ever ask for the nodes
 		n = &node{}
 		b.nodes[key] = n
-	}
-	if s.Time.Before(n.status.Time) {
+	} else if s.Time.Equal(n.status.Time) && s.Started.Equal(n.status.Started) {
 		return
 	}
-	n.status = s
+	n.status, n.heard = s, arrived
 	rate := 0.0
 	for _, m := range s.Maps {
 		if !m.CT {
 			rate += m.LastMinute.Evictions
 		}
 	}
-	minute := s.Time.Unix() / 60
+	minute := arrived.Unix() / 60
 	if at := &n.minutes[(minute%History+History)%History]; at.minute != minute || rate > at.rate {
 		at.minute, at.rate = minute, rate
 	}
-	shown := n.shown(time.Now())
+	shown := n.shown(arrived)
 	b.hearing.tell(Event{Node: &shown})
 }
 
@@ -86,7 +90,7 @@ func (b *Board) SetStatus(s nodestatus.Status) {
 func (b *Board) Nodes(now time.Time) []Node {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	maps.DeleteFunc(b.nodes, func(_ nodeKey, n *node) bool { return now.Sub(n.status.Time) > forgotten })
+	b.forget(now)
 	all := make([]Node, 0, len(b.nodes))
 	for _, n := range b.nodes {
 		all = append(all, n.shown(now))
@@ -97,10 +101,36 @@ func (b *Board) Nodes(now time.Time) []Node {
 	return all
 }
 
+// Plan advises on the NAT maps of the nodes, as renat advise does where Cilium's
+// settings are not known. What was measured on a silent or blind node does not
+// count: it may need more by now.
+func (b *Board) Plan(now time.Time) sizing.Plan {
+	var measured []sizing.Node
+	var others []string
+	for _, n := range b.Nodes(now) {
+		var of []sizing.Node
+		if n.State != nodestatus.Silent && n.State != nodestatus.Blind {
+			of = n.Status.Measured(nil)
+		}
+		if len(of) == 0 {
+			others = append(others, n.Status.Node)
+		}
+		measured = append(measured, of...)
+	}
+	p := sizing.NewPlan(measured, nil)
+	p.Unmeasured = others
+	return p
+}
+
+// forget removes who has been silent for too long.
+func (b *Board) forget(now time.Time) {
+	maps.DeleteFunc(b.nodes, func(_ nodeKey, n *node) bool { return now.Sub(n.heard) > forgotten })
+}
+
 func (n *node) shown(now time.Time) Node {
-	s := Node{State: n.status.State(), Ready: n.status.Ready(), Status: n.status, Evictions: make([]*Rate, History)}
-	if now.Sub(n.status.Time) > SilentAfter {
-		s.State = Silent
+	s := Node{State: n.status.State(), Ready: n.status.Ready(), Heard: n.heard, Status: n.status, Evictions: make([]*Rate, History)}
+	if now.Sub(n.heard) > SilentAfter {
+		s.State = nodestatus.Silent
 	}
 	last := now.Unix() / 60
 	for k := range s.Evictions {

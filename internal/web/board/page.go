@@ -3,6 +3,7 @@
 package board
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -38,8 +39,8 @@ type Listing struct {
 // ErrCursor says that a cursor is none of this board's answers.
 var ErrCursor = errors.New("not a cursor from an earlier answer")
 
-// Incidents lists what the filter chooses.
-func (b *Board) Incidents(f *filter.Filter, p Page) (Listing, error) {
+// Incidents lists what the filter chooses. It fails when ctx ends.
+func (b *Board) Incidents(ctx context.Context, f *filter.Filter, p Page) (Listing, error) {
 	var l Listing
 	var from position
 	if p.Cursor != "" {
@@ -48,10 +49,13 @@ func (b *Board) Incidents(f *filter.Filter, p Page) (Listing, error) {
 			return l, err
 		}
 	}
-	all := b.between(f.Since, f.Until)
+	all, err := b.match(ctx, f)
+	if err != nil {
+		return l, err
+	}
 	for n := len(all) - 1; n >= 0; n-- {
 		e := all[n]
-		if p.Cursor != "" && e.position().compare(from) > 0 || !f.Match(e.incident) {
+		if p.Cursor != "" && e.position().compare(from) > 0 {
 			continue
 		}
 		switch {

@@ -4,6 +4,7 @@ package board
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ type Bucket struct {
 	Time          time.Time `json:"time"` // its beginning
 	Renat         int       `json:"renat"`
 	OrphanedReply int       `json:"orphaned_reply"`
+	Other         int       `json:"other"` // of all other kinds
 }
 
 // Count is how often something has an incident.
@@ -79,15 +81,19 @@ var steps = []time.Duration{
 }
 
 // Summary counts what the filter chooses until now, with so many groups. The
-// buckets span the filter's times; where it has none, those of the incidents.
-func (b *Board) Summary(f *filter.Filter, groups int, now time.Time) Summary {
+// buckets span the filter's times; where it has none, those of the incidents. It
+// fails when ctx ends.
+func (b *Board) Summary(ctx context.Context, f *filter.Filter, groups int, now time.Time) (Summary, error) {
 	s := Summary{Kinds: map[incident.Kind]int{}, Causes: map[incident.Cause]int{}, Outcomes: map[incident.Outcome]int{}}
 	s.Held, s.Newest = b.held()
-	chosen := slices.DeleteFunc(b.between(f.Since, f.Until), func(e *entry) bool { return !f.Match(e.incident) })
+	chosen, err := b.match(ctx, f)
+	if err != nil {
+		return s, err
+	}
 	s.count(chosen)
 	s.fill(chosen, f, now)
 	s.group(chosen, groups)
-	return s
+	return s, nil
 }
 
 // held is how many incidents there are, and the newest one's time.
@@ -167,6 +173,8 @@ func (s *Summary) fill(chosen []*entry, f *filter.Filter, now time.Time) {
 			s.Buckets[n].Renat++
 		case incident.OrphanedReply:
 			s.Buckets[n].OrphanedReply++
+		default:
+			s.Buckets[n].Other++
 		}
 	}
 }

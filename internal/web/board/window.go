@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -62,6 +63,34 @@ func (w *window) add(e *entry) (*entry, bool) {
 	w.entries = slices.Insert(w.entries, at, e)
 	w.byID[e.incident.ID] = e
 	return e, true
+}
+
+// find returns the entry with an id, or the only one whose id begins so.
+func (w *window) find(id string) (*entry, error) {
+	if e := w.byID[id]; e != nil {
+		return e, nil
+	}
+	id = strings.ToLower(id) // as renat's are
+	if e := w.byID[id]; e != nil {
+		return e, nil
+	}
+	if len(id) < MinPrefix {
+		return nil, ErrUnknown
+	}
+	var alike AlikeError
+	for whole := range w.byID {
+		if strings.HasPrefix(whole, id) {
+			alike.IDs = append(alike.IDs, whole)
+		}
+	}
+	switch len(alike.IDs) {
+	case 0:
+		return nil, ErrUnknown
+	case 1:
+		return w.byID[alike.IDs[0]], nil
+	}
+	slices.Sort(alike.IDs)
+	return nil, &alike
 }
 
 // after returns how many entries are at or before p.

@@ -17,14 +17,14 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/web/board"
 )
 
 // replayed are the incidents of a recording, as the program derives them.
 var replayed = sync.OnceValues(func() ([]*incident.Incident, error) {
 	cmd := exec.Command("go", "run", "./cmd/renat", "replay", "internal/recording/testdata/cilium-1.20.2", "-o", "json")
-	cmd.Dir = filepath.Join("..", "..")
+	cmd.Dir = filepath.Join("..", "..", "..")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -122,7 +122,8 @@ func demoBoard(t testing.TB, now time.Time) *board.Board {
 	}
 	for n, name := range []string{"node-a", "node-b", "node-c", "node-d", "node-e", "node-f", "node-g", "node-h"} {
 		for minute := range 60 {
-			b.SetStatus(demoStatus(name, n, now.Add(time.Duration(minute-59)*time.Minute)))
+			at := now.Add(time.Duration(minute-59) * time.Minute)
+			b.SetStatus(demoStatus(name, n, at), at)
 		}
 	}
 	return b
@@ -134,15 +135,22 @@ func demoStatus(name string, n int, at time.Time) nodestatus.Status {
 	entries := uint64(131072 * []float64{0.999, 0.41, 0.998, 0.22, 0.97, 0.99, 0.35, 0.18}[n])
 	s := nodestatus.Status{
 		Version: 1, Time: at, Node: name, Cluster: "prod", Renat: "v0.2.0", Started: at.Add(-50 * time.Hour),
-		Parts: []nodestatus.Part{{Name: "kernel", Ready: true}, {Name: "hubble", Ready: true}, {Name: "outbox", Ready: true}, {Name: "nats", Ready: true}},
+		Parts:   []nodestatus.Part{{Name: "kernel", Ready: true}, {Name: "hubble", Ready: true}, {Name: "outbox", Ready: true}, {Name: "nats", Ready: true}},
+		Machine: nodestatus.Machine{Kernel: "6.12.48", CPUs: 8, MemoryBytes: 32 << 30}, Hubble: nodestatus.Hubble{Version: "cilium v1.20.2"},
 		Maps: []nodestatus.Map{{
 			Name: "cilium_snat_v4_external", ID: 40, MaxEntries: 131072, Entries: &entries,
-			LastMinute: nodestatus.Rates{Evictions: rates[n] * wave}, LastTenMinutes: nodestatus.Rates{Evictions: rates[n]},
+			Inserts: 9_000_000, Evictions: uint64(rates[n] * 180_000),
+			LastMinute: nodestatus.Rates{Inserts: 110 + rates[n], Evictions: rates[n] * wave}, LastTenMinutes: nodestatus.Rates{Inserts: 110, Evictions: rates[n]},
 		}},
 	}
 	switch n {
 	case 0, 2, 5:
 		s.Incidents.LastTen = uint64(12 - 2*n)
+	case 3:
+		atRisk := 1
+		s.AtRisk, s.Guard = &atRisk, &nodestatus.Guard{Connections: 2048, Limit: 16352, Known: 2300, Runs: 900, Kept: 31}
+	case 4:
+		s.Guard = &nodestatus.Guard{Problem: nodestatus.GuardTooSmall + ": the kernel evicted 9 entries although they were guarded"}
 	case 6:
 		s.Parts[1] = nodestatus.Part{Name: "hubble", Problem: "waits for unix:///var/run/cilium/hubble.sock"}
 	}

@@ -6,7 +6,9 @@ package page_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -18,8 +20,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/hub"
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/board"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
@@ -29,18 +32,110 @@ func TestNow(t *testing.T) {
 	b := demoBoard(t, now)
 	p := open(t, site(t, b, api.AccessConfig{}).URL, "/")
 	p.says("182 connections broke in the last hour")
-	p.says("8 nodes: 3 breaking, 1 evicting, 4 ok")
+	p.says("8 nodes: 1 degraded, 3 breaking, 1 evicting, 3 ok")
 	p.says("hubble: waits for unix:///var/run/cilium/hubble.sock")
-	if got := eval[[]string](p, `[...document.querySelectorAll(".tile .state")].map((e) => e.innerText)`); strings.Join(got, " ") != "breaking breaking breaking evicting ok ok ok ok" {
+	if got := eval[[]string](p, `[...document.querySelectorAll(".tile .state")].map((e) => e.innerText)`); strings.Join(got, " ") != "degraded breaking breaking breaking evicting ok ok ok" {
 		t.Errorf("tiles, the worst first: %v", got)
+	}
+	tiles := eval[string](p, `document.querySelector(".tiles").innerText`)
+	for _, want := range []string{"1 connection breaks by the next packet", "guard: 2,048 connections, saved about 31", "guard: map too small: the kernel evicted 9 entries"} {
+		if !strings.Contains(tiles, want) {
+			t.Errorf("the tiles do not say %q: %s", want, tiles)
+		}
 	}
 	p.until("the charts", `document.querySelectorAll(".chart canvas").length == 2`)
 	if label := eval[string](p, `document.querySelector(".broken .chart").getAttribute("aria-label")`); !strings.Contains(label, "last hour: 182 in all, most ") {
 		t.Errorf("the chart tells who cannot see it %q", label)
 	}
+	p.says("LRU eviction\n170\ndeleted by a process\n12")
+	p.says("bpf.natMax 131072 → " + b.Plan(now).Values[0].Value + " on 4 nodes") // as renat advise says
+	p.says("12 connections broke because a process deleted NAT entries: a larger map does not help against that.")
 	p.do(chromedp.Click(chromedp.CSS(`.workloads a`)))
 	p.until("the filter", `location.pathname + location.search == "/incidents?workload=shop%2FDeployment%2Fcheckout&since=1h"`)
 	p.says("91 incidents match")
+}
+
+// The time that Now shows is in its address.
+func TestRange(t *testing.T) {
+	now := time.Now()
+	b := board.New(board.Config{})
+	for n, age := range []time.Duration{time.Minute, 2 * time.Hour, 20 * time.Hour, 100 * time.Hour} {
+		b.Add(moved(recorded(t)[n], now.Add(-age)), 0)
+	}
+	p := open(t, site(t, b, api.AccessConfig{}).URL, "/")
+	p.says("1 connection broke in the last hour")
+	for n, want := range []struct{ search, says string }{
+		{"?since=6h", "2 connections broke in the last 6 hours"},
+		{"?since=24h", "3 connections broke in the last 24 hours"},
+		{"?since=7d", "4 connections broke in the last 7 days"},
+	} {
+		p.do(chromedp.Click(chromedp.CSS(fmt.Sprintf(`.range nav > :nth-child(%d)`, n+2))))
+		p.says(want.says)
+		p.until("the address", fmt.Sprintf(`location.search == %q`, want.search))
+	}
+	p.do(chromedp.Reload())
+	p.says("4 connections broke in the last 7 days")
+	if label := eval[string](p, `document.querySelector(".broken .chart").getAttribute("aria-label")`); !strings.HasPrefix(label, "Broken connections per 3 hours in the last 7 days: 4 in all") {
+		t.Errorf("the chart of a week says %q", label)
+	}
+	p.do(chromedp.Click(chromedp.CSS(`.why a`)))
+	p.until("the incidents of a cause", `location.pathname + location.search == "/incidents?cause=" + location.search.slice(7).split("&")[0] + "&since=7d"`)
+	p.visit("/")
+	p.do(chromedp.Click(chromedp.CSS(`.range nav > button`)))
+	local := func(t time.Time) string { return t.Add(time.Hour).UTC().Format("2006-01-02T15:04:05") } // as in Berlin in winter
+	p.do(chromedp.SetValue(chromedp.CSS(`input[name=since]`), local(now.Add(-30*time.Hour))), dispatch(`input[name=since]`))
+	p.says("3 connections broke since")
+	p.do(chromedp.SetValue(chromedp.CSS(`input[name=until]`), local(now.Add(-time.Hour))), dispatch(`input[name=until]`))
+	p.says("2 connections broke from")
+	p.until("the latest of that time", `document.querySelectorAll(".feed li").length == 2`)
+	p.do(chromedp.Click(chromedp.CSS(`.range nav > a`)))
+	p.says("1 connection broke in the last hour")
+}
+
+// What is at hand finds its incident: an id as hubble shows it, a pod, an address.
+func TestSearch(t *testing.T) {
+	all := recorded(t)
+	one := all[len(all)-1]
+	p := open(t, site(t, recordedBoard(t), api.AccessConfig{}).URL, "/", refused) // what is no id was looked up as one
+	p.says("No connection broke in the last hour")
+	for text, want := range map[string]string{
+		one.ID[:8]:              "/incidents/" + one.ID,
+		"renat:" + one.ID[:8]:   "/incidents/" + one.ID,
+		strings.ToUpper(one.ID): "/incidents/" + one.ID,
+		"renat:00000000":        "/incidents/00000000",
+		"cafe":                  "/incidents?pod=cafe",
+		"shop/client-":          "/incidents?pod=shop%2Fclient-",
+		"10.0.1.10":             "/incidents?ip=10.0.1.10",
+		"10.0.1.10:57070":       "/incidents?ip=10.0.1.10&port=57070",
+		"10.0.0.0/8":            "/incidents?ip=10.0.0.0%2F8",
+		"2001:db8::1":           "/incidents?ip=2001%3Adb8%3A%3A1",
+		"[2001:db8::1]:443":     "/incidents?ip=2001%3Adb8%3A%3A1&port=443",
+		"57070":                 "/incidents?port=57070",
+		"db.example.com:5432":   "/incidents?destination=db.example.com%3A5432",
+	} {
+		p.do(evaluate(`document.querySelector(".find input").value = ""`), chromedp.SendKeys(chromedp.CSS(`.find input`), text+kb.Enter))
+		p.until("the place of "+text, fmt.Sprintf(`location.pathname + location.search == %q`, want))
+	}
+	p.visit("/incidents/00000000")
+	p.says("not among the newest incidents")
+	p.do(chromedp.Click(chromedp.CSS(`.empty a.button`)))
+	p.says("30 incidents")
+}
+
+// Every filter of an address can be seen and taken off.
+func TestFiltersInUse(t *testing.T) {
+	p := open(t, site(t, recordedBoard(t), api.AccessConfig{}).URL, "/incidents?since=87600h&kind=renat&kind=orphaned_reply&outcome=reset&id="+recorded(t)[0].ID[:3])
+	p.until("the chips", `document.querySelectorAll(".chip").length == 5`)
+	if got := eval[string](p, `[...document.querySelectorAll(".chip")].map((c) => c.innerText.replace("\n", " ")).join(", ")`); got != "Kind re-NATted, Kind orphaned reply, Outcome reset, Id "+recorded(t)[0].ID[:3]+", Time in the last 87600 hours" {
+		t.Errorf("the filters in use are %q", got)
+	}
+	if got := eval[string](p, `document.querySelector("select[name=time]").selectedOptions[0].innerText`); got != "Last 87600 hours" {
+		t.Errorf("the time is %q", got)
+	}
+	p.do(chromedp.Click(chromedp.CSS(`.chips li:nth-child(5) .chip`)))
+	p.until("the time to go", `!location.search.includes("since") && document.querySelectorAll(".chip").length == 4`)
+	p.do(chromedp.Click(chromedp.CSS(`.chips li:nth-child(1) .chip`)))
+	p.until("one of two kinds to go", `location.search.startsWith("?kind=orphaned_reply&outcome=reset&id=")`)
 }
 
 // A publish to NATS is on the hub's page within a second; the best of five
@@ -76,7 +171,8 @@ func TestLive(t *testing.T) {
 	p.says("NATS is away: what happened since is missing here until it is back.")
 	p.says("10 incidents")
 	p.do(chromedp.Click(chromedp.CSS(`[data-index="0"]`)))
-	p.says("NATS, which stores its evidence, is away")
+	p.says("Its evidence and labels are missing: NATS, which stores its evidence, is away.")
+	p.says("1 connection of live/")
 }
 
 // hubSite is a hub without receivers, on a NATS of its own.
@@ -121,7 +217,7 @@ func TestFiltersAreInTheAddress(t *testing.T) {
 	p.until("the address", fmt.Sprintf(`location.search == %q`, want))
 	p.do(chromedp.Reload())
 	p.says("1 incident match")
-	if got := eval[string](p, `document.querySelector("select[name=kind]").value + document.querySelector(".chip").innerText`); !strings.Contains(got, "renatPort\n57070") {
+	if got := eval[string](p, `document.querySelector("select[name=kind]").value + [...document.querySelectorAll(".chip")].map((c) => c.innerText).join(" ")`); !strings.Contains(got, "renatKind\nre-NATted Port\n57070") {
 		t.Errorf("after a reload the filters are %q", got)
 	}
 	p.do(chromedp.Click(chromedp.CSS(`[data-index="0"]`)))
@@ -179,6 +275,48 @@ func TestIncidentView(t *testing.T) {
 	p.says("Copied")
 	p.do(chromedp.Click(chromedp.CSS(`.raw summary`)))
 	p.says(`"specversion": "1.0"`)
+}
+
+// An incident says which size all nodes need where a larger map helps, and none
+// where it does not.
+func TestSizeOfIncident(t *testing.T) {
+	now := time.Now()
+	b := demoBoard(t, now)
+	for _, kind := range []incident.Kind{incident.TrackingLost, incident.EgressChanged} {
+		i := moved(recorded(t)[0], now)
+		i.Kind, i.Cause = kind, incident.LRUEviction
+		i.ID = i.NewID(uint64(now.UnixNano()))
+		b.Add(i, 0)
+	}
+	url := site(t, b, api.AccessConfig{}).URL
+	one := func(filter string) string {
+		res, err := http.Get(url + "/v1/incidents?limit=1&" + filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var list struct{ Incidents []struct{ ID string } }
+		if err := json.NewDecoder(res.Body).Decode(&list); err != nil || len(list.Incidents) != 1 {
+			t.Fatalf("%v: no incident of %s", err, filter)
+		}
+		return "/incidents/" + list.Incidents[0].ID
+	}
+	size := "bpf.natMax 131072 → " + b.Plan(now).Values[0].Value + " on 4 nodes"
+	p := open(t, url, one("cause=lru_eviction&kind=orphaned_reply"))
+	p.says(size)
+	p.says("kubectl renat advise")
+	for _, c := range []struct{ filter, says string }{
+		{"cause=userspace_delete", "A larger NAT map does not help"},
+		{"kind=egress_changed", "A larger NAT map does not help"},
+		{"kind=tracking_lost", "a larger one (bpf.ctTcpMax) ends the evictions"},
+	} {
+		p.visit(one(c.filter))
+		p.says(c.says)
+		p.until("the advice", `performance.getEntriesByType("resource").some((e) => e.name.endsWith("/v1/advice") && e.responseEnd > 0)`)
+		if strings.Contains(p.text("main"), size) {
+			t.Errorf("a size of the NAT map is named to %s", c.filter)
+		}
+	}
 }
 
 func TestKeyboard(t *testing.T) {

@@ -36,7 +36,7 @@ func write(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chdir("../.."); err != nil { // where the packages' comments are found
+	if err := os.Chdir("../../.."); err != nil { // where the packages' comments are found
 		return err
 	}
 	b, err := document()
@@ -55,7 +55,7 @@ func document() ([]byte, error) {
 		Anonymous:                 true,
 		Mapper:                    mapped,
 	}}
-	for _, dir := range []string{"internal/web/api", "internal/web/board", "internal/nodestatus", "correlator/incident"} {
+	for _, dir := range []string{"internal/web/api", "internal/web/board", "internal/nodestatus", "internal/sizing", "correlator/incident"} {
 		if err := g.reflector.AddGoComments("github.com/renat-project/renat", "./"+dir); err != nil {
 			return nil, fmt.Errorf("reading comments: %w", err)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 func TestCommittedDocumentIsFresh(t *testing.T) {
-	t.Chdir("../../..")
+	t.Chdir("../../../..")
 	want, err := document()
 	if err != nil {
 		t.Fatal(err)

@@ -4,17 +4,18 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { IncidentView } from "./incident";
 import { IncidentsView } from "./incidents";
-import type { Line } from "./live";
+import { type Line, opening, unknownSince } from "./live";
 import { NowView } from "./now";
 import { Failure, Icon } from "./parts";
 import { type Place, usePlace } from "./router";
+import { Search } from "./search";
 import { SignIn } from "./signin";
 import type { About } from "./types";
 
 export function App() {
   const place = usePlace();
   const about = useAsk<About>("/v1/about");
-  const [line, setLine] = useState<Line>({ state: "opening", problem: "" });
+  const [line, setLine] = useState<Line>(opening);
   const main = useRef<HTMLElement>(null);
   const path = useRef(place.path);
   useEffect(() => {
@@ -31,7 +32,7 @@ export function App() {
       <main id="main" ref={main} tabIndex={-1}>
         {refused?.status === 401 ? <SignIn then={about.again} />
           : refused && !about.data ? <Failure failure={refused} again={about.again} />
-          : <View place={place} onLine={setLine} />}
+          : <View place={place} capacity={about.data?.capacity} onLine={setLine} />}
       </main>
       <footer>
         renat {about.data?.renat ?? ""} · <a href="/v1/openapi.json">API</a> · <a href="/assets/licences.txt">licences</a>
@@ -40,11 +41,11 @@ export function App() {
   );
 }
 
-function View({ place, onLine }: { place: Place; onLine: (l: Line) => void }) {
+function View({ place, capacity, onLine }: { place: Place; capacity: number | undefined; onLine: (l: Line) => void }) {
   if (place.path === "/incidents") return <IncidentsView query={place.query} onLine={onLine} />;
   const id = /^\/incidents\/([^/]+)$/.exec(place.path)?.[1];
   if (id !== undefined) return <IncidentView id={decodeURIComponent(id)} onLine={onLine} />;
-  return <NowView onLine={onLine} />;
+  return <NowView query={place.query} capacity={capacity} onLine={onLine} />;
 }
 
 function Header({ place, title, line }: { place: Place; title: string | undefined; line: Line | undefined }) {
@@ -59,6 +60,7 @@ function Header({ place, title, line }: { place: Place; title: string | undefine
           {tab("/", "Now", place.path === "/")}
           {tab("/incidents", "Incidents", place.path.startsWith("/incidents"))}
         </nav>
+        {line && <Search />}
         {line && <Pulse line={line} />}
       </div>
       <div role="status">
@@ -73,6 +75,8 @@ const sentence = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
 // Pulse says whether changes come in.
 function Pulse({ line }: { line: Line }) {
-  const words = { opening: "connecting", open: "live", lost: "not live" }[line.state];
-  return <span class={`pulse ${line.state}`}><span class="dot" aria-hidden="true" />{words}</span>;
+  if (line.state === "off") return null;
+  const stale = unknownSince(line) !== undefined;
+  const words = stale ? "not live" : { opening: "connecting", open: "live", lost: "not live" }[line.state];
+  return <span class={`pulse ${stale ? "lost" : line.state}`}><span class="dot" aria-hidden="true" />{words}</span>;
 }

@@ -53,7 +53,7 @@ function options(at: HTMLElement, look: "bars" | "area", unit: string, height: n
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (_, __, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => tick(t, step)) },
+      { ...axis, grid: { show: false }, space: 70, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t, n) => tick(t, step, ticks[n - 1])) },
       { ...axis, size: 44, space: height < 100 ? 18 : 34, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) || look === "area" ? String(t) : "")) },
     ],
     series: [
@@ -75,8 +75,11 @@ const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
-function tick(t: number, step: number): string {
-  return (step >= 86400 ? days : step < 60 ? seconds : hours).format(t * 1000);
+// tick names a time on the axis: where a day begins, by the day.
+function tick(t: number, step: number, before: number | undefined): string {
+  const day = days.format(t * 1000);
+  if (step >= 86400 || (before !== undefined && days.format(before * 1000) !== day)) return day;
+  return (step < 60 ? seconds : hours).format(t * 1000);
 }
 
 // tip shows the value under the pointer.
@@ -92,7 +95,8 @@ function tip(unit: string): uPlot.Plugin {
         box.hidden = value == null;
         if (n == null || value == null) return;
         const t = u.data[0][n] ?? 0;
-        box.textContent = `${seconds.format(t * 1000)}  ${Number.isInteger(value) ? value : value.toFixed(1)} ${unit}`;
+        const day = days.format(t * 1000) === days.format(Date.now()) ? "" : days.format(t * 1000) + " ";
+        box.textContent = `${day}${seconds.format(t * 1000)}  ${Number.isInteger(value) ? value : value.toFixed(1)} ${unit}`;
         const x = u.valToPos(t, "x");
         box.style.transform = `translateX(${Math.min(Math.max(x - box.offsetWidth / 2, 0), u.over.clientWidth - box.offsetWidth)}px)`;
       },

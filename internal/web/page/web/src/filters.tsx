@@ -2,15 +2,17 @@
 
 import { useState } from "preact/hooks";
 import { Icon } from "./parts";
+import { Bounds, type Change, during, isExact } from "./range";
 import { go } from "./router";
-import { causeWords, kindWords, outcomeWords } from "./words";
+import { causeWords, kindWords, outcomeWords, word } from "./words";
 
 // The parameters of /v1/incidents that the page offers; all are in its address.
-const choices = {
+const selects = {
   kind: { label: "Kind", words: kindWords as Record<string, string> },
   cause: { label: "Cause", words: causeWords as Record<string, string> },
   outcome: { label: "Outcome", words: outcomeWords as Record<string, string> },
 };
+const times: [string, string][] = [["", "Any time"], ["15m", "Last 15 minutes"], ["1h", "Last hour"], ["6h", "Last 6 hours"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"]];
 const texts: Record<string, { label: string; example: string }> = {
   namespace: { label: "Namespace", example: "shop" },
   workload: { label: "Workload", example: "Deployment/cart" },
@@ -20,10 +22,11 @@ const texts: Record<string, { label: string; example: string }> = {
   cluster: { label: "Cluster", example: "prod" },
   ip: { label: "Address", example: "10.0.0.0/8" },
   port: { label: "Port", example: "443" },
+  id: { label: "Id", example: "142cbfff" },
 };
-const spans: [string, string][] = [["", "Any time"], ["15m", "Last 15 minutes"], ["1h", "Last hour"], ["6h", "Last 6 hours"], ["24h", "Last day"], ["168h", "Last week"]];
+const capital = (s: string) => s.replace(/^in the /, "").replace(/^./, (c) => c.toUpperCase());
 
-export const filterNames = [...Object.keys(choices), ...Object.keys(texts), "since", "until"];
+export const filterNames = [...Object.keys(selects), ...Object.keys(texts), "since", "until"];
 
 // filtersOf are the filters in an address, without what is only the page's.
 export function filtersOf(query: URLSearchParams): URLSearchParams {
@@ -45,7 +48,7 @@ export function Filters({ query }: { query: URLSearchParams }) {
     <div class="filters" role="search" aria-label="Filter incidents">
       <button type="button" class="quiet fold" aria-expanded={open} onClick={() => setOpen(!open)}>{open ? "Hide filters" : "Filters"}{used > 0 && ` (${used} in use)`}</button>
       <div class={open ? "fields" : "fields folded"}>
-        {Object.entries(choices).map(([name, { label, words }]) => (
+        {Object.entries(selects).map(([name, { label, words }]) => (
           <label key={name}>{label}
             <select name={name} value={query.get(name) ?? ""} onChange={(e) => set(name, e.currentTarget.value)}>
               <option value="">any</option>
@@ -61,41 +64,27 @@ export function Filters({ query }: { query: URLSearchParams }) {
   );
 }
 
-type Change = (edit: (q: URLSearchParams) => void) => void;
-
 function When({ query, change }: { query: URLSearchParams; change: Change }) {
   const since = query.get("since") ?? "";
-  const named = !query.get("until") && spans.some(([v]) => v === since);
+  const bounded = Boolean(query.get("until")) || isExact(since);
   const [own, setOwn] = useState(false);
-  const exact = own || !named;
+  const exact = own || bounded;
   const pick = (value: string) => {
     setOwn(value === "own");
     if (value !== "own") change((q) => (q.delete("until"), value ? q.set("since", value) : q.delete("since")));
   };
-  const bound = (name: string, label: string) => (
-    <label>{label}
-      <input type="datetime-local" step="1" name={name} value={toLocal(query.get(name))}
-        onChange={(e) => { const v = e.currentTarget.value; change((q) => (v ? q.set(name, new Date(v).toISOString().replace(".000", "")) : q.delete(name))); }} />
-    </label>
-  );
   return (
     <>
       <label>Time
         <select name="time" value={exact ? "own" : since} onChange={(e) => pick(e.currentTarget.value)}>
-          {spans.map(([value, word]) => <option key={value} value={value}>{word}</option>)}
+          {times.map(([value, word]) => <option key={value} value={value}>{word}</option>)}
+          {!exact && !times.some(([v]) => v === since) && <option value={since}>{capital(during({ since, until: "" }))}</option>}
           <option value="own">From … to …</option>
         </select>
       </label>
-      {exact && bound("since", "From")}
-      {exact && bound("until", "To")}
+      {exact && <Bounds query={query} change={change} />}
     </>
   );
-}
-
-function toLocal(v: string | null): string {
-  const t = v ? new Date(v) : null;
-  if (!t || Number.isNaN(t.getTime())) return "";
-  return new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
 function Add({ change }: { change: Change }) {
@@ -121,15 +110,24 @@ function Add({ change }: { change: Change }) {
   );
 }
 
+// Chips show every filter that is on, and take it off.
 function Chips({ query, change }: { query: URLSearchParams; change: Change }) {
-  const chips = Object.keys(texts).flatMap((name) => query.getAll(name).filter(Boolean).map((value) => ({ name, value })));
-  if (filtersOf(query).size === 0) return null;
+  const used = filtersOf(query);
+  if (used.size === 0) return null;
+  const range = { since: query.get("since") ?? "", until: query.get("until") ?? "" };
+  const chips = [...used].filter(([name]) => name !== "since" && name !== "until").map(([name, value]) => {
+    const select = Object.hasOwn(selects, name) ? selects[name as keyof typeof selects] : undefined;
+    return { label: select?.label ?? texts[name]?.label ?? name, text: select ? word(select.words, value) : value, remove: (q: URLSearchParams) => q.delete(name, value) };
+  });
+  if (range.since || range.until) {
+    chips.push({ label: "Time", text: during(range), remove: (q) => (q.delete("since"), q.delete("until")) });
+  }
   return (
     <ul class="chips" aria-label="Filters in use">
-      {chips.map(({ name, value }) => (
-        <li key={name + value}>
-          <button type="button" class="chip" onClick={() => change((q) => q.delete(name, value))} aria-label={`Remove filter ${texts[name]?.label}: ${value}`}>
-            <span class="muted">{texts[name]?.label}</span> {value}<Icon name="close" />
+      {chips.map(({ label, text, remove }) => (
+        <li key={label + text}>
+          <button type="button" class="chip" onClick={() => change(remove)} aria-label={`Remove filter ${label}: ${text}`}>
+            <span class="muted">{label}</span> {text}<Icon name="close" />
           </button>
         </li>
       ))}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { Time } from "./parts";
+import { Name, Time } from "./parts";
 import { incidentHref } from "./router";
 import type { Group, Summary } from "./types";
 import { ago, causeWords, count, kindWords, word } from "./words";
@@ -12,17 +12,20 @@ export function Groups({ s, filters }: { s: Summary; filters: string }) {
     <div class="card groups" tabIndex={0} role="region" aria-label="Groups of like incidents">
       <table>
         <thead>
-          <tr><th scope="col" class="number">Count</th><th scope="col">Who</th><th scope="col">To</th><th scope="col">What broke</th><th scope="col">Cause</th><th scope="col">Node</th><th scope="col" class="number">Reset</th><th scope="col">Last</th></tr>
+          <tr>
+            <th scope="col" class="number count">Count</th><th scope="col">Who</th><th scope="col">To</th><th scope="col" class="what">What broke</th>
+            <th scope="col" class="cause">Cause</th><th scope="col" class="node">Node</th><th scope="col" class="number reset">Reset</th><th scope="col" class="last">Last</th>
+          </tr>
         </thead>
         <tbody>
           {s.groups.map((g) => (
             <tr key={[g.workload, g.destination, g.node, g.kind, g.cause].join("\n")}>
               <td class="number" data-name="Count"><a href={inside(g, filters)} aria-label={`Show the ${g.count} incidents`}>{count(g.count)}</a></td>
-              <td data-name="Who">{g.workload}</td>
-              <td data-name="To">{g.destination}</td>
-              <td data-name="What broke">{word(kindWords, g.kind)}</td>
-              <td data-name="Cause">{word(causeWords, g.cause)}</td>
-              <td data-name="Node">{g.node}</td>
+              <td data-name="Who"><Name text={g.workload} /></td>
+              <td data-name="To"><Name text={g.destination} /></td>
+              <td data-name="What broke"><span class="cut" title={g.kind}>{word(kindWords, g.kind)}</span></td>
+              <td data-name="Cause"><span class="cut" title={g.cause}>{word(causeWords, g.cause)}</span></td>
+              <td data-name="Node"><Name text={g.node} /></td>
               <td class="number" data-name="Reset">{count(g.reset)}</td>
               <td data-name="Last"><a href={incidentHref(g.incident)}><Time at={g.last} text={ago(new Date(g.last))} /></a></td>
             </tr>

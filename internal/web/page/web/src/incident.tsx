@@ -3,11 +3,12 @@
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { useAsk } from "./api";
+import { Sizes } from "./cure";
 import { type Line, useLive } from "./live";
 import { Card, Copy, Failure, Icon, Time, Waiting } from "./parts";
 import { incidentsHref } from "./router";
 import { Timeline } from "./timeline";
-import type { Endpoint, Incident, IncidentDetail, Verdict } from "./types";
+import type { Endpoint, Incident, IncidentDetail, Plan, Verdict, PodCount } from "./types";
 import { cause, count, host, hostPort, kindWords, millis, outcomeWords, podName, rate, span, utc, word } from "./words";
 
 export function IncidentView({ id, onLine }: { id: string; onLine: (l: Line) => void }) {
@@ -37,14 +38,15 @@ function Detail({ d }: { d: IncidentDetail }) {
         <span class="badge">{cause(i)}</span>
         <span><Time at={i.time} /> on {i.node}</span>
       </p>
+      {d.problem && <p class="unwatched" role="status"><Icon name="silent" /><span>Its evidence and labels are missing: {d.problem}.</span></p>}
       <div class="grid detail">
         <div class="column">
           <Card id="verdict" title="What happened"><Said v={d.verdict} /></Card>
           <Card id="timeline" title="Timeline" aside={<span class="muted">seconds from the break</span>}><Timeline i={i} /></Card>
         </div>
         <div class="column">
-          <Advice v={d.verdict} />
-          <Card id="facts" title="Facts"><Facts i={i} /></Card>
+          <Advice i={i} v={d.verdict} />
+          <Card id="facts" title="Facts"><Facts id={d.incident.id} i={i} /></Card>
           <Card id="next" title="Look further">
             <p>The connection's flows, in both directions, as Hubble still has them:</p>
             <pre class="command" tabIndex={0} aria-label="Command">{d.hubble}</pre>
@@ -75,33 +77,69 @@ function Said({ v }: { v: Verdict }) {
   return <><p class="lead">{v.what}</p>{v.restore && <p>{v.restore}</p>}</>;
 }
 
-function Advice({ v }: { v: Verdict }) {
-  if (!v.size && !v.option) return null;
+// Advice has the size that all nodes need where a larger NAT map helps at all.
+function Advice({ i, v }: { i: Incident; v: Verdict }) {
+  const plan = useAsk<{ plan: Plan }>("/v1/advice").data?.plan;
+  const helps = i.cause === "lru_eviction" && (i.kind === "renat" || i.kind === "orphaned_reply");
   return (
-    <Card id="advice" title="Size advice">
-      {v.entries ? <p class="advised"><b>{count(v.entries)}</b> entries</p> : null}
+    <Card id="advice" title="What to do">
+      {helps && plan && plan.values.length > 0 && <Sizes plan={plan} />}
       {v.size && <p>{v.size}</p>}
-      {v.option && <p class="option">{v.option}</p>}
-      {v.side_effect && <p class="muted">{v.side_effect}</p>}
+      <pre class="command" tabIndex={0} aria-label="What to run">{v.action}</pre>
+      <p class="actions"><Copy text={v.action}>Copy</Copy> <a href={v.runbook}>Runbook</a></p>
     </Card>
   );
 }
 
-function Facts({ i }: { i: Incident }) {
+function Facts({ id, i }: { id: string; i: Incident }) {
   const rows: [string, ComponentChildren][] = [
+    ["Id", <><code>{id}</code> <Copy text={id}>Copy</Copy></>],
     ["Time", <><Time at={i.time} /><br /><span class="muted">{utc(new Date(i.time))}</span></>],
     ["Pod", side(i.source)],
     ["Server", side(i.destination)],
     ["Protocol", i.protocol],
     ["Node", i.node + (i.cluster ? `, cluster ${i.cluster}` : "")],
-    ["NAT before", i.nat.before || "unknown"],
-    ["NAT after", i.nat.after || (i.kind === "orphaned_reply" ? "none: the node took the reply for its own" : "unknown")],
-    ["Removed", i.nat.removed_at ? <><Time at={i.nat.removed_at} />, {span(millis(i.time) - millis(i.nat.removed_at))} before{i.nat.forced && ", while in use"}</> : "not seen"],
+    ...(i.ports ? portFacts(i.ports) : i.replaced ? replacedFacts(i, i.replaced) : natFacts(i)),
     ["Program", i.nat.program || "unknown"],
     ["Map", <>{i.nat.map}{i.map.max_entries > 0 && `, ${count(i.map.max_entries)} entries`}, {rate(i.map.evictions_per_second)} evictions/s</>],
     ["Lost events", lost(i)],
   ];
   return <dl class="facts">{rows.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>;
+}
+
+function natFacts(i: Incident): [string, ComponentChildren][] {
+  return [
+    ["NAT before", i.nat.before || "unknown"],
+    ["NAT after", after(i)],
+    ["Removed", i.nat.removed_at ? <><Time at={i.nat.removed_at} />, {span(millis(i.time) - millis(i.nat.removed_at))} before{i.nat.forced && ", although used of late"}{i.nat.seconds_left ? `, with ${span(i.nat.seconds_left * 1000)} left` : ""}</> : "not seen"],
+  ];
+}
+
+function replacedFacts(i: Incident, r: NonNullable<Incident["replaced"]>): [string, ComponentChildren][] {
+  return [
+    ["Broken", `${count(r.broken)}, ${count(r.reset)} seen reset`],
+    ["Made anew", i.nat.removed_at ? <Time at={i.nat.removed_at} /> : "not seen"],
+    ["Size before", r.max_entries_before ? `${count(r.max_entries_before)} entries` : "unknown"],
+    ["Most of", podCounts(r.pods)],
+  ];
+}
+
+const podCounts = (all: PodCount[] | undefined) => all?.map((c) => `${c.name} ${count(c.count)}`).join(", ") || "unknown";
+
+function portFacts(p: NonNullable<Incident["ports"]>): [string, ComponentChildren][] {
+  return [
+    ["Refused", count(p.refused)],
+    ["Since", <Time at={p.since} />],
+    ["Ports in use", p.in_use ? `${count(p.in_use)} of ${p.address}` : "unknown"],
+    ["Refused most", podCounts(p.pods)],
+    ["Held by", podCounts(p.holders)],
+  ];
+}
+
+function after(i: Incident): string {
+  if (i.kind === "orphaned_reply") return "none: the node took the reply for its own";
+  if (i.kind === "tracking_lost") return i.nat.before ? "the same: its tracking entry is what went" : "unknown";
+  return i.nat.after || "unknown";
 }
 
 function side(e: Endpoint): ComponentChildren {

@@ -11,7 +11,7 @@ import { go } from "./router";
 import { type Rows, useRows } from "./rows";
 import { Table } from "./table";
 import type { Summary } from "./types";
-import { plural, span } from "./words";
+import { each, plural } from "./words";
 
 const refreshMs = 700;
 const summaryMs = 3000;
@@ -30,7 +30,8 @@ export function IncidentsView({ query, onLine }: { query: URLSearchParams; onLin
   };
   const soon = useSoon(show, refreshMs);
   const count = useSoon(summary.again, summaryMs);
-  const line = useLive(filters, {
+  const wrong = rows.failure?.status === 400; // nothing will come of it
+  const line = useLive(wrong ? null : filters, {
     incident: () => {
       count();
       if (top || grouped) soon();
@@ -74,9 +75,9 @@ function Body({ rows, summary, grouped, filters, onTop, again }: {
 function Nothing({ filters, held }: { filters: string; held: number }) {
   return (
     <div class="card empty">
-      <Icon name="ok" />
+      <Icon name={filters ? "silent" : "ok"} />
       {filters && held > 0
-        ? <><h2>No incident matches</h2><p>Of {plural(held, "incident")}, none passes all these filters.</p><button type="button" onClick={() => go("/incidents")}>Clear the filters</button></>
+        ? <><h2>No incident matches</h2><p>Of {plural(held, "incident")}, none passes all these filters: is one of them misspelt?</p><button type="button" onClick={() => go("/incidents")}>Clear the filters</button></>
         : <><h2>No incidents</h2><p>No connection broke since renat watches. New incidents appear here by themselves.</p></>}
     </div>
   );
@@ -100,12 +101,12 @@ function ViewSwitch({ query, grouped }: { query: URLSearchParams; grouped: boole
 function Histogram({ s }: { s: Summary }) {
   const data = useMemo<ChartData>(() => ({
     times: s.buckets.map((b) => Date.parse(b.time) / 1000),
-    values: s.buckets.map((b) => b.renat + b.orphaned_reply),
+    values: s.buckets.map((b) => b.renat + b.orphaned_reply + b.other),
   }), [s]);
-  const each = span(s.step_seconds * 1000);
+  const per = each(s.step_seconds);
   return (
     <div class="histogram">
-      <Chart data={data} look="bars" unit={`per ${each}`} height={92} label={`Incidents over time, in steps of ${each}: ${s.total} in all, at most ${Math.max(...data.values.map((v) => v ?? 0))}`} />
+      <Chart data={data} look="bars" unit={`per ${per}`} height={92} label={`Incidents over time, per ${per}: ${s.total} in all, at most ${Math.max(...data.values.map((v) => v ?? 0))}`} />
     </div>
   );
 }

@@ -5,9 +5,22 @@ import type { CloudEvent, NodeView } from "./types";
 
 // Line is the state of the connection over which changes come.
 export interface Line {
-  state: "opening" | "open" | "lost";
-  // problem says in words why the server may not know what is new.
+  state: "opening" | "open" | "lost" | "off"; // off: nobody listens
+  // problem says in words why the server may not know what is new; since when,
+  // if it ever did.
   problem: string;
+  problemSince: string | undefined;
+  // lostAt is when the state became lost, in ms.
+  lostAt: number;
+}
+
+export const opening: Line = { state: "opening", problem: "", problemSince: undefined, lostAt: 0 };
+
+// unknownSince is until when all is known, null if all never was; undefined: all
+// is known.
+export function unknownSince(l: Line): Date | null | undefined {
+  if (l.problem) return l.problemSince ? new Date(l.problemSince) : null;
+  return l.state === "lost" ? new Date(l.lostAt) : undefined;
 }
 
 export interface Listener {
@@ -21,14 +34,19 @@ export interface Listener {
 // the answer was an error.
 const retryMs = 3000;
 
-// useLive listens to /v1/events with a filter while the component is shown and
-// somebody can see it: a browser has few connections to a server, and hidden
-// tabs would take them all. It resumes a stream that broke where it was.
-export function useLive(query: string, listener: Listener): Line {
-  const [line, setLine] = useState<Line>({ state: "opening", problem: "" });
+// useLive listens to /v1/events with a filter (null: to nothing) while the
+// component is shown and somebody can see it: a browser has few connections to a
+// server, and hidden tabs would take them all. It resumes a stream that broke
+// where it was.
+export function useLive(query: string | null, listener: Listener): Line {
+  const [line, setLine] = useState<Line>(opening);
   const current = useRef(listener);
   current.current = listener;
   useEffect(() => {
+    if (query === null) {
+      setLine({ ...opening, state: "off" });
+      return;
+    }
     let source: EventSource | undefined;
     let timer = 0;
     let wasLost = false;
@@ -42,12 +60,12 @@ export function useLive(query: string, listener: Listener): Line {
         wasLost = false;
       });
       opened.addEventListener("error", () => {
-        setLine((l) => ({ ...l, state: "lost" }));
+        setLine((l) => (l.state === "lost" ? l : { ...l, state: "lost", lostAt: Date.now() }));
         if (opened.readyState !== EventSource.CLOSED) return;
         wasLost = true;
         timer = window.setTimeout(connect, retryMs);
       });
-      on<{ problem: string }>("problem", ({ problem }) => setLine((l) => ({ ...l, problem })));
+      on<{ problem: string; problem_since?: string }>("problem", (p) => setLine((l) => ({ ...l, problem: p.problem, problemSince: p.problem_since })));
       on<CloudEvent>("incident", (e) => current.current.incident?.(e));
       on<NodeView>("node", (n) => current.current.node?.(n));
       on("restart", () => current.current.restart?.());

@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { Chart, type ChartData } from "./chart";
-import { type Line, useEvery, useLive, useSoon } from "./live";
-import { Card, Failure, Share, Time, Waiting } from "./parts";
+import { Cure, Why } from "./cure";
+import { type Line, unknownSince, useEvery, useLive, useSoon } from "./live";
+import { Card, Failure, HostPort, Icon, Share, Time, Waiting } from "./parts";
+import { during, isHour, params, type Range, rangeOf, RangeSwitch } from "./range";
 import { incidentHref, incidentsHref } from "./router";
-import { Tiles } from "./tiles";
-import type { CloudEvent, Count, IncidentList, NodeView, Summary } from "./types";
-import { ago, clock, count, host, hostPort, kindWords, outcomeWords, plural, podName, word } from "./words";
+import { Tiles, unwatched } from "./tiles";
+import type { CloudEvent, Count, IncidentList, NodeView, Plan, Summary } from "./types";
+import { ago, clock, count, each, host, kindWords, localTime, outcomeWords, plural, podName, word } from "./words";
 
 const newest = 8;
 const refreshMs = 1000;
 const rollMs = 20_000; // the hour moves on
 
-export function NowView({ onLine }: { onLine: (l: Line) => void }) {
-  const summary = useAsk<Summary>("/v1/summary?since=1h");
+export function NowView({ query, capacity, onLine }: { query: URLSearchParams; capacity: number | undefined; onLine: (l: Line) => void }) {
+  const range = rangeOf(query);
+  const summary = useAsk<Summary>("/v1/summary?" + new URLSearchParams(params(range)).toString());
   const nodes = useAsk<{ nodes: NodeView[] }>("/v1/nodes");
-  const latest = useAsk<IncidentList>(`/v1/incidents?limit=${newest}`);
+  const advice = useAsk<{ plan: Plan }>("/v1/advice");
+  // The newest there are, whenever that was, unless the time has an end.
+  const latest = useAsk<IncidentList>("/v1/incidents?" + new URLSearchParams({ limit: String(newest), ...(range.until && params(range)) }).toString());
   const [told, setTold] = useState<Map<string, NodeView>>(new Map());
   const refresh = useSoon(() => (summary.again(), latest.again()), refreshMs);
-  const all = () => (summary.again(), latest.again(), nodes.again());
+  const all = () => (summary.again(), latest.again(), nodes.again(), advice.again());
   useEffect(() => setTold(new Map()), [nodes.data]);
   const line = useLive("", {
     incident: refresh,
@@ -33,9 +39,13 @@ export function NowView({ onLine }: { onLine: (l: Line) => void }) {
 
   const current = useMemo(() => merge(nodes.data?.nodes ?? [], told), [nodes.data, told]);
   const failure = summary.failure ?? nodes.failure ?? latest.failure;
-  if (failure && !summary.data) return <Failure failure={failure} again={all} />;
-  if (!summary.data || !nodes.data || !latest.data) return <Waiting what="what happens now" />;
-  return <Now s={summary.data} nodes={current} latest={latest.data.incidents} />;
+  const choose = <RangeSwitch path="/" query={query} />;
+  if (failure && !summary.data) return <>{choose}<Failure failure={failure} again={all} /></>;
+  if (!summary.data || !nodes.data || !latest.data) return <>{choose}<Waiting what="what happens now" /></>;
+  return (
+    <Now s={summary.data} nodes={current} latest={latest.data.incidents} plan={advice.data?.plan} range={range} choose={choose}
+      unknown={unknownSince(line)} full={summary.data.held === summary.data.total && summary.data.held >= (capacity ?? Infinity)} />
+  );
 }
 
 const nodeKey = (n: NodeView) => `${n.status.cluster ?? ""}/${n.status.node}`;
@@ -46,63 +56,104 @@ function merge(asked: NodeView[], told: Map<string, NodeView>): NodeView[] {
   return [...all.values()];
 }
 
-function Now({ s, nodes, latest }: { s: Summary; nodes: NodeView[]; latest: CloudEvent[] }) {
+interface NowProps {
+  s: Summary;
+  nodes: NodeView[];
+  latest: CloudEvent[];
+  plan: Plan | undefined;
+  range: Range;
+  choose: ComponentChildren;
+  unknown: Date | null | undefined; // see unknownSince
+  full: boolean; // older ones had to go
+}
+
+function Now({ s, nodes, latest, plan, range, choose, unknown, full }: NowProps) {
   const broken = useMemo<ChartData>(() => ({
     times: s.buckets.map((b) => Date.parse(b.time) / 1000),
-    values: s.buckets.map((b) => b.renat + b.orphaned_reply),
+    values: s.buckets.map((b) => b.renat + b.orphaned_reply + b.other),
   }), [s]);
   const evicted = useMemo(() => evictions(nodes), [nodes]);
   const known = evicted.values.filter((v) => v !== null);
   return (
     <>
-      <h1 class="headline">{headline(s)}</h1>
-      <p class="sub">{subline(s, nodes)}</p>
+      <div class="title-row">
+        <h1 class="headline">{unknown === undefined ? headline(s, range) : unknown === null ? "What broke is not known yet" : `What broke since ${sameDay(unknown) ? clock(unknown) : localTime(unknown)} is not known`}</h1>
+        {choose}
+      </div>
+      <Unwatched nodes={nodes} />
+      <p class="sub">{unknown !== undefined && <b>{unknown === null ? "So far: " : "Before that: "}{headline(s, range)}</b>}<Subline s={s} nodes={nodes} range={range} full={full} /></p>
       <div class="grid now">
-        <Card id="broken" title="Broken connections" aside={<span class="muted">per minute, last hour</span>}>
-          <Chart data={broken} look="bars" unit="broken" height={150} label={chartLabel(s)} />
+        {s.total > 0 && <Why s={s} range={range} />}
+        {plan && nodes.length > 0 && (s.total > 0 || plan.values.length > 0) && <Cure plan={plan} causes={s.causes} range={range} />}
+        <Card id="broken" title="Broken connections" aside={<span class="muted">per {each(s.step_seconds)}, {during(range).replace(/^in the /, "")}</span>}>
+          <Chart data={broken} look="bars" unit="broken" height={150} label={chartLabel(s, range)} />
         </Card>
-        <Card id="evictions" title="Evictions" aside={<span class="muted">per second, all nodes</span>}>
+        <Card id="evictions" title="Evictions" aside={<span class="muted">per second, all nodes, last hour</span>}>
           {known.length > 0
             ? <Chart data={evicted} look="area" unit="evictions/s" height={150} label={`Evictions per second over the last hour: now ${(known.at(-1) ?? 0).toFixed(1)}, at most ${Math.max(...known).toFixed(1)}`} />
-            : <p class="none">No node has told its evictions yet.</p>}
+            : <p class="none">No agent has reported evictions yet.</p>}
         </Card>
-        <Tiles nodes={nodes} counts={s.nodes} />
-        <Ranking id="workloads" title="Worst workloads" counts={s.workloads} filter="workload" />
-        <Ranking id="destinations" title="Worst destinations" counts={s.destinations} filter="destination" />
+        <Tiles nodes={nodes} counts={s.nodes} range={range} />
+        <Ranking id="workloads" title="Worst workloads" counts={s.workloads} filter="workload" range={range} />
+        <Ranking id="destinations" title="Worst destinations" counts={s.destinations} filter="destination" range={range} />
         <Latest latest={latest} held={s.held} />
       </div>
     </>
   );
 }
 
-function headline(s: Summary): string {
+function headline(s: Summary, range: Range): string {
   if (s.held === 0) return "No connection broke yet";
-  if (s.total === 0) return "No connection broke in the last hour";
-  return `${plural(s.total, "connection")} broke in the last hour`;
+  return `${s.total === 0 ? "No connection" : plural(s.total, "connection")} broke ${during(range)}`;
 }
 
-function subline(s: Summary, nodes: NodeView[]) {
+const sameDay = (t: Date) => t.toDateString() === new Date().toDateString();
+
+// Unwatched says on which nodes connections may break unseen.
+function Unwatched({ nodes }: { nodes: NodeView[] }) {
+  const gone = nodes.filter(unwatched);
+  if (gone.length === 0) return null;
+  const named = gone.slice(0, 3).map((n) => n.status.node).join(", ") + (gone.length > 3 ? ` and ${count(gone.length - 3)} more` : "");
+  return (
+    <p class="unwatched" role="status"><Icon name="blind" />
+      <span><b>{plural(gone.length, "node is", "nodes are")} not watched</b>: {named}. What breaks there goes unseen.</span></p>
+  );
+}
+
+function Subline({ s, nodes, range, full }: { s: Summary; nodes: NodeView[]; range: Range; full: boolean }) {
   const parts: string[] = [];
   if (s.total > 0) parts.push(`${count(s.outcomes.reset ?? 0)} seen reset`);
   if (s.kinds.renat) parts.push(`${count(s.kinds.renat)} ${kindWords.renat}`);
+  if (s.kinds.map_replaced) parts.push(`${count(s.kinds.map_replaced)} ${kindWords.map_replaced}`);
+  if (s.kinds.egress_changed) parts.push(`${count(s.kinds.egress_changed)} ${kindWords.egress_changed}`);
+  if (s.kinds.no_port) parts.push(`${count(s.kinds.no_port)} ${kindWords.no_port}`);
+  if (s.kinds.tracking_lost) parts.push(`${count(s.kinds.tracking_lost)} ${kindWords.tracking_lost}`);
   if (s.kinds.orphaned_reply) parts.push(plural(s.kinds.orphaned_reply, "orphaned reply", "orphaned replies"));
   const of = (state: string) => nodes.filter((n) => n.state === state).length;
   if (nodes.length > 0) {
-    const states = (["breaking", "evicting", "silent", "ok"] as const).filter((st) => of(st) > 0).map((st) => `${count(of(st))} ${st}`);
+    const states = (["blind", "silent", "degraded", "breaking", "evicting", "ok"] as const).filter((st) => of(st) > 0).map((st) => `${count(of(st))} ${st}`);
     parts.push(`${plural(nodes.length, "node")}: ${states.join(", ")}`);
   }
   return (
     <>
-      {parts.join(" · ")}
-      {s.total === 0 && s.newest && <>{parts.length > 0 && " · "}the newest of {plural(s.held, "incident")} is from <Time at={s.newest} /></>}
+      <span>{parts.join(" · ")}</span>
+      {full && <span>only the newest {count(s.held)} incidents are kept here</span>}
+      {s.total === 0 && s.newest && !range.until && <span>the newest of {plural(s.held, "incident")} is from <Time at={s.newest} />: <a href={hourBefore(s.newest)}>show that hour</a></span>}
       {s.held === 0 && nodes.length === 0 && "renat shows here which connections Cilium's NAT map breaks, as soon as it happens."}
     </>
   );
 }
 
-function chartLabel(s: Summary): string {
-  const most = s.buckets.reduce<{ n: number; at: string }>((m, b) => (b.renat + b.orphaned_reply > m.n ? { n: b.renat + b.orphaned_reply, at: b.time } : m), { n: 0, at: "" });
-  return `Broken connections per minute over the last hour: ${s.total} in all` + (most.n > 0 ? `, most ${most.n} at ${clock(new Date(most.at))}` : "");
+// hourBefore is the address of the hour that ended with the newest incident.
+function hourBefore(newest: string): string {
+  const end = Math.ceil(Date.parse(newest) / 1000 + 0.001) * 1000;
+  const at = (ms: number) => new Date(ms).toISOString().replace(".000", "");
+  return "/?" + new URLSearchParams({ since: at(end - 3600_000), until: at(end) }).toString();
+}
+
+function chartLabel(s: Summary, range: Range): string {
+  const most = s.buckets.reduce<{ n: number; at: string }>((m, b) => (b.renat + b.orphaned_reply + b.other > m.n ? { n: b.renat + b.orphaned_reply + b.other, at: b.time } : m), { n: 0, at: "" });
+  return `Broken connections per ${each(s.step_seconds)} ${during(range)}: ${s.total} in all` + (most.n > 0 ? `, most ${most.n} at ${clock(new Date(most.at))}` : "");
 }
 
 // evictions adds up the nodes' rates of each minute.
@@ -118,15 +169,15 @@ function evictions(nodes: NodeView[]): ChartData {
   return { times, values };
 }
 
-function Ranking({ id, title, counts, filter }: { id: string; title: string; counts: Count[]; filter: string }) {
+function Ranking({ id, title, counts, filter, range }: { id: string; title: string; counts: Count[]; filter: string; range: Range }) {
   const most = counts[0]?.count ?? 1;
   return (
-    <Card id={id} title={title} aside={<span class="muted">last hour</span>}>
-      {counts.length === 0 ? <p class="none">None.</p> : (
+    <Card id={id} title={title} aside={isHour(range) && <span class="muted">last hour</span>}>
+      {counts.length === 0 ? <p class="none">None had an incident.</p> : (
         <ol class="ranking">
           {counts.slice(0, 6).map((c) => (
             <li key={c.name}>
-              <a href={incidentsHref({ [filter]: c.name, since: "1h" })} title={c.name}>{c.name}</a>
+              <a href={incidentsHref({ [filter]: c.name, ...params(range) })} title={c.name}>{c.name}</a>
               <Share of={c.count / most} />
               <span class="number">{count(c.count)}</span>
             </li>
@@ -145,7 +196,8 @@ function Latest({ latest, held }: { latest: CloudEvent[]; held: number }) {
           {latest.map(({ id, data: i }) => (
             <li key={id}>
               <a href={incidentHref(id)}>
-                <span class="who">{podName(i.source)} → {hostPort(host(i.destination), i.destination.port)}</span>
+                <span class="who">{podName(i.source)}</span>
+                <span class="to">→ <HostPort host={host(i.destination)} port={i.destination.port} /></span>
                 <span class="muted">{word(kindWords, i.kind)}, {word(outcomeWords, i.outcome)} · {i.node}</span>
               </a>
               <span class="when"><Time at={i.time} text={ago(new Date(i.time))} /></span>

@@ -3,13 +3,15 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Refusal } from "./api";
-import { localTime, utc } from "./words";
+import { localTime, nameParts, utc } from "./words";
 
 // shapes are told apart without colour.
 const shapes = {
   ok: <><circle cx="8" cy="8" r="7" /><path class="ink" d="M4.8 8.2l2.2 2.3 4.2-4.8" /></>,
   evicting: <><path d="M8 1.2l7.2 13H.8z" /><path class="ink" d="M8 6v4M8 11.9v.6" /></>,
   breaking: <><path d="M5 .8h6L15.2 5v6L11 15.2H5L.8 11V5z" /><path class="ink" d="M5.4 5.4l5.2 5.2M10.6 5.4l-5.2 5.2" /></>,
+  degraded: <><path d="M8 .8L15.2 8 8 15.2.8 8z" /><path class="ink" d="M8 4.6v4.2M8 11v.6" /></>,
+  blind: <><circle cx="8" cy="8" r="7" /><path class="ink" d="M4 8h8" /></>,
   silent: <circle class="hollow" cx="8" cy="8" r="6" />,
   copy: <path class="line" d="M5.5 5.5V2.5h8v8h-3M2.5 5.5h8v8h-8z" />,
   done: <path class="line" d="M3 8.5l3.2 3.2L13 4.5" />,
@@ -37,6 +39,22 @@ export function Card({ title, id, aside, children }: {
       {children}
     </section>
   );
+}
+
+// Name shows a long name on two lines: first what tells it apart.
+export function Name({ text }: { text: string }) {
+  const { head, rest, port } = nameParts(text);
+  return (
+    <span class="name" title={text}>
+      <span class="cut">{head}</span>
+      {rest && <span class="rest muted"><span class="cut">{rest}</span>{port && <span>{port}</span>}</span>}
+    </span>
+  );
+}
+
+// HostPort keeps the port of a name that is too long.
+export function HostPort({ host, port }: { host: string; port: number }) {
+  return <span class="host-port"><span class="cut">{host.includes(":") ? `[${host}]` : host}</span><span>:{port}</span></span>;
 }
 
 // Share is a bar beside a number that says the same.
@@ -67,13 +85,16 @@ export function Copy({ text, children }: { text: string; children: ComponentChil
   );
 }
 
+// final are answers that stay the same: not found, several, gone.
+const final = new Set([404, 409, 410]);
+
 export function Failure({ failure, again }: { failure: Refusal; again: () => void }) {
   return (
     <div class="card empty" role="alert">
       <Icon name="breaking" />
       <h1>{failure.title}</h1>
       <p>{failure.detail}</p>
-      <button type="button" onClick={again}>Try again</button>
+      {final.has(failure.status) ? <a class="button" href="/incidents">All incidents</a> : <button type="button" onClick={again}>Try again</button>}
     </div>
   );
 }

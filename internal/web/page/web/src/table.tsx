@@ -2,7 +2,7 @@
 
 import { Component } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { Icon, Time } from "./parts";
+import { HostPort, Name, Time } from "./parts";
 import { go, incidentHref } from "./router";
 import type { Rows } from "./rows";
 import type { CloudEvent } from "./types";
@@ -12,7 +12,7 @@ const overscan = 6;
 const narrow = window.matchMedia("(max-width: 760px)");
 
 function useRowHeight(): number {
-  const height = () => (narrow.matches ? 104 : 52);
+  const height = () => (narrow.matches ? 122 : 52);
   const [h, setH] = useState(height);
   useEffect(() => {
     const update = () => setH(height());
@@ -128,16 +128,16 @@ class Cells extends Component<CellsProps> {
     const to = hostPort(host(i.destination), i.destination.port);
     return (
       <>
-        <div role="cell" class="time"><a href={incidentHref(e.id)} tabIndex={tab} onFocus={onFocus}><Time at={i.time} /></a></div>
+        <div role="cell" class="time"><a href={incidentHref(e.id)} tabIndex={tab} onFocus={onFocus}><Time at={i.time} /></a><span class="also cut muted" title={i.node}>{i.node}</span></div>
         <div role="cell" class="who" title={podName(i.source)}>
-          <span class="cut">{podName(i.source)}</span>
-          <span class="cut muted">{i.source.workload ?? hostPort(i.source.ip, i.source.port)}</span>
+          <span class="cut">{i.source.pod || podName(i.source)}</span>
+          {i.source.pod && <span class="cut muted">{[i.source.namespace, i.source.workload?.split("/")[0]].filter(Boolean).join(" · ")}</span>}
         </div>
-        <div role="cell" class="to" title={to}><span class="cut">{to}</span>{i.destination.names?.length ? <span class="cut muted">{i.destination.ip}</span> : null}</div>
-        <div role="cell" class="what"><span class="cut">{word(kindWords, i.kind)}</span><span class="cut muted">{portChange(i)}</span></div>
-        <div role="cell" class="cause"><span class="cut">{cause(i)}</span>{i.nat.forced && <span class="cut muted">while in use</span>}</div>
-        <div role="cell" class="outcome"><span class={"badge " + i.outcome}>{i.outcome === "reset" && <Icon name="breaking" />}{word(outcomeWords, i.outcome)}</span></div>
-        <div role="cell" class="node" title={i.node}><span class="cut">{i.node}</span></div>
+        <div role="cell" class="to" title={to}><HostPort host={host(i.destination)} port={i.destination.port} />{i.destination.names?.length ? <span class="cut muted">{i.destination.ip}</span> : null}</div>
+        <div role="cell" class="what"><span class="cut">{word(kindWords, i.kind)}</span><span class="cut muted change">{portChange(i)}</span><span class="also cut muted">{cause(i)}</span></div>
+        <div role="cell" class="cause" title={cause(i)}><span class="cut">{cause(i)}</span>{i.nat.forced && <span class="cut muted">used of late</span>}</div>
+        <div role="cell" class="outcome"><span class={"badge " + i.outcome}>{word(outcomeWords, i.outcome)}</span></div>
+        <div role="cell" class="node"><Name text={i.node} /></div>
       </>
     );
   }

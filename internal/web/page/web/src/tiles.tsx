@@ -3,18 +3,22 @@
 import { useState } from "preact/hooks";
 import { Spark } from "./chart";
 import { Card, Icon, Share } from "./parts";
+import { during, isHour, params, type Range } from "./range";
 import { incidentsHref } from "./router";
 import type { Count, NodeMap, NodeState, NodeView } from "./types";
 import { ago, count, plural, rate, stateWords, word } from "./words";
 
-const order: Record<NodeState, number> = { breaking: 0, evicting: 1, silent: 2, ok: 3 };
+const order: Record<NodeState, number> = { blind: 0, silent: 1, degraded: 2, breaking: 3, evicting: 4, ok: 5 };
+
+// unwatched are nodes of which nothing is known now.
+export const unwatched = (n: NodeView) => n.state === "blind" || n.state === "silent";
 const shown = 24;
 
 // Tiles are the nodes, the worst first. A node that has incidents but tells no
 // status is there, too: its incidents came from a recording, or its agent is gone.
-export function Tiles({ nodes, counts }: { nodes: NodeView[]; counts: Count[] }) {
+export function Tiles({ nodes, counts, range }: { nodes: NodeView[]; counts: Count[]; range: Range }) {
   const [all, setAll] = useState(false);
-  const hour = new Map(counts.map((c) => [c.name, c.count]));
+  const hour = new Map(isHour(range) ? counts.map((c) => [c.name, c.count]) : []);
   const sorted = [...nodes].sort((a, b) =>
     order[a.state] - order[b.state] || evicted(b) - evicted(a) || a.status.node.localeCompare(b.status.node));
   const known = new Set(nodes.map((n) => n.status.node));
@@ -24,15 +28,15 @@ export function Tiles({ nodes, counts }: { nodes: NodeView[]; counts: Count[] })
   return (
     <Card id="nodes" title="Nodes" aside={<span class="muted">{nodes.length > 0 && plural(nodes.length, "agent")}</span>}>
       {nodes.length === 0 && unknown.length === 0 && (
-        <p class="none">No agent has told of its node yet. <code>renat agent</code> on a node does.</p>
+        <p class="none">No agent has reported yet. <code>renat agent</code> on a node does.</p>
       )}
       <ul class="tiles">
         {few.map((n) => <Tile key={`${n.status.cluster}/${n.status.node}`} n={n} hour={hour.get(n.status.node) ?? 0} cluster={severalClusters} />)}
         {unknown.map((c) => (
           <li class="tile silent" key={c.name}>
-            <h3><a href={incidentsHref({ node: c.name, since: "1h" })} title={c.name}>{c.name}</a></h3>
+            <h3><a href={incidentsHref({ node: c.name, ...params(range) })} title={c.name}>{c.name}</a></h3>
             <p class="state"><Icon name="silent" />no status</p>
-            <p class="figures">{plural(c.count, "incident")} in the last hour</p>
+            <p class="figures">{plural(c.count, "incident")} {during(range)}</p>
           </li>
         ))}
       </ul>
@@ -47,19 +51,29 @@ const evicted = (n: NodeView) => nat(n).reduce((sum, m) => sum + m.last_minute.e
 function Tile({ n, hour, cluster }: { n: NodeView; hour: number; cluster: boolean }) {
   const s = n.status;
   const waits = (s.parts ?? []).filter((p) => !p.ready);
+  const broken = Math.max(hour, s.incidents.last_hour);
   const losses = Object.values(s.losses ?? {}).reduce((a, b) => a + b, 0);
   return (
     <li class={`tile ${n.state}`}>
       <h3><a href={incidentsHref({ node: s.node, cluster: (cluster && s.cluster) || "" })} title={s.node}>{s.node}</a></h3>
       {cluster && <p class="muted cut">{s.cluster}</p>}
-      <p class="state"><Icon name={n.state} />{word(stateWords, n.state)}{n.state === "silent" && `, last heard ${ago(new Date(s.time))}`}</p>
-      <p class="figures"><b>{rate(evicted(n))}</b> evictions/s · <b>{count(Math.max(hour, s.incidents.last_hour))}</b> broken in 1 h</p>
+      <p class="state"><Icon name={n.state} />{word(stateWords, n.state)}{n.state === "ok" && broken > 0 && " for 10 min"}{n.state === "silent" && `, last heard ${ago(new Date(n.heard))}`}</p>
+      <p class="figures"><span><b>{rate(evicted(n))}</b> evictions/s</span> <span><b>{count(broken)}</b> broken in 1 h</span></p>
       <Spark values={n.evictions_per_second} />
       {nat(n).filter((m) => m.max_entries > 0).map((m) => <Fill key={m.name} m={m} />)}
-      {waits.map((p) => <p class="waits" key={p.name}><Icon name="evicting" />{p.name}: {p.problem || "not ready"}</p>)}
+      {(s.at_risk ?? 0) > 0 && <p class="fill muted">{plural(s.at_risk ?? 0, "connection breaks", "connections break")} by the next packet</p>}
+      {s.guard && <Guard g={s.guard} />}
+      {waits.map((p) => <p class="waits" key={p.name}><Icon name={p.name === "kernel" ? "blind" : "degraded"} />{p.name}: {p.problem || "not ready"}</p>)}
       {losses > 0 && <p class="waits"><Icon name="evicting" />{count(losses)} events lost</p>}
     </li>
   );
+}
+
+// Guard is what keeps living connections' entries.
+function Guard({ g }: { g: NonNullable<NodeView["status"]["guard"]> }) {
+  if (g.problem) return <p class="waits"><Icon name="evicting" />guard: {g.problem}</p>;
+  if (g.idle) return <p class="fill muted">guard: the maps have room</p>;
+  return <p class="fill muted">guard: {plural(g.connections, "connection")}{g.kept > 0 && `, saved about ${count(g.kept)}`}{g.lost > 0 && `, ${count(g.lost)} entries lost`}</p>;
 }
 
 // Fill is how full a NAT map is, as far as the kernel counts.

@@ -32,7 +32,7 @@ export function Timeline({ i }: { i: Incident }) {
     <>
       <div class="lanes-head" aria-hidden="true">
         <span /><span class="lanes"><b>pod</b><b>node</b><b>server</b></span><span class="legend">
-          <span class="key old" />old mapping <span class="key gone" />entry missing {i.kind === "renat" && <><span class="key new" />new mapping</>}
+          <span class="key old" />old mapping <span class="key gone" />entry missing {(i.kind === "renat" || i.kind === "egress_changed") && <><span class="key new" />new mapping</>}
         </span>
       </div>
       <p class="visually-hidden">Pod {i.source.pod ?? i.source.ip}, node {i.node}, server {host(i.destination)}.</p>
@@ -50,7 +50,7 @@ function rowsOf(i: Incident): Row[] {
   return (i.evidence ?? []).map((e) => {
     const at = Date.parse(e.time);
     const before = state;
-    if (e.step === "out_removed" || e.step === "in_removed") state = "gone";
+    if (e.step === "out_removed" || e.step === "in_removed" || e.step === "tracking_removed") state = "gone";
     if (e.step === "renatted") state = "new";
     const row = { e, gap: at - last >= quiet ? at - last : 0, before, after: state };
     last = at;
@@ -89,13 +89,14 @@ const ways = new Map<string, [number, number]>([
   ["server_packet", [lane.server, lane.pod]],
   ["host_packet", [lane.node, lane.server]],
   ["packet_dropped", [lane.pod, lane.node]],
+  ["server_packet_dropped", [lane.server, lane.node]],
 ]);
 
 function Drawing({ e, reset }: { e: Evidence; reset: boolean }) {
   const ends = ways.get(e.step ?? "");
   return (
     <svg viewBox={`0 0 ${width} ${height}`} width={width} height={height} aria-hidden="true" focusable="false">
-      {ends ? <Arrow from={ends[0]} to={ends[1]} label={e.step === "opened" ? "opens" : e.flags} reset={reset} stopped={e.step === "packet_dropped"} />
+      {ends ? <Arrow from={ends[0]} to={ends[1]} label={e.step === "opened" ? "opens" : e.flags} reset={reset} stopped={e.step === "packet_dropped" || e.step === "server_packet_dropped"} />
         : <Mark step={e.step ?? ""} />}
     </svg>
   );
@@ -115,13 +116,19 @@ function Arrow({ from, to, label, reset, stopped }: { from: number; to: number; 
   );
 }
 
+function entryName(step: string): string {
+  if (step === "tracking_removed") return "tracking";
+  return (step === "out_removed" ? "OUT" : "IN") + " entry";
+}
+
 // Mark is what happens on the node itself; each kind has its own shape.
 function Mark({ step }: { step: string }) {
   const x = lane.node;
   switch (step) {
     case "out_removed":
     case "in_removed":
-      return <g class="mark removed"><circle cx={x} cy={middle} r="9" /><path d={`M${x - 4} ${middle - 4}l8 8M${x + 4} ${middle - 4}l-8 8`} /><text x={x + 16} y={middle + 4}>{step === "out_removed" ? "OUT" : "IN"} entry</text></g>;
+    case "tracking_removed":
+      return <g class="mark removed"><circle cx={x} cy={middle} r="9" /><path d={`M${x - 4} ${middle - 4}l8 8M${x + 4} ${middle - 4}l-8 8`} /><text x={x + 16} y={middle + 4}>{entryName(step)}</text></g>;
     case "renatted":
       return <g class="mark renatted"><path d={`M${x} ${middle - 10}l10 10l-10 10l-10-10z`} /><path class="ink" d={`M${x - 4} ${middle}h8M${x} ${middle - 4}v8`} /><text x={x + 16} y={middle + 4}>new port</text></g>;
     case "orphaned":

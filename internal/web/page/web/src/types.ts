@@ -3,9 +3,9 @@
 // The JSON of /v1, see internal/web/api/openapi.json. Fields the page does not use
 // are left out.
 
-export type Kind = "renat" | "orphaned_reply";
-export type Cause = "lru_eviction" | "userspace_delete" | "datapath_delete" | "unknown";
-export type Outcome = "reset" | "unconfirmed";
+export type Kind = "renat" | "orphaned_reply" | "tracking_lost" | "no_port" | "egress_changed" | "map_replaced";
+export type Cause = "lru_eviction" | "userspace_delete" | "datapath_delete" | "map_replaced" | "ports_exhausted" | "unknown";
+export type Outcome = "reset" | "dropped" | "unconfirmed";
 
 export interface Endpoint {
   ip: string;
@@ -16,6 +16,11 @@ export interface Endpoint {
   identity?: number;
   labels?: string[];
   names?: string[];
+}
+
+export interface PodCount {
+  name: string;
+  count: number;
 }
 
 export interface Evidence {
@@ -44,8 +49,11 @@ export interface Incident {
     removed_at?: string;
     renatted_at?: string;
     forced?: boolean;
+    seconds_left?: number;
     program?: string;
   };
+  ports?: { refused: number; since: string; pods?: PodCount[]; address?: string; in_use?: number; holders?: PodCount[] };
+  replaced?: { broken: number; reset: number; max_entries_before?: number; pods?: PodCount[] };
   evidence: Evidence[];
   loss: { kernel_events: number; hubble_flows: number; hubble_unseen: number; unknown?: boolean };
   map: { max_entries: number; evictions_per_second: number };
@@ -67,15 +75,15 @@ export interface Verdict {
   what: string;
   restore?: string;
   size?: string;
-  entries?: number;
-  option?: string;
-  side_effect?: string;
+  action: string;
+  runbook: string;
 }
 
 export interface IncidentDetail {
   incident: CloudEvent;
   verdict: Verdict;
   hubble: string;
+  problem?: string; // why it has no evidence
 }
 
 export interface Count {
@@ -104,7 +112,7 @@ export interface Summary {
   causes: Partial<Record<Cause, number>>;
   outcomes: Partial<Record<Outcome, number>>;
   step_seconds: number;
-  buckets: { time: string; renat: number; orphaned_reply: number }[];
+  buckets: { time: string; renat: number; orphaned_reply: number; other: number }[];
   workloads: Count[];
   destinations: Count[];
   nodes: Count[];
@@ -121,11 +129,12 @@ export interface NodeMap {
   last_ten_minutes: { evictions_per_second: number };
 }
 
-export type NodeState = "ok" | "evicting" | "breaking" | "silent";
+export type NodeState = "ok" | "evicting" | "breaking" | "degraded" | "silent" | "blind";
 
 export interface NodeView {
   state: NodeState;
   ready: boolean;
+  heard: string;
   evictions_per_second: (number | null)[];
   status: {
     time: string;
@@ -136,7 +145,17 @@ export interface NodeView {
     maps: NodeMap[] | null;
     incidents: { total: number; last_ten_minutes: number; last_hour: number };
     losses: Record<string, number> | null;
+    at_risk?: number; // connections that break by their next packet
+    guard?: { connections: number; idle: boolean; lost: number; kept: number; problem?: string };
   };
+}
+
+// Plan is what renat advise says, too.
+export interface Plan {
+  nodes: { node: string; map: string; verdict: string; current_entries: number; entries?: number }[] | null;
+  unmeasured?: string[];
+  values: { path: string; value: string; flag: string }[];
+  impossible?: string;
 }
 
 export interface About {

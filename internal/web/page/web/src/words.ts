@@ -2,15 +2,19 @@
 
 import type { Cause, Endpoint, Incident, Kind, NodeState, Outcome } from "./types";
 
-export const kindWords: Record<Kind, string> = { renat: "re-NATted", orphaned_reply: "orphaned reply" };
+export const kindWords: Record<Kind, string> = { renat: "re-NATted", orphaned_reply: "orphaned reply", tracking_lost: "tracking lost", no_port: "no port free", egress_changed: "address changed", map_replaced: "map made anew" };
 export const causeWords: Record<Cause, string> = {
   lru_eviction: "LRU eviction",
   userspace_delete: "deleted by a process",
   datapath_delete: "deleted by the datapath",
+  map_replaced: "map replaced",
+  ports_exhausted: "all ports taken",
   unknown: "unknown",
 };
-export const outcomeWords: Record<Outcome, string> = { reset: "reset", unconfirmed: "unconfirmed" };
-export const stateWords: Record<NodeState, string> = { ok: "ok", evicting: "evicting", breaking: "breaking", silent: "silent" };
+export const outcomeWords: Record<Outcome, string> = { reset: "reset", dropped: "dropped", unconfirmed: "unconfirmed" };
+export const stateWords: Record<NodeState, string> = {
+  ok: "ok", evicting: "evicting", breaking: "breaking", degraded: "degraded", silent: "silent", blind: "blind",
+};
 
 // word is what a value is called, and itself if a later renat made it up.
 export function word(words: Record<string, string>, value: string): string {
@@ -18,7 +22,7 @@ export function word(words: Record<string, string>, value: string): string {
 }
 
 export function cause(i: Incident): string {
-  if (i.cause === "userspace_delete" && i.deleted_by) return "deleted by " + i.deleted_by;
+  if (i.cause === "userspace_delete" && i.deleted_by) return "deleted by process " + i.deleted_by;
   return word(causeWords, i.cause);
 }
 
@@ -41,9 +45,24 @@ export function port(address: string | undefined): string {
   return address ? address.slice(address.lastIndexOf(":") + 1) : "?";
 }
 
+// nameParts splits a long name into what tells it apart and what many have in common:
+// a host's first label and its domain, a workload's name and its namespace and
+// kind. What is no such name stays whole.
+export function nameParts(name: string): { head: string; rest: string; port: string } {
+  const path = /^([\w.-]+(?:\/[\w.-]+)*)\/([\w.-]+)$/.exec(name);
+  if (path) return { head: path[2] ?? "", rest: path[1] ?? "", port: "" };
+  const dns = /^([\w-]+)\.([\w.-]*[a-z][\w.-]*?)(:\d+)?$/i.exec(name);
+  if (dns && name.length > 20) return { head: dns[1] ?? "", rest: dns[2] ?? "", port: dns[3] ?? "" };
+  return { head: name, rest: "", port: "" };
+}
+
 // portChange says in a few characters what became of the translation.
 export function portChange(i: Incident): string {
   if (i.kind === "renat") return `port ${port(i.nat.before)} → ${port(i.nat.after)}`;
+  if (i.replaced) return plural(i.replaced.broken, "connection") + " broken";
+  if (i.ports) return plural(i.ports.refused, "connection") + " refused";
+  if (i.kind === "egress_changed") return `${i.nat.before} → ${i.nat.after}`;
+  if (i.kind === "tracking_lost") return i.nat.seconds_left ? `tracking entry gone, ${span(i.nat.seconds_left * 1000)} left` : "tracking entry gone";
   return `port ${port(i.nat.before)} has no entry`;
 }
 
@@ -80,6 +99,14 @@ export function span(ms: number): string {
   if (a < 120_000) return `${(a / 1000).toFixed(a < 10_000 ? 2 : 1)} s`;
   if (a < 7_200_000) return `${Math.round(a / 60_000)} min`;
   return `${(a / 3_600_000).toFixed(1)} h`;
+}
+
+// each is a length in seconds, after "per".
+export function each(seconds: number): string {
+  for (const [unit, n] of [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]] as const) {
+    if (seconds % n === 0) return seconds === n ? unit : `${seconds / n} ${unit}s`;
+  }
+  return `${seconds} seconds`;
 }
 
 const whole = new Intl.NumberFormat(undefined);
