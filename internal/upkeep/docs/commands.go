@@ -55,6 +55,7 @@ func check(root *cobra.Command, args []string, span bool) error {
 		return err
 	}
 	cmd.InitDefaultHelpFlag()
+	cmd.InitDefaultVersionFlag()
 	var valueless *pflag.ValueRequiredError
 	if err := cmd.ParseFlags(rest); err != nil && (!span || !errors.As(err, &valueless)) {
 		return err
@@ -81,9 +82,14 @@ var elsewhere = map[string]string{
 	"agent-selector":  kubectlRenat,
 	"agent-timeout":   kubectlRenat,
 	"agent-tls":       kubectlRenat,
+	"hub-selector":    kubectlRenat,
 	"build-arg":       "docker buildx build",
 	"input-file":      "hubble observe",
 	"peer-service":    "hubble-relay",
+
+	"pass-user-headers": "oauth2-proxy",
+	"set-xauthrequest":  "oauth2-proxy",
+	"upstream":          "oauth2-proxy",
 }
 
 const kubectlRenat = "kubectl renat"

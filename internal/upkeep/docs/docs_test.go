@@ -10,7 +10,7 @@ import (
 )
 
 // repository is the set of this repository.
-var repository = sync.OnceValues(func() (*Set, error) { return Load("../..") })
+var repository = sync.OnceValues(func() (*Set, error) { return Load("../../..") })
 
 // problemsOf returns what is wrong with a page if the repository had it.
 func problemsOf(t *testing.T, page string) []Problem {
@@ -90,5 +90,28 @@ func TestFresh(t *testing.T) {
 		"`/v1/status` `kubectl get --raw /api/v1/nodez` `kubectl logs deploy/renat-hub` `go test ./kprobes -run '^$' -bench Overhead/instructions`\n")
 	if want := []Problem{{"docs/x.md", 1, "no README.md links to this page"}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// What a page shows is held against what is written, to the letter.
+func TestSessions(t *testing.T) {
+	page := NewPage("x.md", []byte("```console\n$ printf 'a\\nb  \\nin 17ms\\n'\na\nb\nin 3s\n\n$ echo one; \\\n  echo two; echo three\none\n[...]\nthree\n```\n\n```sh\ntrue   # it is\necho a |\n  cat\n```\n"))
+	all, err := (&Set{Pages: []*Page{page}}).Sessions()
+	if err != nil || len(all) != 4 || all[2].Command != "true" || all[3].Command != "echo a |\n  cat" || all[1].Where != "x.md:7" {
+		t.Fatalf("%v: %q", err, all)
+	}
+	for _, s := range all[:2] {
+		out, err := s.Run(t.Context(), t.TempDir(), nil)
+		if err != nil || s.Compare(out) != nil {
+			t.Errorf("%v, %v", err, s.Compare(out))
+		}
+		for _, wrong := range []string{"", out + "more\n", "before\n" + out, strings.Replace(out, "e", "x", 1), strings.Replace(out, "a", "x", 1)} {
+			if wrong != out && s.Compare(wrong) == nil {
+				t.Errorf("%q passes for %q", wrong, s.Output)
+			}
+		}
+	}
+	if args, ok := (Session{Command: "kubectl renat nodes -w || true"}).Args("kubectl renat"); !ok || !slices.Equal(args, []string{"nodes", "-w"}) {
+		t.Errorf("got %q", args)
 	}
 }

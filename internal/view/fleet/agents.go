@@ -35,6 +35,9 @@ type Agents struct {
 	// ByNode says that the agents' names are their nodes' names, so that only
 	// those of the nodes in question need to be asked.
 	ByNode bool
+	// Machines returns the names of all nodes that an agent should watch, or
+	// fails where nobody tells; may be nil.
+	Machines func(context.Context) ([]string, error)
 }
 
 func (s *Agents) agents(ctx context.Context, choose func(node string) bool) ([]Agent, error) {
@@ -59,8 +62,22 @@ func (s *Agents) Nodes(ctx context.Context) (Nodes, error) {
 	}
 	var n Nodes
 	n.Statuses, n.Silent, err = split(ask(ctx, agents, s.Timeout, "/v1/status", nil, decodeStatus))
+	if s.Machines != nil {
+		n.Unlisted = s.addUnwatched(ctx, &n, agents)
+	}
 	slices.SortFunc(n.Statuses, byNode)
 	return n, cmp.Or(ctx.Err(), err)
+}
+
+// addUnwatched adds the machines without an agent.
+func (s *Agents) addUnwatched(ctx context.Context, n *Nodes, agents []Agent) error {
+	machines, err := s.Machines(ctx)
+	for _, name := range machines {
+		if !slices.ContainsFunc(agents, func(a Agent) bool { return a.Node() == name }) {
+			n.Statuses = append(n.Statuses, nodestatus.Unwatched(name))
+		}
+	}
+	return err
 }
 
 func decodeStatus(body []byte) (*nodestatus.Status, error) {
@@ -167,15 +184,28 @@ func (s *Agents) Tops(ctx context.Context, choose func(node string) bool) (Tops,
 		return Tops{}, err
 	}
 	var out Tops
-	out.Tops, out.Silent, err = split(ask(ctx, agents, readTimes*cmp.Or(s.Timeout, DefaultTimeout), "/v1/top", nil, func(body []byte) (*nodestatus.Top, error) {
-		top := &nodestatus.Top{}
-		if err := json.Unmarshal(body, top); err != nil {
-			return nil, fmt.Errorf("its answer cannot be read: %w", err)
-		}
-		return top, nil
-	}))
+	out.Tops, out.Silent, err = split(ask(ctx, agents, readTimes*cmp.Or(s.Timeout, DefaultTimeout), "/v1/top", nil, decode[nodestatus.Top]))
 	if choose != nil {
 		out.Tops = slices.DeleteFunc(out.Tops, func(t *nodestatus.Top) bool { return !choose(t.Node) })
 	}
 	return out, cmp.Or(ctx.Err(), err)
+}
+
+// AtRisk implements Source.
+func (s *Agents) AtRisk(ctx context.Context) (AtRisk, error) {
+	agents, err := s.agents(ctx, nil)
+	if err != nil {
+		return AtRisk{}, err
+	}
+	var out AtRisk
+	out.Nodes, out.Silent, err = split(ask(ctx, agents, cmp.Or(s.Timeout, DefaultTimeout), "/v1/at-risk", nil, decode[nodestatus.AtRisk]))
+	return out, cmp.Or(ctx.Err(), err)
+}
+
+func decode[T any](body []byte) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(body, v); err != nil {
+		return nil, fmt.Errorf("its answer cannot be read: %w", err)
+	}
+	return v, nil
 }

@@ -25,12 +25,27 @@ type Source interface {
 	Incident(ctx context.Context, id string) (*incident.Incident, error)
 	// Tops returns who fills the maps of each node that choose chooses; nil: all.
 	Tops(ctx context.Context, choose func(node string) bool) (Tops, error)
+	// AtRisk returns which connections of each node break by their next packet.
+	AtRisk(ctx context.Context) (AtRisk, error)
 }
 
 // Nodes are the nodes that answered, and those that did not.
 type Nodes struct {
 	Statuses []*nodestatus.Status
 	Silent   []Silence
+	// Unlisted is why nodes without an agent are not among them; nil: they are,
+	// or nobody tells of any.
+	Unlisted error
+}
+
+// Answered is how many agents did.
+func (n *Nodes) Answered() (count int) {
+	for _, s := range n.Statuses {
+		if s.Watched() {
+			count++
+		}
+	}
+	return count
 }
 
 // Incidents are those of the nodes that answered.
@@ -46,6 +61,12 @@ type Incidents struct {
 // Tops are those of the nodes that answered.
 type Tops struct {
 	Tops   []*nodestatus.Top
+	Silent []Silence
+}
+
+// AtRisk are those of the nodes that answered.
+type AtRisk struct {
+	Nodes  []*nodestatus.AtRisk
 	Silent []Silence
 }
 

@@ -38,6 +38,20 @@ func (a *HTTPAgent) Node() string {
 
 // Get implements Agent.
 func (a *HTTPAgent) Get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	answer, err := a.Stream(ctx, path, query)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading its answer: %w", err)
+	}
+	return body, nil
+}
+
+// Stream implements Streamer.
+func (a *HTTPAgent) Stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	target := a.URL + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -53,15 +67,15 @@ func (a *HTTPAgent) Get(ctx context.Context, path string, query url.Values) ([]b
 	if err != nil {
 		return nil, err
 	}
+	if res.StatusCode == http.StatusOK {
+		return res.Body, nil
+	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("reading its answer: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
-		return nil, &StatusError{Code: res.StatusCode, Body: Said(body)}
-	}
-	return body, nil
+	return nil, &StatusError{Code: res.StatusCode, Body: Said(body)}
 }
 
 // Said returns in a line what the body of an error says: the detail of the

@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/filter"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -34,12 +36,17 @@ func (s *NATS) Nodes(ctx context.Context) (Nodes, error) {
 		return Nodes{}, err
 	}
 	all, err := bucket.List(ctx)
-	n := Nodes{Statuses: all}
-	if err != nil && all == nil {
-		return n, err
-	}
 	if err != nil {
-		n.Silent = []Silence{{Node: "(some)", Why: err.Error()}}
+		return Nodes{}, err
+	}
+	var n Nodes
+	for _, e := range all {
+		status, err := nodestatus.Parse(e.Status)
+		if err = cmp.Or(e.Err, err); err != nil {
+			n.Silent = append(n.Silent, Silence{Node: e.Node, Why: err.Error()})
+			continue
+		}
+		n.Statuses = append(n.Statuses, status)
 	}
 	return n, nil
 }
@@ -81,3 +88,6 @@ func (s *NATS) Incident(ctx context.Context, id string) (*incident.Incident, err
 
 // Tops implements Source: ErrAgentsOnly.
 func (s *NATS) Tops(context.Context, func(string) bool) (Tops, error) { return Tops{}, ErrAgentsOnly }
+
+// AtRisk implements Source: ErrAgentsOnly.
+func (s *NATS) AtRisk(context.Context) (AtRisk, error) { return AtRisk{}, ErrAgentsOnly }

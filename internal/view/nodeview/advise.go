@@ -11,10 +11,10 @@ import (
 	"github.com/fatih/color"
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/nodestatus"
-	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/internal/sizing"
+	"github.com/renat-project/renat/internal/view/fleet"
+	"github.com/renat-project/renat/internal/view/render"
 )
 
 // Advise recommends a size of the NAT maps. It changes nothing.
@@ -29,9 +29,9 @@ func (o *Advise) Register(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "show the arithmetic of each node")
 }
 
-// Run asks src and advises under Cilium's settings; assumed says why they are
-// not the cluster's, if so.
-func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings sizing.Settings, assumed string) error {
+// Run asks src and advises under Cilium's settings; notes say why they are not
+// known, if they are nil, and what goes before them.
+func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings *sizing.Settings, notes []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
@@ -39,10 +39,13 @@ func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings 
 	if err != nil {
 		return err
 	}
+	if nodes.Answered() == 0 && len(nodes.Silent) > 0 {
+		return s.tell(nodes.Silent, 0) // nothing was measured, so nothing is advised
+	}
 	evicting := map[string]bool{}
 	for _, n := range nodes.Statuses {
 		for i := range n.Maps {
-			if evicts(&n.Maps[i]) {
+			if n.Maps[i].Evicts() {
 				evicting[n.Node] = true
 			}
 		}
@@ -56,18 +59,26 @@ func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings 
 		}
 	}
 	var measured []sizing.Node
+	var others []string
+	for _, n := range nodes.Silent {
+		others = append(others, n.Node)
+	}
 	for _, n := range nodes.Statuses {
-		measured = append(measured, measurements(n, live)...)
+		of := n.Measured(func(m string) float64 { return live[[2]string{n.Node, m}] })
+		if len(of) == 0 {
+			others = append(others, n.Node)
+		}
+		measured = append(measured, of...)
+	}
+	if len(measured) == 0 {
+		return fmt.Errorf("no agent that answered sees a NAT map, so nothing was measured (%s)", strings.Join(others, ", "))
 	}
 	plan := sizing.NewPlan(measured, settings)
-	if err := o.write(&plan, s, assumed); err != nil {
+	plan.Unmeasured, plan.Notes = others, notes
+	if err := o.write(&plan, s); err != nil {
 		return err
 	}
-	return s.tell(nodes.Silent, len(nodes.Statuses))
-}
-
-func evicts(m *nodestatus.Map) bool {
-	return !m.CT && (m.Evictions > 0 || m.Peaks != nil && m.Peaks.Evictions > 0)
+	return s.tell(nodes.Silent, nodes.Answered())
 }
 
 // liveEntries are the entries of open connections by node and map.
@@ -83,42 +94,13 @@ func liveEntries(tops []*nodestatus.Top) map[[2]string]float64 {
 	return live
 }
 
-// measurements are those of a node's NAT maps.
-func measurements(n *nodestatus.Status, live map[[2]string]float64) (all []sizing.Node) {
-	for i := range n.Maps {
-		m := &n.Maps[i]
-		if m.CT {
-			continue
-		}
-		out := sizing.Node{
-			Name: n.Node, Map: m.Name, IPv6: strings.Contains(m.Name, "_v6_"), MaxEntries: int(m.MaxEntries), Distributed: m.Distributed,
-			CPUs: n.Machine.CPUs, Memory: n.Machine.MemoryBytes, Cilium: n.Hubble.Version, Incidents: n.Incidents.Total,
-			Measured: sizing.Measured{
-				Live: live[[2]string{n.Node, m.Name}], Evicting: evicts(m), Gap: m.LongestGap,
-				Inserts: max(m.LastMinute.Inserts, m.LastTenMinutes.Inserts),
-			},
-		}
-		if m.Entries != nil {
-			out.Peak = float64(*m.Entries)
-		}
-		if p := m.Peaks; p != nil {
-			out.Peak, out.Inserts = max(out.Peak, float64(p.Entries)), max(out.Inserts, p.Inserts)
-		}
-		if m.Inserts > 0 {
-			out.Collisions = float64(m.Collisions) / float64(m.Inserts)
-		}
-		all = append(all, out)
-	}
-	return all
-}
-
-func (o *Advise) write(p *sizing.Plan, s *Screen, assumed string) error {
+func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 	switch o.output {
 	case outJSON, outYAML:
 		return encode(s.Out, p, o.output)
 	case outName:
 		for _, a := range p.Nodes {
-			if a.Verdict == sizing.Grow || a.Verdict == sizing.Tight {
+			if a.Needs() {
 				if _, err := fmt.Fprintln(s.Out, "node/"+a.Node); err != nil {
 					return err
 				}
@@ -126,50 +108,61 @@ func (o *Advise) write(p *sizing.Plan, s *Screen, assumed string) error {
 		}
 		return nil
 	}
-	t := table{columns: []column{
-		{title: "NODE", most: 28}, {title: "MAP", most: 10}, {title: "SIZE", right: true}, {title: "VERDICT"}, {title: "ENOUGH", right: true}, {title: "WHY", most: 50},
-	}}
+	t := render.Table{Columns: []render.Column{
+		{Title: "NODE", Name: true}, {Title: "MAP", Name: true}, {Title: "SIZE", Right: true}, {Title: "VERDICT"}, {Title: "ENOUGH", Right: true}, {Title: "WHY"},
+	}, Width: s.Width}
 	if o.output == outWide {
-		t.columns[0].most, t.columns[5].most = 0, 0
+		t.Width = 0
 	}
 	for _, a := range p.Nodes {
 		enough := "?"
 		if a.Entries > 0 {
 			enough = strconv.Itoa(a.Entries)
 		}
-		t.add(a.Node, shortMap(a.Map), strconv.Itoa(a.Current), string(a.Verdict), enough, a.Reasons[0])
+		t.Add(a.Node, shortMap(a.Map), strconv.Itoa(a.Current), string(a.Verdict), enough, a.Reasons[0])
 	}
-	t.paint = func(row, column int, text string) string {
-		if column == 3 && p.Nodes[row].Verdict == sizing.Grow {
+	t.Paint = func(row, column int, text string) string {
+		if column == 3 && (p.Nodes[row].Verdict == sizing.Grow || p.Nodes[row].Verdict == sizing.Restart) {
 			return s.paint(color.FgRed, text)
 		}
 		return text
 	}
-	if err := t.writeTo(s.Out); err != nil {
+	if err := t.Flush(s.Out); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(s.Out, planText(p, o.explain, assumed))
+	_, err := fmt.Fprint(s.Out, planText(p, o.explain))
 	return err
 }
 
 // planText is what follows the table.
-func planText(p *sizing.Plan, explain bool, assumed string) string {
+func planText(p *sizing.Plan, explain bool) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nIn force: %s\n", p.InForce)
-	if assumed != "" {
-		fmt.Fprintf(&b, "  %s\n", assumed)
-	}
-	if len(p.Values) == 0 {
-		b.WriteString("No setting needs to change.\n")
-	} else {
-		b.WriteString("\nHelm values of Cilium that stop it:\n\n")
-		b.WriteString(helm(p.Values))
-		fmt.Fprintf(&b, "\nMemory: %.0f MiB a node for its NAT maps, %.0f MiB now.\n", mib(p.Memory), mib(p.MemoryNow))
-	}
+	b.WriteByte('\n')
 	list := func(title string, lines []string) {
 		for _, line := range lines {
-			fmt.Fprintf(&b, "%s: %s.\n", title, line)
+			fmt.Fprintf(&b, "%s: %s.\n", title, render.Clean(line))
 		}
+	}
+	if len(p.Unmeasured) > 0 {
+		list("Incomplete", []string{"nothing is known of " + sizing.Some(p.Unmeasured) + ", which may need more"})
+	}
+	list("Settings", p.Notes)
+	list("In force", nonEmpty(p.InForce))
+	list("Not in force", p.NotInForce)
+	if p.Refused != "" {
+		list("Refused", []string{p.Refused + ": Cilium's agents do not start with that"})
+	}
+	switch {
+	case len(p.Values) > 0:
+		b.WriteString("\nHelm values of Cilium that stop it, to be set together:\n\n")
+		b.WriteString(helm(p.Values))
+	case len(p.Restart) > 0:
+		fmt.Fprintf(&b, "\nNo setting needs to change. Restart Cilium's agents on: %s.\n", render.Clean(strings.Join(p.Restart, ", ")))
+	case p.Refused == "" && p.Impossible == "":
+		b.WriteString("No setting needs to change.\n")
+	}
+	if p.Memory > 0 {
+		fmt.Fprintf(&b, "\nMemory: %.0f MiB a node for its NAT maps, %.0f MiB now.\n", mib(p.Memory), mib(p.MemoryNow))
 	}
 	list("Not enough", nonEmpty(p.Impossible))
 	list("Effect", p.Effects)

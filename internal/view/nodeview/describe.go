@@ -35,7 +35,7 @@ func (o *Describe) Run(ctx context.Context, src fleet.Source, s *Screen, id stri
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	id = strings.TrimPrefix(id, "incident/")
+	id = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(id, "incident/"), "renat:"))
 	if len(id) < leastID {
 		return UsageError{fmt.Errorf("id %q is too short: give at least %d characters of it", id, leastID)}
 	}
@@ -55,11 +55,12 @@ func (o *Describe) Run(ctx context.Context, src fleet.Source, s *Screen, id stri
 	if err := render.New(s.Out, render.Dict, s.Colored, time.Local).Write(i); err != nil {
 		return err
 	}
-	v := verdict.Of(verdict.Facts{
-		Kinds: map[incident.Kind]int{i.Kind: 1}, Causes: map[incident.Cause]int{i.Cause: 1}, Outcomes: map[incident.Outcome]int{i.Outcome: 1},
-		DeletedBy: i.DeletedBy, Source: i.Source.Owner(), Destination: i.Destination.HostPort(), Node: i.Node,
-	})
-	for _, sentence := range []string{v.What, v.Restore} {
+	drawing := render.New(s.Out, render.Compact, s.Colored, time.Local)
+	if err := drawing.Draw(i); err != nil {
+		return err
+	}
+	v := verdict.OfIncident(i)
+	for _, sentence := range []string{v.What, v.Restore, v.Size} {
 		if sentence != "" {
 			if _, err := fmt.Fprintf(s.Out, "\n%s\n", render.Clean(sentence)); err != nil {
 				return err
@@ -91,8 +92,11 @@ func complete(ctx context.Context, src fleet.Source, beginning string) (string, 
 		}
 		found = i.ID
 	}
-	if found == "" {
+	switch {
+	case found == "" && len(all.Silent) > 0:
 		return "", fmt.Errorf("incident %s: %w; %d did not answer", beginning, fleet.ErrUnknown, len(all.Silent))
+	case found == "":
+		return "", fmt.Errorf("incident %s: %w", beginning, fleet.ErrUnknown)
 	}
 	return found, nil
 }

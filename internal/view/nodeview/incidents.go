@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -19,19 +20,20 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/filter"
 	"github.com/renat-project/renat/internal/view/fleet"
+	"github.com/renat-project/renat/internal/view/render"
 )
 
 // Incidents lists what broke, the newest first.
 type Incidents struct {
-	output  string
+	listing
+	watch   bool
+	times   string
 	limit   int
 	groupBy string
 	many    map[string]*[]string // by parameter of the filter
 	one     map[string]*string
+	rows    render.Table // of all that was written: columns stay as wide as they were
 }
-
-// shownID is how much of an id tables show; Describe finds it by that.
-const shownID = 12
 
 // The values of --group-by.
 var groupings = map[string]func(*incident.Incident) string{
@@ -55,7 +57,9 @@ func filterFlag(param string) string {
 
 // Register makes flags of the options.
 func (o *Incidents) Register(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "", outputHelp)
+	o.register(f)
+	f.BoolVarP(&o.watch, "watch", "w", false, "go on with those that come")
+	f.StringVar(&o.times, "time-format", render.TimeFormats()[0], "format of times in tables: "+strings.Join(render.TimeFormats(), ", "))
 	f.IntVar(&o.limit, "limit", 50, "at most so many; 0: all that the agents keep, up to 1000 each")
 	f.StringVar(&o.groupBy, "group-by", "", "count them by workload, destination or node instead")
 	o.many, o.one = map[string]*[]string{}, map[string]*string{}
@@ -99,8 +103,11 @@ func (o *Incidents) query(now time.Time) (url.Values, error) {
 
 // Run asks src and shows them.
 func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := o.check(); err != nil {
 		return err
+	}
+	if err := render.CheckTimeFormat(o.times); err != nil {
+		return UsageError{err}
 	}
 	of, grouped := groupings[o.groupBy]
 	if o.groupBy != "" && !grouped {
@@ -113,6 +120,12 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 	if err != nil {
 		return err
 	}
+	if o.watch {
+		if grouped || q.Has("until") || o.output == outJSON || o.output == outYAML {
+			return UsageError{errors.New("--watch goes on for ever: it goes with neither --group-by, --until, -o json nor -o yaml")}
+		}
+		return o.follow(ctx, src, q, s)
+	}
 	limit := o.limit
 	if grouped {
 		limit = 0
@@ -121,10 +134,11 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 	if err != nil {
 		return err
 	}
+	heard := s.hearing(found.Silent, found.Answered)
 	if grouped {
-		err = o.groups(found.Incidents, of, s)
+		err = o.groups(found.Incidents, of, heard)
 	} else {
-		err = o.list(found, s)
+		err = o.list(found, heard)
 	}
 	if err != nil {
 		return err
@@ -135,7 +149,71 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 	return s.tell(found.Silent, found.Answered)
 }
 
+// watchEvery is the time between two looks for incidents, overlap how much longer
+// ago than the newest that is known one may be found: a node may have been silent,
+// and clocks differ.
+const (
+	watchEvery = 2 * time.Second
+	overlap    = 10 * time.Minute
+)
+
+// follow shows the newest, the oldest of them first, and then those that come.
+func (o *Incidents) follow(ctx context.Context, src fleet.Source, q url.Values, s *Screen) error {
+	seen := map[string]time.Time{}
+	limit, looked := o.limit, false
+	newest := time.Now()
+	for ; ; looked = true {
+		found, err := src.Incidents(ctx, q, limit)
+		switch {
+		case ctx.Err() != nil:
+			return nil // the way to end it
+		case err != nil && !looked:
+			return err
+		case err != nil:
+			fmt.Fprintln(s.Err, err)
+		}
+		found.Incidents = slices.DeleteFunc(found.Incidents, func(i *incident.Incident) bool { return !seen[i.ID].IsZero() })
+		slices.Reverse(found.Incidents)
+		for _, i := range found.Incidents {
+			seen[i.ID] = i.Time
+			if i.Time.After(newest) {
+				newest = i.Time
+			}
+		}
+		if len(found.Incidents) > 0 {
+			if err := o.list(found, s); err != nil {
+				return err
+			}
+			o.noTitles = true
+		}
+		since := newest.Add(-overlap)
+		maps.DeleteFunc(seen, func(_ string, t time.Time) bool { return t.Before(since) })
+		if !looked {
+			if err := s.tell(found.Silent, found.Answered); err != nil {
+				return err
+			}
+		}
+		q, limit = maps.Clone(q), 0
+		q.Set("since", since.Format(time.RFC3339Nano))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
 func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
+	if err := sortThings(&o.listing, found.Incidents, func(i *incident.Incident) any { return cloudEvent{i} }); err != nil {
+		return err
+	}
+	if o.custom() {
+		var things []any
+		for _, i := range found.Incidents {
+			things = append(things, cloudEvent{i})
+		}
+		return o.customTable(s, things)
+	}
 	switch o.output {
 	case outJSON, outYAML:
 		events := []json.RawMessage{}
@@ -159,29 +237,29 @@ func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
 		}
 		return nil
 	}
-	t := table{columns: []column{
-		{title: "TIME"}, {title: "SOURCE", most: 29}, {title: "DESTINATION", most: 29}, {title: "KIND"}, {title: "OUTCOME"}, {title: "ID", most: 0},
-	}}
-	if o.output == outWide {
-		t.columns[1].most, t.columns[2].most = 0, 0
-		t.columns = append(t.columns, column{title: "CAUSE"}, column{title: "NODE"}, column{title: "BEFORE"}, column{title: "AFTER"})
+	t := &o.rows
+	t.Width, t.Columns = s.Width, []render.Column{
+		{Title: "TIME"}, {Title: "ID"}, {Title: "NODE", Name: true}, {Title: "SOURCE", Name: true}, {Title: "DESTINATION", Name: true},
+		{Title: "KIND"}, {Title: "CAUSE"}, {Title: "OUTCOME"},
 	}
-	var outcomes []incident.Outcome
+	if o.output == outWide {
+		t.Width = 0
+		t.Columns = append(t.Columns, render.Column{Title: "BEFORE"}, render.Column{Title: "AFTER"})
+	}
 	for _, i := range found.Incidents {
 		cells := []string{
-			i.Time.Local().Format("01-02 15:04:05"), i.Source.Owner(), i.Destination.HostPort(), string(i.Kind), string(i.Outcome), i.ID[:min(shownID, len(i.ID))],
-			string(i.Cause), i.Node, i.NAT.Before, i.NAT.After,
+			render.Stamp(i.Time.Local(), o.times), i.ShortID(), i.Node, i.Source.Owner(), i.Destination.HostPort(),
+			string(i.Kind), string(i.Cause), string(i.Outcome), i.NAT.Before, i.NAT.After,
 		}
-		t.add(cells[:len(t.columns)]...)
-		outcomes = append(outcomes, i.Outcome)
+		t.Add(cells[:len(t.Columns)]...)
 	}
-	t.paint = func(row, column int, text string) string {
-		if column == 4 && outcomes[row] == incident.Reset {
+	t.Paint = func(row, column int, text string) string {
+		if column == 7 && found.Incidents[row].Outcome != incident.Unconfirmed {
 			return s.paint(color.FgRed, text)
 		}
 		return text
 	}
-	return t.writeTo(s.Out)
+	return s.flush(t, o.noTitles)
 }
 
 // groupOut counts like incidents.
@@ -223,9 +301,9 @@ func (o *Incidents) groups(all []*incident.Incident, of func(*incident.Incident)
 	if o.output == outJSON || o.output == outYAML {
 		return encode(s.Out, groups, o.output)
 	}
-	t := table{columns: []column{
-		{title: strings.ToUpper(o.groupBy), most: 60}, {title: "INCIDENTS", right: true}, {title: "RESET", right: true}, {title: "NODES", right: true}, {title: "LAST"},
-	}}
+	t := render.Table{Columns: []render.Column{
+		{Title: strings.ToUpper(o.groupBy), Name: true}, {Title: "INCIDENTS", Right: true}, {Title: "RESET", Right: true}, {Title: "NODES", Right: true}, {Title: "LAST"},
+	}, Width: s.Width}
 	for _, g := range groups {
 		if o.output == outName {
 			if _, err := fmt.Fprintln(s.Out, o.groupBy+"/"+g.Name); err != nil {
@@ -233,10 +311,10 @@ func (o *Incidents) groups(all []*incident.Incident, of func(*incident.Incident)
 			}
 			continue
 		}
-		t.add(g.Name, strconv.Itoa(g.Count), strconv.Itoa(g.Reset), strconv.Itoa(g.Nodes), g.Last.Local().Format("01-02 15:04:05"))
+		t.Add(g.Name, strconv.Itoa(g.Count), strconv.Itoa(g.Reset), strconv.Itoa(g.Nodes), render.Stamp(g.Last.Local(), o.times))
 	}
 	if o.output == outName {
 		return nil
 	}
-	return t.writeTo(s.Out)
+	return s.flush(&t, o.noTitles)
 }

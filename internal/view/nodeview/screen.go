@@ -3,6 +3,7 @@
 package nodeview
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/fatih/color"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
@@ -23,10 +23,15 @@ type Screen struct {
 	Out, Err io.Writer
 	Colored  bool
 	Terminal bool // Out is one: what is watched is redrawn in place
+	Width    int  // of the terminal, in characters; 0: names are never shortened
+	unheard  bool // nobody answered: what is not shown may be there
 }
 
 // UsageError is a wrong option.
 type UsageError struct{ error }
+
+// NewUsageError returns one that says what is wrong.
+func NewUsageError(text string) error { return UsageError{errors.New(text)} }
 
 // Unwrap returns what is wrong.
 func (e UsageError) Unwrap() error { return e.error }
@@ -45,38 +50,58 @@ func Outputs() []string { return []string{outWide, outJSON, outYAML, outName} }
 
 const outputHelp = "output format: wide, json, yaml, name; a table if empty"
 
-func checkOutput(s string) error {
+// checkOutput says whether s is one of Outputs, beside which there are more.
+func checkOutput(s string, more ...string) error {
 	if s != outTable && !slices.Contains(Outputs(), s) {
-		return UsageError{fmt.Errorf("output format %q is not one of %s", s, strings.Join(Outputs(), ", "))}
+		return UsageError{fmt.Errorf("output format %q is not one of %s", s, strings.Join(append(Outputs(), more...), ", "))}
 	}
 	return nil
 }
 
+// flush writes a table, or to Err, as kubectl does, that there is nothing.
+func (s *Screen) flush(t *render.Table, noTitles bool) error {
+	if t.Len() == 0 {
+		if !s.unheard {
+			fmt.Fprintln(s.Err, "No resources found")
+		}
+		return nil
+	}
+	t.NoTitles = noTitles
+	return t.Flush(s.Out)
+}
+
 // encode writes v as JSON or YAML, with the same names.
 func encode(w io.Writer, v any, format string) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // "->" stays so
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}
+	b := text.Bytes()
 	if format == outYAML {
-		var plain any // JSON is YAML
-		if err := yaml.Unmarshal(b, &plain); err != nil {
-			return fmt.Errorf("encoding the answer: %w", err)
-		}
-		if b, err = yaml.Marshal(plain); err != nil {
-			return fmt.Errorf("encoding the answer: %w", err)
+		var err error
+		if b, err = render.YAMLOf(b); err != nil {
+			return err
 		}
 	}
-	_, err = fmt.Fprintln(w, strings.TrimSpace(string(b)))
+	_, err := fmt.Fprintln(w, strings.TrimSpace(string(b)))
 	return err
 }
 
-// maxNamed is how many of the nodes that did not answer for one reason are
-// named.
+// maxNamed is how many of the nodes that have one reason are named.
 const maxNamed = 10
 
 // ErrSilent says that nobody answered.
 var ErrSilent = errors.New("no node answered")
+
+// hearing is the screen for these answers.
+func (s *Screen) hearing(silent []fleet.Silence, answered int) *Screen {
+	heard := *s
+	heard.unheard = answered == 0 && len(silent) > 0
+	return &heard
+}
 
 // tell names who did not answer, by the reason, and fails if nobody did.
 func (s *Screen) tell(silent []fleet.Silence, answered int) error {
@@ -84,25 +109,41 @@ func (s *Screen) tell(silent []fleet.Silence, answered int) error {
 		return nil
 	}
 	fmt.Fprintf(s.Err, "%d of %d nodes did not answer:\n", len(silent), len(silent)+answered)
-	nodes := map[string][]string{}
-	var reasons []string // by their first node
-	for _, n := range silent {
-		if nodes[n.Why] == nil {
-			reasons = append(reasons, n.Why)
-		}
-		nodes[n.Why] = append(nodes[n.Why], n.Node)
-	}
-	for _, why := range reasons {
-		named := strings.Join(nodes[why][:min(maxNamed, len(nodes[why]))], ", ")
-		if more := len(nodes[why]) - maxNamed; more > 0 {
-			named += fmt.Sprintf(" and %d more", more)
-		}
-		fmt.Fprintf(s.Err, "  %s: %s\n", render.Clean(named), render.Clean(why))
+	for _, line := range named(silent) {
+		fmt.Fprintln(s.Err, "  "+line)
 	}
 	if answered == 0 {
 		return ErrSilent
 	}
 	return nil
+}
+
+// tellUnlisted says why nodes without an agent are not shown.
+func (s *Screen) tellUnlisted(why error) {
+	if why != nil {
+		fmt.Fprintln(s.Err, why)
+	}
+}
+
+// named are lines that say why of whom: a line for each reason, in the order of
+// the first who has it.
+func named(silent []fleet.Silence) []string {
+	nodes := map[string][]string{}
+	var lines []string
+	for _, n := range silent {
+		if nodes[n.Why] == nil {
+			lines = append(lines, n.Why)
+		}
+		nodes[n.Why] = append(nodes[n.Why], n.Node)
+	}
+	for i, why := range lines {
+		who := strings.Join(nodes[why][:min(maxNamed, len(nodes[why]))], ", ")
+		if more := len(nodes[why]) - maxNamed; more > 0 {
+			who += fmt.Sprintf(" and %d more", more)
+		}
+		lines[i] = render.Clean(who) + ": " + render.Clean(why)
+	}
+	return lines
 }
 
 func (s *Screen) paint(a color.Attribute, text string) string {

@@ -13,25 +13,36 @@ import (
 
 // ReadSettings reads Cilium's settings from a file: the ConfigMap cilium-config
 // as kubectl get -o yaml or -o json writes it, or its data alone.
-func ReadSettings(path string) (sizing.Settings, error) {
+func ReadSettings(path string) (*sizing.Settings, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return sizing.Settings{}, fmt.Errorf("reading Cilium's settings: %w", err)
+		return nil, fmt.Errorf("reading Cilium's settings: %w", err)
 	}
 	var file struct {
-		Kind string            `yaml:"kind"`
+		Kind     string `yaml:"kind"`
+		Metadata struct {
+			Name string `yaml:"name"`
+		} `yaml:"metadata"`
 		Data map[string]string `yaml:"data"`
 	}
 	err = yaml.Unmarshal(b, &file)
-	if err == nil && file.Kind != "ConfigMap" {
+	if err == nil && file.Kind == "" {
 		err = yaml.Unmarshal(b, &file.Data)
 	}
-	if err != nil {
-		return sizing.Settings{}, fmt.Errorf("reading Cilium's settings from %s, which should be the ConfigMap cilium-config: %w", path, err)
+	const want = "should be the ConfigMap cilium-config"
+	switch name := file.Metadata.Name; {
+	case err != nil:
+		return nil, fmt.Errorf("reading Cilium's settings from %s, which %s: %w", path, want, err)
+	case file.Kind != "" && file.Kind != "ConfigMap":
+		return nil, fmt.Errorf("reading Cilium's settings from %s, which %s: it is of kind %s", path, want, file.Kind)
+	case name != "" && name != "cilium-config":
+		return nil, fmt.Errorf("reading Cilium's settings from %s, which %s: it is %s", path, want, name)
+	case !sizing.AreSettings(file.Data):
+		return nil, fmt.Errorf("reading Cilium's settings from %s, which %s: it has none of them", path, want)
 	}
 	s, err := sizing.ParseSettings(file.Data)
 	if err != nil {
-		err = fmt.Errorf("reading Cilium's settings from %s: %w", path, err)
+		return nil, fmt.Errorf("reading Cilium's settings from %s: %w", path, err)
 	}
-	return s, err
+	return &s, nil
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
 )
 
@@ -182,18 +182,18 @@ func (t *topOut) tables(s *Screen) error {
 			title   string
 			holders []holderOut
 		}{{"POD", m.Sources}, {"DESTINATION", m.Destinations}} {
-			table := table{columns: []column{
-				{title: part.title, most: 60}, {title: "ENTRIES", right: true}, {title: "SHARE", right: true}, {title: "EVICTED", right: true},
-			}}
+			table := render.Table{Columns: []render.Column{
+				{Title: part.title, Name: true}, {Title: "ENTRIES", Right: true}, {Title: "SHARE", Right: true}, {Title: "EVICTED", Right: true},
+			}, Width: s.Width}
 			for _, h := range part.holders {
 				name := h.Address
 				if h.Name != "" {
 					name = h.Name + " (" + h.Address + ")"
 				}
-				table.add(name, strconv.FormatUint(h.Entries, 10), share(float64(h.Entries), float64(m.Entries)), strconv.FormatUint(h.Evicted, 10))
+				table.Add(name, strconv.FormatUint(h.Entries, 10), share(float64(h.Entries), float64(m.Entries)), strconv.FormatUint(h.Evicted, 10))
 			}
 			fmt.Fprintln(s.Out)
-			if err := table.writeTo(s.Out); err != nil {
+			if err := table.Flush(s.Out); err != nil {
 				return err
 			}
 		}

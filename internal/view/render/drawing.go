@@ -4,6 +4,7 @@ package render
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -12,20 +13,28 @@ import (
 // lanes draw each step of an incident between the pod, the node's NAT map and
 // the server.
 var lanes = map[incident.Step]string{
-	incident.Opened:        "│        ●        │",
-	incident.OutRemoved:    "│        ✗        │",
-	incident.InRemoved:     "│        ✗        │",
-	incident.PortRefused:   "│        !        │",
-	incident.Renatted:      "│        ●        │",
-	incident.Orphaned:      "│        ●        │",
-	incident.PodPacket:     "├────────────────▶│",
-	incident.ServerPacket:  "│◀────────────────┤",
-	incident.HostPacket:    "│        ├───────▶│",
-	incident.PacketDropped: "├───────▶✗        │",
+	incident.Opened:              "│        ●        │",
+	incident.OutRemoved:          "│        ✗        │",
+	incident.InRemoved:           "│        ✗        │",
+	incident.PortRefused:         "│        !        │",
+	incident.Renatted:            "│        ●        │",
+	incident.Orphaned:            "│        ●        │",
+	incident.PodPacket:           "├────────────────▶│",
+	incident.ServerPacket:        "│◀────────────────┤",
+	incident.HostPacket:          "│        ├───────▶│",
+	incident.PacketDropped:       "├───────▶✗        │",
+	incident.TrackingRemoved:     "│        ✗        │",
+	incident.ServerPacketDropped: "│        ✗◀───────┤",
 }
 
 // otherLane is for steps of later versions.
 const otherLane = "│                 │"
+
+// Draw writes the incident's timeline as a small drawing, after an empty line.
+func (w *Writer) Draw(i *incident.Incident) error {
+	_, err := io.WriteString(w.w, "\n"+w.drawing(i))
+	return err
+}
 
 // drawing is the incident's timeline as a small drawing.
 func (w *Writer) drawing(i *incident.Incident) string {

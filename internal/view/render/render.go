@@ -22,25 +22,31 @@ type Format string
 const (
 	Compact Format = "compact" // one readable line each
 	Dict    Format = "dict"    // one field a line, with the evidence
-	Table   Format = "table"   // one line of columns each
+	Columns Format = "table"   // one line of columns each
 	JSON    Format = "json"    // one CloudEvent a line
 	JSONPB  Format = "jsonpb"  // the same: hubble's name of it
+	YAML    Format = "yaml"    // one document each
 )
 
-// ParseFormat accepts one of the allowed formats.
-func ParseFormat(s string, allowed ...Format) (Format, error) {
-	if slices.Contains(allowed, Format(s)) {
+// Formats are all, the default first.
+var Formats = []Format{Compact, Dict, Columns, JSON, JSONPB, YAML}
+
+// ParseFormat reads the name of a format.
+func ParseFormat(s string) (Format, error) {
+	if slices.Contains(Formats, Format(s)) {
 		return Format(s), nil
 	}
-	names := make([]string, len(allowed))
-	for i, f := range allowed {
-		names[i] = string(f)
-	}
-	return "", fmt.Errorf("output format %q is not one of %s", s, strings.Join(names, ", "))
+	return "", fmt.Errorf("output format %q is not one of %s", s, strings.Join(FormatNames(), ", "))
 }
 
-// timeFormat is that of hubble observe.
-const timeFormat = time.StampMilli
+// FormatNames are the names of all formats.
+func FormatNames() []string {
+	names := make([]string, len(Formats))
+	for i, f := range Formats {
+		names[i] = string(f)
+	}
+	return names
+}
 
 // Writer writes incidents in one format.
 type Writer struct {
@@ -50,6 +56,14 @@ type Writer struct {
 	written int
 	// Drawings follows each compact line with the incident's timeline.
 	Drawings bool
+	// TimeFormat of compact lines and tables, one of TimeFormats; empty: the first.
+	TimeFormat string
+	// Live writes each row of a table at once, as wide as those before needed;
+	// else Flush writes all, aligned.
+	Live bool
+
+	rows     *Table
+	outcomes []incident.Outcome // of the rows
 
 	red, yellow, cyan, faint func(string, ...any) string
 }
@@ -66,7 +80,7 @@ func New(w io.Writer, f Format, colored bool, zone *time.Location) *Writer {
 		return c.Sprintf
 	}
 	return &Writer{
-		w: w, format: f, zone: zone,
+		w: w, format: f, zone: zone, rows: newTable(),
 		red: paint(color.FgRed), yellow: paint(color.FgYellow), cyan: paint(color.FgCyan), faint: paint(color.Faint),
 	}
 }
@@ -81,10 +95,21 @@ func (w *Writer) Write(i *incident.Incident) error {
 			return err
 		}
 		out = string(b) + "\n"
+	case YAML:
+		b, err := yamlOf(i)
+		if err != nil {
+			return err
+		}
+		if out = string(b); w.written > 0 {
+			out = "---\n" + out
+		}
 	case Dict:
 		out = w.dict(i)
-	case Table:
-		out = w.table(i)
+	case Columns:
+		if w.row(i); w.Live {
+			return w.flush()
+		}
+		return nil
 	default:
 		out = w.compact(i)
 		if w.Drawings {
@@ -96,26 +121,46 @@ func (w *Writer) Write(i *incident.Incident) error {
 	return err
 }
 
-// compact is one line: when, who to whom, what happened to the port, why, and
+// Flush writes the rows of a table that wait for others to be aligned with.
+func (w *Writer) Flush() error {
+	if w.rows.Len() == 0 {
+		return nil
+	}
+	return w.flush()
+}
+
+// compact is one line: when, which, where, who to whom, what happened to the port, why, and
 // how it ended.
 func (w *Writer) compact(i *incident.Incident) string {
 	what := "re-NATted " + i.NAT.Before + " -> " + i.NAT.After
-	if i.Kind == incident.OrphanedReply {
+	switch i.Kind {
+	case incident.OrphanedReply:
 		what = "orphaned reply to " + i.NAT.Before
+	case incident.MapReplacement:
+		what = "map made anew: " + replacedWords(i)
+	case incident.EgressChanged:
+		what = "sent from another address, " + i.NAT.Before + " -> " + i.NAT.After
+	case incident.TrackingLost:
+		what = "tracking entry lost"
+	case incident.NoPort:
+		what = "no source port free: " + portWords(i.Ports)
 	}
 	cause := causeWords(i)
 	if removed := i.NAT.RemovedAt; !removed.IsZero() {
 		cause += " " + i.Time.Sub(removed).Round(time.Millisecond).String() + " before"
+		if i.NAT.SecondsLeft > 0 {
+			cause += " with " + left(i) + " left"
+		}
 	}
-	return fmt.Sprintf("%s: %s -> %s %s %s, %s, %s\n",
-		w.faint("%s", i.Time.In(w.zone).Format(timeFormat)),
+	return fmt.Sprintf("%s %s [%s]: %s -> %s %s %s, %s, %s\n",
+		w.faint("%s", w.stamp(i.Time)), Clean(i.ShortID()), Clean(nodeName(i)),
 		w.cyan("%s", party(&i.Source)), w.cyan("%s", party(&i.Destination)), Clean(i.Protocol),
 		w.yellow("%s", Clean(what)), Clean(cause), w.outcome(i.Outcome))
 }
 
 func (w *Writer) outcome(o incident.Outcome) string {
-	if o == incident.Reset {
-		return w.red("%s", o)
+	if o != incident.Unconfirmed {
+		return w.red("%s", Clean(string(o)))
 	}
 	return Clean(string(o))
 }
@@ -141,10 +186,21 @@ func (w *Writer) dict(i *incident.Incident) string {
 	field("SOURCE", w.cyan("%s", party(&i.Source)))
 	field("WORKLOAD", Clean(i.Source.Workload))
 	field("DESTINATION", w.cyan("%s", party(&i.Destination)))
-	field("NAT BEFORE", i.NAT.Before)
-	field("NAT AFTER", i.NAT.After)
+	field("NAT BEFORE", Clean(i.NAT.Before))
+	field("NAT AFTER", Clean(i.NAT.After))
 	if !i.NAT.RemovedAt.IsZero() {
 		field("REMOVED", i.NAT.RemovedAt.In(w.zone).Format(time.RFC3339Nano))
+	}
+	field("LEFT", left(i))
+	if i.Replaced != nil {
+		field("BROKEN", Clean(replacedWords(i)))
+		field("PODS", Clean(podWords(i.Replaced.Pods)))
+	}
+	if i.Ports != nil {
+		field("PORTS", Clean(portWords(i.Ports)))
+		field("SINCE", i.Ports.Since.In(w.zone).Format(time.RFC3339))
+		field("REFUSED", Clean(podWords(i.Ports.Pods)))
+		field("HOLDERS", Clean(podWords(i.Ports.Holders)))
 	}
 	field("PROGRAM", Clean(i.NAT.Program))
 	field("MAP", Clean(mapWords(i)))
@@ -162,6 +218,46 @@ func (w *Writer) dict(i *incident.Incident) string {
 			w.faint("%s", e.Time.In(w.zone).Format("15:04:05.000000")), Clean(string(e.From)), Clean(e.What))
 	}
 	return b.String()
+}
+
+// portWords say how many connections found no port, and how many have one.
+func portWords(p *incident.Ports) string {
+	if p == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%d refused", p.Refused)
+	if p.InUse > 0 {
+		s += fmt.Sprintf(", %d ports of %s in use", p.InUse, p.Address)
+	}
+	return s
+}
+
+// replacedWords say what a map that was made anew did.
+func replacedWords(i *incident.Incident) string {
+	if i.Replaced == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%d connections broke", i.Replaced.Broken)
+	if before := i.Replaced.MaxEntriesBefore; before > 0 {
+		s += fmt.Sprintf(", %d -> %d entries", before, i.Map.MaxEntries)
+	}
+	return s
+}
+
+func podWords(pods []incident.PodCount) string {
+	var all []string
+	for _, p := range pods {
+		all = append(all, fmt.Sprintf("%s %d", p.Name, p.Count))
+	}
+	return strings.Join(all, ", ")
+}
+
+// left is how long a tracking entry still had.
+func left(i *incident.Incident) string {
+	if i.NAT.SecondsLeft == 0 {
+		return ""
+	}
+	return (time.Duration(i.NAT.SecondsLeft) * time.Second).String()
 }
 
 // party names one side: the pod if it is known, else its address.
@@ -184,10 +280,16 @@ func causeWords(i *incident.Incident) string {
 		return "deleted from user space"
 	case i.Cause == incident.DatapathDelete:
 		return "deleted by the datapath"
+	case i.Cause == incident.LRUEviction && i.NAT.Guarded:
+		return "evicted although guarded"
 	case i.Cause == incident.LRUEviction && i.NAT.Forced:
-		return "evicted while in use"
+		return "evicted although used of late"
 	case i.Cause == incident.LRUEviction:
 		return "evicted"
+	case i.Cause == incident.MapReplaced:
+		return "lost with the whole map, which was replaced"
+	case i.Cause == incident.PortsExhausted:
+		return "all ports taken"
 	case i.Cause == incident.UnknownCause:
 		return "lost for an unknown cause"
 	}

@@ -16,7 +16,7 @@ import (
 func sample() *incident.Incident {
 	at := time.Date(2026, 11, 22, 22, 51, 26, 123456789, time.UTC)
 	return &incident.Incident{
-		ID: "0123", Kind: incident.Renat, Cause: incident.LRUEviction, Outcome: incident.Reset,
+		ID: "0123456789abcdef", Kind: incident.Renat, Cause: incident.LRUEviction, Outcome: incident.Reset,
 		Time: at, Node: "node-a", Cluster: "prod", Protocol: "TCP",
 		Source: incident.Endpoint{
 			IP: netip.MustParseAddr("10.0.1.10"), Port: 40000, Namespace: "shop", Pod: "cart-1", Workload: "Deployment/cart",
@@ -44,6 +44,9 @@ func write(t *testing.T, f render.Format, colored bool, incidents ...*incident.I
 			t.Fatal(err)
 		}
 	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	return b.String()
 }
 
@@ -52,8 +55,8 @@ func TestCompact(t *testing.T) {
 	orphan.Kind, orphan.Cause, orphan.DeletedBy = incident.OrphanedReply, incident.UserspaceDelete, "cilium-agent"
 	orphan.Outcome, orphan.Source.Pod, orphan.NAT.RemovedAt = incident.Unconfirmed, "", time.Time{}
 	got := write(t, render.Compact, false, sample(), orphan)
-	want := `Nov 22 22:51:26.123: shop/cart-1:40000 -> [2001:db8::1]:443 (api.example.com) TCP re-NATted 192.0.2.1:40000 -> 192.0.2.1:51288, evicted 40s before, reset
-Nov 22 22:51:26.123: 10.0.1.10:40000 -> [2001:db8::1]:443 (api.example.com) TCP orphaned reply to 192.0.2.1:40000, deleted by cilium-agent, unconfirmed
+	want := `Nov 22 22:51:26.123 01234567 [prod/node-a]: shop/cart-1:40000 -> [2001:db8::1]:443 (api.example.com) TCP re-NATted 192.0.2.1:40000 -> 192.0.2.1:51288, evicted 40s before, reset
+Nov 22 22:51:26.123 01234567 [prod/node-a]: 10.0.1.10:40000 -> [2001:db8::1]:443 (api.example.com) TCP orphaned reply to 192.0.2.1:40000, deleted by cilium-agent, unconfirmed
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -63,7 +66,7 @@ Nov 22 22:51:26.123: 10.0.1.10:40000 -> [2001:db8::1]:443 (api.example.com) TCP 
 func TestDict(t *testing.T) {
 	got := write(t, render.Dict, false, sample(), sample())
 	want := `     TIMESTAMP: 2026-11-22T22:51:26.123456789Z
-            ID: 0123
+            ID: 0123456789abcdef
           KIND: renat
          CAUSE: evicted
        OUTCOME: reset
@@ -86,16 +89,71 @@ func TestDict(t *testing.T) {
 	}
 }
 
+func long() *incident.Incident {
+	i := sample()
+	i.Source.Namespace, i.Source.Pod = "payments-production", "checkout-worker-deployment-6f7c9d8b5-x2k4q"
+	return i
+}
+
+// A table that is not followed is as wide as its widest cells, whatever they are.
 func TestTable(t *testing.T) {
-	orphan := sample()
+	orphan := long()
 	orphan.Kind, orphan.NAT.After = incident.OrphanedReply, ""
-	got := write(t, render.Table, false, sample(), orphan)
+	got := write(t, render.Columns, false, sample(), orphan)
 	want := "" +
-		"TIMESTAMP            SOURCE                                DESTINATION                           PROTOCOL  KIND            NAT BEFORE             NAT AFTER              CAUSE                     OUTCOME\n" +
-		"Nov 22 22:51:26.123  shop/cart-1:40000                     [2001:db8::1]:443 (api.example.com)   TCP       renat           192.0.2.1:40000        192.0.2.1:51288        evicted                   reset\n" +
-		"Nov 22 22:51:26.123  shop/cart-1:40000                     [2001:db8::1]:443 (api.example.com)   TCP       orphaned_reply  192.0.2.1:40000        -                      evicted                   reset\n"
+		"TIMESTAMP            ID        NODE         SOURCE                                                                DESTINATION                          PROTOCOL  KIND            NAT BEFORE       NAT AFTER        CAUSE    OUTCOME\n" +
+		"Nov 22 22:51:26.123  01234567  prod/node-a  shop/cart-1:40000                                                     [2001:db8::1]:443 (api.example.com)  TCP       renat           192.0.2.1:40000  192.0.2.1:51288  evicted  reset\n" +
+		"Nov 22 22:51:26.123  01234567  prod/node-a  payments-production/checkout-worker-deployment-6f7c9d8b5-x2k4q:40000  [2001:db8::1]:443 (api.example.com)  TCP       orphaned_reply  192.0.2.1:40000  -                evicted  reset\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A table that is followed grows with what comes, and has its titles once.
+func TestTableLive(t *testing.T) {
+	var b strings.Builder
+	w := render.New(&b, render.Columns, false, time.UTC)
+	w.Live = true
+	for _, i := range []*incident.Incident{sample(), long(), sample()} {
+		if err := w.Write(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) != 5 || strings.Count(b.String(), "TIMESTAMP") != 1 {
+		t.Fatalf("got\n%s", b.String())
+	}
+	column := func(line int) int { return strings.Index(lines[line], "[2001:db8::1]") }
+	if strings.Index(lines[0], "DESTINATION") != column(1) || column(2) <= column(1) || column(3) != column(2) {
+		t.Errorf("not aligned:\n%s", b.String())
+	}
+}
+
+func TestTimeFormats(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "Nov 22 22:51:26.123", "StampMilli": "Nov 22 22:51:26.123", "RFC3339": "2026-11-22T22:51:26Z", "RFC3339Milli": "2026-11-22T22:51:26.123Z",
+		"RFC3339Micro": "2026-11-22T22:51:26.123456Z", "RFC3339Nano": "2026-11-22T22:51:26.123456789Z", "RFC1123Z": "Sun, 22 Nov 2026 22:51:26 +0000",
+	} {
+		if err := render.CheckTimeFormat(name); err != nil {
+			t.Error(err)
+		}
+		if got := render.Stamp(sample().Time, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if err := render.CheckTimeFormat("ISO"); err == nil || !strings.Contains(err.Error(), "StampMilli, RFC3339") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestYAML(t *testing.T) {
+	got := write(t, render.YAML, false, sample(), sample())
+	docs := strings.Split(got, "---\n")
+	if len(docs) != 2 || docs[0] != docs[1] || !strings.Contains(got, "max_entries: 512\n") || !strings.Contains(got, "id: 0123456789abcdef\n") {
+		t.Errorf("got\n%s", got)
 	}
 }
 
@@ -125,13 +183,13 @@ func TestJSONIsOneCloudEventALine(t *testing.T) {
 	if lines := strings.Split(got, "\n"); len(lines) != 3 || lines[0] != lines[1] || lines[2] != "" {
 		t.Fatalf("got %q", got)
 	}
-	if i, err := incident.UnmarshalCloudEvent([]byte(strings.Split(got, "\n")[0])); err != nil || i.ID != "0123" {
+	if i, err := incident.UnmarshalCloudEvent([]byte(strings.Split(got, "\n")[0])); err != nil || i.ID != "0123456789abcdef" {
 		t.Errorf("%v, %v", i, err)
 	}
 }
 
 func TestColour(t *testing.T) {
-	for _, f := range []render.Format{render.Compact, render.Dict} {
+	for _, f := range []render.Format{render.Compact, render.Dict, render.Columns} {
 		if !strings.Contains(write(t, f, true, sample()), "\x1b[31mreset") {
 			t.Errorf("%s: the outcome is not red", f)
 		}
@@ -147,9 +205,10 @@ func TestHostileNamesCannotDriveTheTerminal(t *testing.T) {
 	i.Source.Pod, i.Source.Namespace, i.Source.Workload = evil, evil, evil
 	i.Destination.Names = []string{evil}
 	i.Node, i.Cluster, i.DeletedBy, i.NAT.Program, i.NAT.Map, i.ID, i.Protocol = evil, evil, evil, evil, evil, evil, evil
+	i.NAT.Before, i.NAT.After = evil, evil
 	i.Cause, i.Kind, i.Outcome = evil, evil, evil
 	i.Evidence[0].What, i.Evidence[0].From = evil, evil
-	for _, f := range []render.Format{render.Compact, render.Dict} {
+	for _, f := range []render.Format{render.Compact, render.Dict, render.Columns} {
 		if got := write(t, f, false, i); strings.ContainsAny(got, "\x1b\r\u202e\u0085") || strings.Contains(got, "\nb") {
 			t.Errorf("%s: %q", f, got)
 		}
@@ -157,10 +216,10 @@ func TestHostileNamesCannotDriveTheTerminal(t *testing.T) {
 }
 
 func TestParseFormat(t *testing.T) {
-	if f, err := render.ParseFormat("dict", render.Compact, render.Dict); err != nil || f != render.Dict {
+	if f, err := render.ParseFormat("dict"); err != nil || f != render.Dict {
 		t.Errorf("%v, %v", f, err)
 	}
-	if _, err := render.ParseFormat("dict", render.Compact, render.JSON); err == nil || !strings.Contains(err.Error(), "compact, json") {
+	if _, err := render.ParseFormat("xml"); err == nil || !strings.Contains(err.Error(), "compact, dict, table, json, jsonpb, yaml") {
 		t.Errorf("error %v", err)
 	}
 }

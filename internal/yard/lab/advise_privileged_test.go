@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
-	"github.com/renat-project/renat/internal/yard/lab"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/sizing"
+	"github.com/renat-project/renat/internal/yard/lab"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -103,8 +103,8 @@ func watch(t *testing.T, url string, status *nodestatus.Status) {
 		return
 	}
 	_ = nodes.Watch(ctx, func(e jetstream.NodeEvent) error { // it ends with NATS
-		if e.Status != nil {
-			*status = *e.Status
+		if s, err := nodestatus.Parse(e.Status); err == nil {
+			*status = *s
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
+	"github.com/renat-project/renat/internal/agent/guard"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -35,6 +36,11 @@ type Config struct {
 	// Patience is how long a client waits for an answer before it gives the
 	// connection up; default 8 s.
 	Patience time.Duration
+	// Seed draws how long the long-lived connections are silent: two runs with
+	// the same one draw the same.
+	Seed uint64
+	// Guard, if not nil, is how the agent keeps living connections' entries.
+	Guard *guard.Config
 
 	// StateDir keeps the incidents (a NATS store in "nats") and the agent's
 	// state; empty: a temporary folder that is removed.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,6 +32,7 @@ type Result struct {
 	Classes  []Row         `json:"classes"`
 	Total    Row           `json:"total"`
 	Latency  Latency       `json:"latency"`
+	Guard    *Guarded      `json:"guard,omitempty"` // nil: there was none
 	// Evictions from the NAT map, as the kernel tracer counted them.
 	Evictions uint64 `json:"evictions"`
 	// Unopened counts connections that could not be opened: an entry was evicted
@@ -65,6 +67,8 @@ type Lab struct {
 	account  *account
 	witness  *witness
 	servers  *servers
+	http     net.Listener // the agent's; nil without a guard
+	guarded  *Guarded
 }
 
 // New checks the configuration.
@@ -111,7 +115,7 @@ func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 	s := l.account.score(stored)
 	r := &Result{
 		Version: l.cfg.Version, Kernel: release(), Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
-		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults,
+		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults, Guard: l.guarded,
 	}
 	r.Classes, r.Total = s.table()
 	counted, err := l.tracer.Stats()
@@ -172,6 +176,9 @@ func (l *Lab) build(ctx context.Context) (err error) {
 		return err
 	}
 	l.later(quietly(l.observer.Stop))
+	if err := l.listenHTTP(); err != nil {
+		return err
+	}
 	if err := l.buildRecorder(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (l *Lab) agentConfig() agent.Config {
 		Node: nodeName, Cluster: clusterName, Version: l.cfg.Version, Kernel: l.tracer,
 		Hubble:   hubble.Config{Address: l.observer.Addr()},
 		NATS:     jetstream.Config{URL: l.nats.ClientURL()},
-		StateDir: filepath.Join(l.dir, "agent"), Log: l.cfg.Log,
+		StateDir: filepath.Join(l.dir, "agent"), Guard: l.cfg.Guard, Listener: l.http, Log: l.cfg.Log,
 	}
 	if l.recorder != nil {
 		c.Kernel = &recordingTracer{l.tracer, l.recorder}
@@ -106,11 +107,12 @@ func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 	timed, cancel := context.WithTimeout(ctx, l.cfg.Duration)
 	defer cancel()
 	t.runLong(timed)
+	asked := l.askGuard(ctx)
 	limit.SetLimit(min(afterwardsRate, limit.Limit()))
 	sleep(ctx, afterwards)
 	endChurn()
 	<-churned
-	return ctx.Err()
+	return cmp.Or(ctx.Err(), asked)
 }
 
 // print hands out incidents as they are stored, until ctx ends.

@@ -70,13 +70,13 @@ func (t *traffic) runLong(ctx context.Context) {
 	t.nextPort.Store(firstPort)
 	var all sync.WaitGroup
 	for i := range t.cfg.Connections {
-		class := mix[i%len(mix)]
+		class, lot := mix[i%len(mix)], rand.New(rand.NewPCG(t.cfg.Seed, uint64(i)))
 		all.Go(func() {
 			for ctx.Err() == nil && t.nextPort.Load() < lastPort {
 				if class == Reuse || class == ReuseNewPort {
-					t.reuse(ctx, class)
+					t.reuse(ctx, class, lot)
 				} else {
-					t.keep(ctx, class)
+					t.keep(ctx, class, lot)
 				}
 			}
 		})
@@ -85,7 +85,7 @@ func (t *traffic) runLong(ctx context.Context) {
 }
 
 // keep uses one connection until it breaks or ctx ends.
-func (t *traffic) keep(ctx context.Context, class Class) {
+func (t *traffic) keep(ctx context.Context, class Class, lot *rand.Rand) {
 	to := uint16(portLong)
 	if class == Push || class == GCPush {
 		to = portPush
@@ -96,7 +96,7 @@ func (t *traffic) keep(ctx context.Context, class Class) {
 	}
 	defer c.close()
 	for round := 1; ; round++ {
-		t.silence(ctx, class)
+		t.silence(ctx, class, lot)
 		err := t.round(ctx, class, c)
 		if err == nil && ctx.Err() != nil {
 			err = c.remains()
@@ -154,7 +154,7 @@ func (t *traffic) deleteOut(k key) {
 }
 
 // reuse opens a connection, aborts it and opens it again from the same port.
-func (t *traffic) reuse(ctx context.Context, class Class) {
+func (t *traffic) reuse(ctx context.Context, class Class, lot *rand.Rand) {
 	port := uint16(t.nextPort.Add(1))
 	c, ok := t.start(ctx, class, port, portShort)
 	if !ok {
@@ -165,34 +165,34 @@ func (t *traffic) reuse(ctx context.Context, class Class) {
 		sleep(ctx, abortWait)
 		t.deleteOut(c.key)
 	} else {
-		t.churnBy(ctx, 0.6, 0.7)
+		t.churnBy(ctx, lot, 0.6, 0.7)
 	}
 	if c, ok = t.start(ctx, class, port, portShort); ok {
 		c.close()
 	}
-	t.churnBy(ctx, 0.05, 0.2)
+	t.churnBy(ctx, lot, 0.05, 0.2)
 }
 
 // silence waits as long as the class is silent. Its measure is the map's
 // turnover, not time: slow machines churn slowly.
-func (t *traffic) silence(ctx context.Context, class Class) {
+func (t *traffic) silence(ctx context.Context, class Class, lot *rand.Rand) {
 	switch class {
 	case Hot:
 		sleep(ctx, hotPause)
 	case GC, GCPush:
-		t.churnBy(ctx, 0.05, 0.15)
+		t.churnBy(ctx, lot, 0.05, 0.15)
 	case Push:
-		t.churnBy(ctx, 0.1, 0.6)
+		t.churnBy(ctx, lot, 0.1, 0.6)
 	default:
-		t.churnBy(ctx, 0.05, 0.6)
+		t.churnBy(ctx, lot, 0.05, 0.6)
 	}
 }
 
 // churnBy waits until there were so many short connections, in sizes of the map.
 // Each has two entries, and an entry that is not used is evicted after a
 // quarter to a half as many as fit into the map, so 0.6 is more than any lives.
-func (t *traffic) churnBy(ctx context.Context, least, most float64) {
-	n := int((least + rand.Float64()*(most-least)) * float64(t.cfg.MapSize))
+func (t *traffic) churnBy(ctx context.Context, lot *rand.Rand, least, most float64) {
+	n := int((least + lot.Float64()*(most-least)) * float64(t.cfg.MapSize))
 	for end := t.account.churnedSoFar() + n; t.account.churnedSoFar() < end && ctx.Err() == nil; {
 		sleep(ctx, 50*time.Millisecond)
 	}

@@ -9,6 +9,6 @@
 // Fetch gets a kernel, Build the test binaries, Run boots them. The functions
 // keep no state and may be called from any goroutine; two machines at once
 // share the host's cores. Tests that need all this are named TestPrivileged…
-// and built with the tag vmtest; the test of this package runs them on both
-// kernels.
+// and built with the tag vmtest; the tests of this package run them on both
+// architectures' kernels.
 package vm

@@ -19,9 +19,68 @@ import (
 )
 
 // cache is where kernels are kept, relative to this folder.
-const cache = "../../.cache/vm"
+const cache = "../../../.cache/vm"
 
-var kernels = []string{vm.Linux6_1, vm.Linux6_12}
+// The kernels of the tests.
+var (
+	linux5_10      = vm.Linux{Series: "5.10", Arch: "amd64"}
+	linux5_10arm64 = vm.Linux{Series: "5.10", Arch: "arm64"}
+	linux6_1       = vm.Linux{Series: "6.1", Arch: "amd64"}
+	linux6_1arm64  = vm.Linux{Series: "6.1", Arch: "arm64"}
+	linux6_12      = vm.Linux{Series: "6.12", Arch: "amd64"}
+	linux6_12arm64 = vm.Linux{Series: "6.12", Arch: "arm64"}
+	linux7         = vm.Linux{Series: "7", Arch: "amd64"}
+	linux7arm64    = vm.Linux{Series: "7", Arch: "arm64"}
+)
+
+const (
+	everything = "^TestPrivileged" // the tests' common prefix
+	// core are the tests of kprobes for what kernels differ in.
+	core = "^TestPrivileged(Operations|Evictions|TrackingLost|Lacks)$"
+	// In these connections break, and the agent names them.
+	coreLab4 = "^TestPrivilegedLab/^none_IPv4"
+	coreLab6 = "^TestPrivilegedLab/^none_IPv6"
+)
+
+// tests are what TestKernels runs on each kernel.
+var tests = map[vm.Linux]string{
+	linux5_10: core, linux5_10arm64: core,
+	linux6_1: everything, linux6_1arm64: core,
+	linux6_12: everything, linux6_12arm64: core,
+	linux7: core, linux7arm64: core,
+}
+
+// laboratories are what TestLab runs on each kernel. Between the two that have
+// more than the core it is shared, about as long on each; the others have one IP
+// version each, as core has both.
+var laboratories = map[vm.Linux]string{
+	linux5_10: coreLab4, linux5_10arm64: coreLab4,
+	linux6_1: "^TestPrivilegedLab|^TestPrivilegedInterrupted|^TestPrivilegedGuardedLab/^both_IPv6", linux6_1arm64: coreLab6,
+	linux6_12: coreLab4 + "|^TestPrivilegedAdvisedSize|^TestPrivilegedGuardedLab/^none_IPv4", linux6_12arm64: coreLab4,
+	linux7: coreLab6, linux7arm64: coreLab6,
+}
+
+// chosen returns what of it RENAT_VM_KERNELS and RENAT_VM_RUN choose. Tests that
+// are named run where everything does, unless kernels are, too.
+func chosen(t *testing.T, runs map[vm.Linux]string) map[vm.Linux]string {
+	t.Helper()
+	run, names := os.Getenv("RENAT_VM_RUN"), os.Getenv("RENAT_VM_KERNELS")
+	if run != "" {
+		names = cmp.Or(names, fmt.Sprint(linux6_1, " ", linux6_12))
+	}
+	if names == "" {
+		return runs
+	}
+	some := map[vm.Linux]string{}
+	for _, name := range strings.Fields(names) {
+		series, arch, _ := strings.Cut(name, "-")
+		l := vm.Linux{Series: series, Arch: arch}
+		if some[l] = cmp.Or(run, runs[l]); some[l] == "" {
+			t.Fatalf("RENAT_VM_KERNELS: there is nothing to run on linux %s", name)
+		}
+	}
+	return some
+}
 
 // privileged are the packages with tests for the machines.
 var privileged = []string{"kprobes", "bpf/lab", "cmd/renat", "internal/agent", "internal/sizing/lru"}
@@ -34,74 +93,82 @@ var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive loc
 // no BPF program can be loaded any more, and so runs last.
 const apart = "Overhead|Lockdown"
 
-// TestKernels runs the TestPrivileged… tests on each kernel. To run some of
-// them, give their names: RENAT_VM_RUN=TestPrivilegedStorm go test ./internal/yard/vm
+// TestKernels runs the TestPrivileged… tests. To run some, name them, and where:
+// RENAT_VM_RUN=TestPrivilegedStorm RENAT_VM_KERNELS="5.10-arm64 7-amd64" go test ./internal/yard/vm
 func TestKernels(t *testing.T) {
-	if err := vm.RequireQEMU(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	run := "^TestPrivileged"
-	if s := os.Getenv("RENAT_VM_RUN"); s != "" {
-		run = s
-	}
-	var commands []vm.Command
-	var binaries []string
-	for _, pkg := range privileged {
-		binary, err := vm.Build(t.Context(), t.TempDir(), pkg)
-		if err != nil {
-			t.Fatal(err)
+	built := map[[2]string]vm.Config{}
+	for l, run := range chosen(t, tests) {
+		what := [2]string{l.Arch, run}
+		if _, ok := built[what]; !ok {
+			built[what] = testsFor(t, l.Arch, run)
 		}
-		binaries = append(binaries, binary)
-		commands = append(commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=7m"}})
-	}
-	renat, err := vm.BuildCommand(t.Context(), t.TempDir(), "cmd/renat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if run == "^TestPrivileged" {
-		commands = append(commands, vm.Command{Binary: binaries[0], Args: []string{"-test.v", "-test.run=Lockdown"}})
-	}
-	for _, name := range kernels {
-		onKernel(t, name, vm.Config{Commands: commands, Files: map[string]string{"/renat": renat}, Timeout: 20 * time.Minute})
+		onKernel(t, l, built[what])
 	}
 }
 
-// laboratories are what TestLab runs on each kernel, about as long on each.
-// What a kernel may do differently the TestPrivileged… tests of kprobes find.
-var laboratories = map[string]string{
-	vm.Linux6_1:  "^TestPrivilegedLab|^TestPrivilegedInterrupted",
-	vm.Linux6_12: "^TestPrivilegedLab/^none_IPv4|^TestPrivilegedAdvisedSize",
+// testsFor builds the privileged tests for an architecture, of the core kprobes'
+// only.
+func testsFor(t *testing.T, arch, run string) vm.Config {
+	t.Helper()
+	packages := privileged
+	if run == core {
+		packages = privileged[:1]
+	}
+	dir := t.TempDir()
+	c := vm.Config{Timeout: 40 * time.Minute}
+	for _, pkg := range packages {
+		binary, err := vm.Build(t.Context(), dir, arch, pkg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Commands = append(c.Commands, vm.Command{Binary: binary, Args: []string{"-test.v", "-test.run=" + run, "-test.skip=" + apart, "-test.timeout=20m"}})
+	}
+	if run == core {
+		return c
+	}
+	renat, err := vm.BuildCommand(t.Context(), dir, arch, "cmd/renat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Files = map[string]string{"/renat": renat}
+	if run == everything {
+		c.Commands = append(c.Commands, vm.Command{Binary: c.Commands[0].Binary, Args: []string{"-test.v", "-test.run=Lockdown"}})
+	}
+	return c
 }
 
 // TestLab breaks connections and has renat name them, with time that does not
 // depend on how busy this machine is: what Hubble's and the kernel's clocks say
 // of the order of things is part of the test.
 func TestLab(t *testing.T) {
-	if err := vm.RequireQEMU(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	binary, err := vm.Build(t.Context(), t.TempDir(), "internal/yard/lab")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, run := range laboratories {
-		onKernel(t, name, vm.Config{
-			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=" + cmp.Or(os.Getenv("RENAT_VM_RUN"), run)}}},
-			Steady:   true, Memory: 2048, Timeout: 20 * time.Minute,
+	binaries := map[string]string{}
+	for l, run := range chosen(t, laboratories) {
+		if binaries[l.Arch] == "" {
+			var err error
+			if binaries[l.Arch], err = vm.Build(t.Context(), t.TempDir(), l.Arch, "internal/yard/lab"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		onKernel(t, l, vm.Config{
+			Commands: []vm.Command{{Binary: binaries[l.Arch], Args: []string{"-test.v", "-test.run=" + run}}},
+			Steady:   true, Memory: 2048, Timeout: 40 * time.Minute,
 		})
 	}
 }
 
 // onKernel boots a machine with the kernel, beside those of other kernels: they
 // wait more than they compute.
-func onKernel(t *testing.T, name string, c vm.Config) {
+func onKernel(t *testing.T, l vm.Linux, c vm.Config) {
 	t.Helper()
-	kernel, err := vm.Fetch(t.Context(), cache, name)
+	if err := vm.RequireQEMU(t.Context(), l.Arch); err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := vm.Fetch(t.Context(), cache, l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Kernel = kernel
-	t.Run(name, func(t *testing.T) {
+	t.Run(l.String(), func(t *testing.T) {
 		t.Parallel()
 		runOn(t, c)
 	})
@@ -134,10 +201,10 @@ func runOn(t *testing.T, c vm.Config) {
 // TestPanic has a machine's kernel panic (its first process ends) and wants
 // the console's last lines in the error.
 func TestPanic(t *testing.T) {
-	if err := vm.RequireQEMU(t.Context()); err != nil {
+	if err := vm.RequireQEMU(t.Context(), "amd64"); err != nil {
 		t.Fatal(err)
 	}
-	kernel, err := vm.Fetch(t.Context(), cache, vm.Linux6_1)
+	kernel, err := vm.Fetch(t.Context(), cache, linux6_1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,14 +228,14 @@ func BenchmarkOverhead(b *testing.B) {
 }
 
 func overhead(b *testing.B, countInstructions bool) {
-	if err := vm.RequireQEMU(b.Context()); err != nil {
+	if err := vm.RequireQEMU(b.Context(), "amd64"); err != nil {
 		b.Fatal(err)
 	}
-	binary, err := vm.Build(b.Context(), b.TempDir(), "kprobes")
+	binary, err := vm.Build(b.Context(), b.TempDir(), "amd64", "kprobes")
 	if err != nil {
 		b.Fatal(err)
 	}
-	kernel, err := vm.Fetch(b.Context(), cache, vm.Linux6_12)
+	kernel, err := vm.Fetch(b.Context(), cache, linux6_12)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -179,7 +246,7 @@ func overhead(b *testing.B, countInstructions bool) {
 	}
 	for range b.N {
 		result, err := vm.Run(b.Context(), vm.Config{
-			Kernel: kernel, Output: os.Stdout, Files: files, Memory: 2048, Steady: countInstructions, Timeout: 20 * time.Minute,
+			Kernel: kernel, Output: os.Stdout, Files: files, Memory: 2048, Steady: countInstructions, Timeout: 40 * time.Minute,
 			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=TestPrivilegedOverhead"}}},
 		})
 		if err != nil {

@@ -2,7 +2,8 @@
 
 // Command anywhere runs "renat lab": on this machine if that can, else in a
 // virtual machine. Its arguments are a renat binary, linked statically, and the
-// flags of renat lab. Exit code 3 means that it runs nowhere here.
+// flags of renat lab; RENAT_LAB_RECORD names a folder for a recording of a run on
+// this machine. Exit code 3 means that it runs nowhere here.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -48,6 +50,9 @@ func run(ctx context.Context, renat string, flags []string) (code int, err error
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
+		if record := os.Getenv("RENAT_LAB_RECORD"); record != "" { // where that can be
+			flags = append(slices.Clone(flags), "--record="+record)
+		}
 		return runHere(ctx, renat, flags)
 	case ctx.Err() != nil || !errors.As(err, &exit) || exit.ExitCode() != 1:
 		return exitFailed, fmt.Errorf("%w: %s", err, why.String())
@@ -75,10 +80,11 @@ func runHere(ctx context.Context, renat string, flags []string) (int, error) {
 }
 
 func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
-	if err := vm.RequireQEMU(ctx); err != nil {
+	// renat is this machine's, so the virtual one has its architecture.
+	if err := vm.RequireQEMU(ctx, runtime.GOARCH); err != nil {
 		return exitNowhere, err
 	}
-	kernel, err := vm.Fetch(ctx, cache, vm.Linux6_12)
+	kernel, err := vm.Fetch(ctx, cache, vm.Linux{Series: "6.12", Arch: runtime.GOARCH})
 	if err != nil {
 		return exitNowhere, err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,9 @@ var mounts = []struct{ fs, at string }{
 	{"tmpfs", "/run"},
 }
 
+// line is the second serial line, by architecture.
+var line = map[string]string{"amd64": "/dev/ttyS1", "arm64": "/dev/ttyS0"}
+
 // setUp makes the machine usable and returns the line for the tests' output.
 func setUp() (*os.File, error) {
 	for _, m := range mounts {
@@ -58,7 +62,7 @@ func setUp() (*os.File, error) {
 			return nil, fmt.Errorf("mounting %s: %w", m.at, err)
 		}
 	}
-	out, err := os.OpenFile("/dev/ttyS1", os.O_WRONLY|unix.O_NOCTTY, 0)
+	out, err := os.OpenFile(line[runtime.GOARCH], os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +74,11 @@ func setUp() (*os.File, error) {
 	}
 	if err := enterTracepoints(); err != nil {
 		return out, err
+	}
+	// Before Linux 5.11 BPF maps count as locked memory, those that tests make, too.
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
+		return out, fmt.Errorf("lifting the limit of locked memory: %w", err)
 	}
 	modules, err := filepath.Glob("/modules/*.ko")
 	if err != nil {

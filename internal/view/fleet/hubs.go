@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/renat-project/renat/internal/nodestatus"
+)
+
+// Hubs are the hubs that answered, and those that did not.
+type Hubs struct {
+	Hubs   []*nodestatus.Hub
+	Silent []Silence
+}
+
+// Hubs asks hubs instead of agents. That List finds none is no error.
+func (s *Agents) Hubs(ctx context.Context) (Hubs, error) {
+	hubs, err := s.agents(ctx, nil)
+	if errors.Is(err, ErrNone) {
+		return Hubs{}, nil
+	}
+	if err != nil {
+		return Hubs{}, err
+	}
+	var out Hubs
+	out.Hubs, out.Silent, err = split(ask(ctx, hubs, s.Timeout, "/status", nil, func(body []byte) (*nodestatus.Hub, error) {
+		h := &nodestatus.Hub{}
+		if err := json.Unmarshal(body, h); err != nil {
+			return nil, fmt.Errorf("its answer cannot be read: %w", err)
+		}
+		if h.Version != nodestatus.Version {
+			return nil, fmt.Errorf("its answer has version %d, this renat knows %d: use the version of the hub", h.Version, nodestatus.Version)
+		}
+		return h, nil
+	}))
+	return out, cmp.Or(ctx.Err(), err)
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build vmtest
+
+package lab_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/agent/guard"
+	"github.com/renat-project/renat/internal/yard/lab"
+)
+
+// TestPrivilegedGuardedLab makes the same load without the guard and with it.
+// With it no connection may break whose entries were evicted without it; those
+// whose entry a process deletes break as before, nobody else suffers, and all
+// that breaks is named.
+func TestPrivilegedGuardedLab(t *testing.T) {
+	for _, c := range []lab.Config{
+		{Restore: "none"},
+		{Restore: "both"},
+		{Restore: "none", IPv6: true},
+		{Restore: "both", IPv6: true},
+	} {
+		t.Run(nameOf(c), func(t *testing.T) {
+			c.Duration, c.Connections, c.Churn, c.Seed = 6*time.Second, 30, 60, 14
+			without := scored(t, c)
+			c.Guard = &guard.Config{}
+			with := scored(t, c)
+			for class, was := range without {
+				is := with[class]
+				switch class {
+				case lab.Idle, lab.Push:
+					if is.Broken > 0 || is.Connections == 0 {
+						t.Errorf("%s: %d of %d connections broke, though guarded", class, is.Broken, is.Connections)
+					}
+				case lab.GC, lab.GCPush:
+					if mended(c, class) != (is.Broken <= is.Connections/2) {
+						t.Errorf("%s: %d of %d connections broke with the guard, %d without", class, is.Broken, is.Connections, was.Broken)
+					}
+				default:
+					if is.Broken > was.Broken {
+						t.Errorf("%s: %d connections broke with the guard, %d without", class, is.Broken, was.Broken)
+					}
+				}
+			}
+			if n := without[lab.Idle].Broken + without[lab.Push].Broken; n < 3 {
+				t.Errorf("without the guard %d idle and push connections broke, too few to learn from", n)
+			}
+		})
+	}
+}
+
+// scored runs a laboratory and returns its score by class; all that broke must
+// be named, and nothing else.
+func scored(t *testing.T, c lab.Config) map[lab.Class]lab.Row {
+	t.Helper()
+	c.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	r := run(t, c, nil)
+	if !r.Right() {
+		t.Error("some connections were missed, or named wrongly")
+	}
+	rows := map[lab.Class]lab.Row{}
+	for _, row := range r.Classes {
+		rows[row.Class] = row
+	}
+	return rows
+}
