@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,9 +21,9 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
-	"github.com/renat-project/renat/internal/nodestatus"
 )
 
 const token = "a-users-token"
@@ -31,7 +32,10 @@ const token = "a-users-token"
 type apiServer struct {
 	*httptest.Server
 	pods      []testPod
+	hubs      []testPod
 	config    map[string]string // of cilium-config; nil: there is none
+	overrides string            // the CiliumNodeConfigs
+	bare      []string          // nodes without an agent
 	forbidden map[string]bool   // "list pods", "get pods/proxy", …
 	busy      atomic.Int32      // so many requests are told to come later
 	requests  atomic.Int32
@@ -50,8 +54,12 @@ func newAPIServer(t testing.TB) *apiServer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", s.listPods)
 	mux.HandleFunc("GET /api/v1/pods", s.podOfAddress)
+	mux.HandleFunc("GET /api/v1/nodes", s.listNodes)
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}", s.pod)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}/proxy/{path...}", s.proxy)
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{pod}/log", s.log)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/configmaps/{name}", s.configMap)
+	mux.HandleFunc("GET /apis/cilium.io/{version}/namespaces/kube-system/ciliumnodeconfigs", s.nodeConfigs)
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		switch {
@@ -60,6 +68,8 @@ func newAPIServer(t testing.TB) *apiServer {
 			fail(w, http.StatusTooManyRequests, "TooManyRequests", "too many requests, please try again later")
 		case r.Header.Get("Authorization") != "Bearer "+token:
 			fail(w, http.StatusUnauthorized, "Unauthorized", "Unauthorized")
+		case r.Header.Get("Impersonate-User") != "":
+			fail(w, http.StatusForbidden, "Forbidden", `users "boss" is forbidden: User "dev" cannot impersonate resource "users" in API group "" at the cluster scope`)
 		default:
 			mux.ServeHTTP(w, r)
 		}
@@ -99,8 +109,9 @@ func (s *apiServer) listPods(w http.ResponseWriter, r *http.Request) {
 	if s.denied(w, "list", "pods", namespace, "") {
 		return
 	}
-	pods := s.pods
-	if namespace != "renat" || r.URL.Query().Get("labelSelector") != "app.kubernetes.io/name=renat,app.kubernetes.io/component=agent" {
+	component, ok := strings.CutPrefix(r.URL.Query().Get("labelSelector"), "app.kubernetes.io/name=renat,app.kubernetes.io/component=")
+	pods := map[string][]testPod{"agent": s.pods, "hub": s.hubs}[component]
+	if namespace != "renat" || !ok {
 		pods = nil
 	}
 	limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
@@ -114,11 +125,40 @@ func (s *apiServer) listPods(w http.ResponseWriter, r *http.Request) {
 	for _, p := range pods[from:to] {
 		items = append(items, map[string]any{
 			"metadata": map[string]any{"name": p.name, "namespace": namespace},
-			"spec":     map[string]any{"nodeName": p.node},
-			"status":   map[string]any{"phase": p.phase},
+			"spec": map[string]any{"nodeName": p.node, "containers": []any{map[string]any{"name": "sidecar"}, map[string]any{
+				"name": component, "args": []string{"--cluster-name=prod", "--nats-url=nats://hub:geheim@nats.example:4222"},
+				"env": []any{map[string]any{"name": "A", "value": "of-the-environment"}},
+			}}},
+			"status": map[string]any{"phase": p.phase, "containerStatuses": []any{map[string]any{"name": "sidecar", "restartCount": 9}, map[string]any{"name": component, "restartCount": strings.Count(p.name, "node-c")}}},
 		})
 	}
 	list["items"] = items
+	_ = json.NewEncoder(w).Encode(list)
+}
+
+// listNodes gives names alone, two a page, to who asks for these.
+func (s *apiServer) listNodes(w http.ResponseWriter, r *http.Request) {
+	if s.denied(w, "list", "nodes", "", "") {
+		return
+	}
+	names := slices.Clone(s.bare)
+	for _, p := range s.pods {
+		names = append(names, p.node)
+	}
+	from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+	to := min(from+2, len(names))
+	list := map[string]any{"kind": "PartialObjectMetadataList", "metadata": map[string]any{}}
+	if to < len(names) {
+		list["metadata"] = map[string]any{"continue": strconv.Itoa(to)}
+	}
+	items := []any{}
+	for _, name := range names[from:to] {
+		items = append(items, map[string]any{"metadata": map[string]any{"name": name}})
+	}
+	list["items"] = items
+	if r.URL.Query().Get("labelSelector") != "kubernetes.io/os=linux" || !strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList") {
+		list["items"] = []any{}
+	}
 	_ = json.NewEncoder(w).Encode(list)
 }
 
@@ -133,17 +173,37 @@ func (s *apiServer) podOfAddress(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{"items":[]}`)
 }
 
+// pod knows those of namespace shop.
+func (s *apiServer) pod(w http.ResponseWriter, r *http.Request) {
+	namespace, name := r.PathValue("namespace"), r.PathValue("pod")
+	node := map[string]string{"cart-1": "node-c", "old": "node-b", "elsewhere": "node-z", "pending": ""}
+	at, known := node[name]
+	switch {
+	case s.denied(w, "get", "pods", namespace, name):
+	case namespace != "shop" || !known:
+		fail(w, http.StatusNotFound, "NotFound", fmt.Sprintf("pods %q not found", name))
+	case at == "":
+		fmt.Fprint(w, `{"spec":{},"status":{"phase":"Pending"}}`)
+	default:
+		fmt.Fprintf(w, `{"spec":{"nodeName":%q},"status":{"phase":"Running","podIPs":[{"ip":"10.0.1.10"},{"ip":"fd00::10"}]}}`, at)
+	}
+}
+
 func (s *apiServer) proxy(w http.ResponseWriter, r *http.Request) {
 	scheme, rest, _ := strings.Cut(r.PathValue("pod"), ":")
 	name, port, _ := strings.Cut(rest, ":")
-	if scheme != "http" || port != "9969" {
+	if scheme == "https" {
+		fail(w, http.StatusServiceUnavailable, "ServiceUnavailable", "error trying to reach service: tls: first record does not look like a TLS handshake")
+		return
+	}
+	if scheme != "http" || port != "9969" && port != "9972" {
 		fail(w, http.StatusServiceUnavailable, "ServiceUnavailable", "error trying to reach service: not "+r.PathValue("pod"))
 		return
 	}
-	if s.denied(w, "get", "pods/proxy", r.PathValue("namespace"), name) {
+	if s.denied(w, "get", "pods/proxy", r.PathValue("namespace"), r.PathValue("pod")) {
 		return
 	}
-	for _, p := range s.pods {
+	for _, p := range slices.Concat(s.pods, s.hubs) {
 		if p.name != name {
 			continue
 		}
@@ -166,6 +226,18 @@ func (s *apiServer) proxy(w http.ResponseWriter, r *http.Request) {
 	fail(w, http.StatusNotFound, "NotFound", fmt.Sprintf("pods %q not found", name))
 }
 
+func (s *apiServer) log(w http.ResponseWriter, r *http.Request) {
+	if s.denied(w, "get", "pods/log", r.PathValue("namespace"), r.PathValue("pod")) {
+		return
+	}
+	if c := r.URL.Query().Get("container"); c != "agent" && c != "hub" {
+		fail(w, http.StatusBadRequest, "BadRequest", "a container name must be specified for pod "+r.PathValue("pod")+", choose one of: [sidecar agent]")
+		return
+	}
+	fmt.Fprintf(w, "%s of %s, %s lines: 10.0.1.10 is away\n", map[bool]string{false: "now", true: "before"}[r.URL.Query().Get("previous") == "true"],
+		r.PathValue("pod"), r.URL.Query().Get("tailLines"))
+}
+
 func (s *apiServer) configMap(w http.ResponseWriter, r *http.Request) {
 	name, namespace := r.PathValue("name"), r.PathValue("namespace")
 	switch {
@@ -174,6 +246,17 @@ func (s *apiServer) configMap(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "NotFound", fmt.Sprintf("configmaps %q not found", name))
 	default:
 		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "ConfigMap", "data": s.config})
+	}
+}
+
+// nodeConfigs has them in the older version of their API only.
+func (s *apiServer) nodeConfigs(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.denied(w, "list", "ciliumnodeconfigs", "kube-system", ""):
+	case s.overrides == "" || r.PathValue("version") != "v2alpha1":
+		http.NotFound(w, r)
+	default:
+		fmt.Fprint(w, s.overrides)
 	}
 }
 
@@ -218,7 +301,17 @@ func node(name string, change func(*nodestatus.Status), incidents ...*incident.I
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s) })
 	mux.Handle("/v1/", api.New(api.Config{Board: b}))
 	mux.HandleFunc("GET /v1/top", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(top(name)) })
+	mux.HandleFunc("GET /v1/at-risk", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(atRisk(name)) })
 	return testPod{name: "renat-agent-" + name, node: name, phase: "Running", agent: access("10.0.0.0/24").Wrap(mux)}
+}
+
+// atRisk is one connection of a node.
+func atRisk(name string) *nodestatus.AtRisk {
+	return &nodestatus.AtRisk{Version: nodestatus.Version, Time: time.Now(), Node: name, Connections: []nodestatus.Risk{{
+		Protocol: "TCP", Gone: nodestatus.GoneOut, Breaks: nodestatus.SpeaksPod, Since: time.Now().Add(-83 * time.Second), NAT: "198.51.100.1:40000",
+		Source:      nodestatus.RiskPeer{Address: "10.0.1.10:40000", Namespace: "shop", Pod: "cart-1"},
+		Destination: nodestatus.RiskPeer{Address: "192.0.2.1:443"},
+	}}}
 }
 
 // access is what an agent has that trusts a network's proxies.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,8 +22,11 @@ import (
 )
 
 const (
-	// podsAtOnce is how many pods one list brings.
-	podsAtOnce = 500
+	// itemsAtOnce is how many pods or nodes one list brings.
+	itemsAtOnce = 500
+	// namesOnly asks for objects without what is in them; an API server older
+	// than that gives all.
+	namesOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 	// maxBody bounds what is read of an answer, in bytes.
 	maxBody = 64 << 20
 	// maxWait is how long an answer "too many requests" may make us wait.
@@ -55,6 +59,25 @@ func newCluster(c *rest.Config) (*cluster, error) {
 // get asks the API server. An error of its own is an *apiError; what a pod
 // answers through the proxy, a *fleet.StatusError.
 func (c *cluster) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	return c.getAs(ctx, "application/json", path, query)
+}
+
+// getAs is get for another form of the answer.
+func (c *cluster) getAs(ctx context.Context, accept, path string, query url.Values) ([]byte, error) {
+	answer, err := c.stream(ctx, accept, path, query)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxBody))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return body, nil
+}
+
+// stream does the same for an answer that goes on until ctx ends.
+func (c *cluster) stream(ctx context.Context, accept, path string, query url.Values) (io.ReadCloser, error) {
 	target := *c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
 	for {
@@ -62,18 +85,22 @@ func (c *cluster) get(ctx context.Context, path string, query url.Values) ([]byt
 		if err != nil {
 			return nil, err
 		}
-		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Accept", accept)
 		res, err := c.client.Do(req)
 		if err != nil {
-			return nil, err
+			var long *url.Error // it repeats the whole query
+			if errors.As(err, &long) {
+				err = long.Err
+			}
+			return nil, fmt.Errorf("reaching the API server at %s://%s: %w", c.base.Scheme, c.base.Host, err)
+		}
+		if res.StatusCode == http.StatusOK {
+			return res.Body, nil
 		}
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 		res.Body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("reading the answer: %w", err)
-		}
-		if res.StatusCode == http.StatusOK {
-			return body, nil
 		}
 		if res.StatusCode == http.StatusTooManyRequests && wait(ctx, res.Header.Get("Retry-After")) {
 			continue
@@ -96,19 +123,72 @@ func wait(ctx context.Context, retryAfter string) bool {
 	}
 }
 
-// pod is what matters of one.
+// pod is what matters of one. The variables of its environment may be secret, and
+// are not read.
 type pod struct {
 	Metadata struct {
-		Name, Namespace   string
-		DeletionTimestamp *time.Time
-	}
-	Spec   struct{ NodeName string }
-	Status struct{ Phase string }
+		Name              string     `json:"name"`
+		Namespace         string     `json:"namespace"`
+		DeletionTimestamp *time.Time `json:"deletionTimestamp,omitempty"`
+	} `json:"metadata"`
+	Spec struct {
+		NodeName   string      `json:"nodeName,omitempty"`
+		Containers []container `json:"containers,omitempty"`
+	} `json:"spec"`
+	Status struct {
+		Phase             string `json:"phase"`
+		ContainerStatuses []struct {
+			Name         string          `json:"name"`
+			Ready        bool            `json:"ready"`
+			RestartCount int             `json:"restartCount"`
+			State        json.RawMessage `json:"state,omitempty"`
+			LastState    json.RawMessage `json:"lastState,omitempty"`
+		} `json:"containerStatuses,omitempty"`
+	} `json:"status"`
 }
 
-type podList struct {
-	Metadata struct{ Continue string }
-	Items    []pod
+type container struct {
+	Name            string          `json:"name"`
+	Image           string          `json:"image"`
+	Args            []string        `json:"args,omitempty"`
+	Resources       json.RawMessage `json:"resources,omitempty"`
+	SecurityContext json.RawMessage `json:"securityContext,omitempty"`
+}
+
+// container names renat's own among its containers, beside which others may have
+// been put: that of the name, else the first.
+func (p *pod) container(name string) string {
+	for _, c := range p.Spec.Containers {
+		if c.Name == name {
+			return name
+		}
+	}
+	if len(p.Spec.Containers) == 0 {
+		return name
+	}
+	return p.Spec.Containers[0].Name
+}
+
+// restarted says whether the container ran before.
+func (p *pod) restarted(name string) bool {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.Name == name && c.RestartCount > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// flag is the value of a flag that its containers are given; "": none.
+func (p *pod) flag(name string) string {
+	for _, c := range p.Spec.Containers {
+		for _, arg := range c.Args {
+			if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
+				return value
+			}
+		}
+	}
+	return ""
 }
 
 // pods lists those of a namespace, "" for all, with query's selectors.
@@ -117,14 +197,21 @@ func (c *cluster) pods(ctx context.Context, namespace string, query url.Values) 
 	if namespace != "" {
 		path = "namespaces/" + url.PathEscape(namespace) + "/pods"
 	}
-	query.Set("limit", strconv.Itoa(podsAtOnce))
-	var all []pod
+	return list[pod](ctx, c, "application/json", path, query)
+}
+
+// list lists things, page by page.
+func list[T any](ctx context.Context, c *cluster, accept, path string, query url.Values) (all []T, err error) {
+	query.Set("limit", strconv.Itoa(itemsAtOnce))
 	for {
-		body, err := c.get(ctx, path, query)
+		body, err := c.getAs(ctx, accept, path, query)
 		if err != nil {
 			return nil, err
 		}
-		var page podList
+		var page struct {
+			Metadata struct{ Continue string }
+			Items    []T
+		}
 		if err := json.Unmarshal(body, &page); err != nil {
 			return nil, fmt.Errorf("the API server's answer cannot be read: %w", err)
 		}
@@ -136,17 +223,40 @@ func (c *cluster) pods(ctx context.Context, namespace string, query url.Values) 
 	}
 }
 
-// podAgent is an agent behind the API server's proxy.
+// machines lists the names of the nodes that an agent should watch.
+func (p *plugin) machines(ctx context.Context, c *cluster) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	nodes, err := list[struct{ Metadata struct{ Name string } }](ctx, c, namesOnly, "nodes", url.Values{"labelSelector": {p.nodeSelector}})
+	var api *apiError
+	if errors.As(err, &api) && api.Code == http.StatusForbidden {
+		return nil, errors.New("nodes without an agent are not shown: you may not list nodes")
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Metadata.Name)
+	}
+	return names, explain(err, "listing the nodes", rule{})
+}
+
+// kind is one of renat's two, as the plugin finds it in a cluster.
+type kind struct {
+	name     string // agent or hub
+	selector string // labels of its pods
+	port     uint16
+	tls      bool
+}
+
+// podAgent is an agent, or a hub, behind the API server's proxy.
 type podAgent struct {
 	cluster *cluster
 	pod     *pod
-	scheme  string
-	port    uint16
+	kind    *kind
 }
 
-// Node implements fleet.Agent.
+// Node implements fleet.Agent. Hubs are known by their pods.
 func (a *podAgent) Node() string {
-	if a.pod.Spec.NodeName == "" {
+	if a.pod.Spec.NodeName == "" || a.kind.name == "hub" {
 		return a.pod.Metadata.Name
 	}
 	return a.pod.Spec.NodeName
@@ -154,34 +264,53 @@ func (a *podAgent) Node() string {
 
 // Get implements fleet.Agent.
 func (a *podAgent) Get(ctx context.Context, path string, query url.Values) ([]byte, error) {
-	if phase := a.pod.Status.Phase; phase != "Running" {
-		return nil, fmt.Errorf("its pod %s is %s", a.pod.Metadata.Name, phase)
+	target, err := a.path(path)
+	if err != nil {
+		return nil, err
 	}
-	body, err := a.cluster.get(ctx, fmt.Sprintf("namespaces/%s/pods/%s:%s:%d/proxy/%s",
-		a.pod.Metadata.Namespace, a.scheme, a.pod.Metadata.Name, a.port, strings.TrimPrefix(path, "/")), query)
+	body, err := a.cluster.get(ctx, target, query)
 	return body, explainProxy(err, a)
 }
 
-// agents lists the agents' pods.
-func (p *plugin) agents(ctx context.Context, c *cluster) ([]fleet.Agent, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	pods, err := c.pods(ctx, p.namespace, url.Values{"labelSelector": {p.selector}})
+// Stream implements fleet.Streamer.
+func (a *podAgent) Stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	target, err := a.path(path)
 	if err != nil {
-		return nil, explain(err, "listing the agents' pods", rule{resource: "pods", verb: "list", namespace: p.namespace})
+		return nil, err
+	}
+	body, err := a.cluster.stream(ctx, "application/json", target, query)
+	return body, explainProxy(err, a)
+}
+
+// path is the one through the API server's proxy.
+func (a *podAgent) path(path string) (string, error) {
+	if phase := a.pod.Status.Phase; phase != "Running" {
+		return "", fmt.Errorf("its pod %s is %s", a.pod.Metadata.Name, phase)
 	}
 	scheme := "http"
-	if p.tls {
+	if a.kind.tls {
 		scheme = "https"
+	}
+	return fmt.Sprintf("namespaces/%s/pods/%s:%s:%d/proxy/%s",
+		a.pod.Metadata.Namespace, scheme, a.pod.Metadata.Name, a.kind.port, strings.TrimPrefix(path, "/")), nil
+}
+
+// list lists the pods of a kind.
+func (p *plugin) list(ctx context.Context, c *cluster, k *kind) ([]fleet.Agent, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	pods, err := c.pods(ctx, p.namespace, url.Values{"labelSelector": {k.selector}})
+	if err != nil {
+		return nil, explain(err, "listing the "+k.name+"s' pods", rule{resource: "pods", verb: "list", namespace: p.namespace})
 	}
 	var all []fleet.Agent
 	for i := range pods {
 		if pods[i].Metadata.DeletionTimestamp == nil {
-			all = append(all, &podAgent{cluster: c, pod: &pods[i], scheme: scheme, port: p.port})
+			all = append(all, &podAgent{cluster: c, pod: &pods[i], kind: k})
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: namespace %s has no pods with the labels %s\nname others with --agent-namespace and --agent-selector, or what the agents told NATS with --nats-url", fleet.ErrNone, p.namespace, p.selector)
+		return nil, fmt.Errorf("%w: namespace %s has no pods with the labels %s\nname others with --agent-namespace and --%s-selector, or what the agents told NATS with --nats-url", fleet.ErrNone, p.namespace, k.selector, k.name)
 	}
 	return all, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,31 +34,38 @@ func apiErrorOf(code int, body []byte) error {
 // rule is a right that is needed.
 type rule struct{ resource, name, verb, namespace string }
 
-// String is the rule as RBAC has it, and how to get it.
-func (r rule) String() string {
+// userDenied finds whom the API server denied something, if the name can stand
+// in a command as it is.
+var userDenied = regexp.MustCompile(`User "([\w@:.+/-]+)"`)
+
+// missing is the rule as RBAC has it, and how who may gives it to the user whom
+// the API server's message names.
+func (r rule) missing(message string) string {
+	user := "USER"
+	if named := userDenied.FindStringSubmatch(message); named != nil {
+		user = named[1]
+	}
 	names, flag := "", ""
 	if r.name != "" {
 		names, flag = "\n    resourceNames: ["+r.name+"]", " --resource-name="+r.name
 	}
-	role, in := "role", "a Role in namespace "+r.namespace
+	role, in, create := "role", "a Role in namespace "+r.namespace, "kubectl -n "+r.namespace+" create"
 	if r.namespace == "" {
-		role, in = "clusterrole", "a ClusterRole"
-	} else {
-		role = "-n " + r.namespace + " create " + role
+		role, in, create = "clusterrole", "a ClusterRole", "kubectl create"
 	}
-	if r.namespace == "" {
-		role = "create " + role
-	}
+	name := "renat-" + r.verb + "-" + strings.ReplaceAll(r.resource, "/", "-")
 	return fmt.Sprintf(`the missing rule, of %s:
   - apiGroups: [""]
     resources: [%s]%s
     verbs: [%s]
-or: kubectl %s renat-%s --verb=%s --resource=%s%s`,
-		in, r.resource, names, r.verb, role, strings.ReplaceAll(r.resource, "/", "-"), r.verb, r.resource, flag)
+or: %s %s %s --verb=%s --resource=%s%s
+    %s %sbinding %s --%s=%s --user=%s`,
+		in, r.resource, names, r.verb, create, role, name, r.verb, r.resource, flag, create, role, name, role, name, user)
 }
 
 // explain adds to an error of the API server what the user can do. Who is
-// denied learns the rule that is missing.
+// denied that right, and no other as that to act as somebody else, learns the
+// rule that is missing.
 func explain(err error, doing string, needed rule) error {
 	var api *apiError
 	switch {
@@ -67,8 +75,8 @@ func explain(err error, doing string, needed rule) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	case api.Code == http.StatusUnauthorized:
 		return fmt.Errorf("%s: the API server does not know you (%w): log in again, or choose another --context", doing, err)
-	case api.Code == http.StatusForbidden:
-		return fmt.Errorf("%s: %w\n%s", doing, err, needed)
+	case api.Code == http.StatusForbidden && strings.Contains(api.Message, "cannot "+needed.verb+" "):
+		return fmt.Errorf("%s: %w\n%s", doing, err, needed.missing(api.Message))
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
@@ -77,18 +85,26 @@ func explain(err error, doing string, needed rule) error {
 func explainProxy(err error, a *podAgent) error {
 	var api *apiError
 	var said *fleet.StatusError
-	if errors.As(err, &said) && said.Code == http.StatusForbidden {
-		return errors.New("it answers to its own machine only: start the agents with --http-user-header X-Forwarded-For and --http-trusted-proxies with the API server's addresses, to let in whom that lets through")
+	switch {
+	case !errors.As(err, &said):
+	case said.Code == http.StatusForbidden:
+		return fmt.Errorf("it answers to its own machine only: start the %ss with --http-user-header X-Forwarded-For and --http-trusted-proxies with the API server's addresses, to let in whom that lets through", a.kind.name)
+	case said.Code == http.StatusUnauthorized:
+		return fmt.Errorf("%w: the API server passes no token on; start the %ss with --http-user-header X-Forwarded-For and --http-trusted-proxies with the API server's addresses", err, a.kind.name)
+	case said.Code == http.StatusBadRequest && strings.Contains(said.Body, "HTTPS server"):
+		return fmt.Errorf("%w: use --%s-tls", err, a.kind.name)
 	}
 	if !errors.As(err, &api) {
 		return err
 	}
 	switch {
 	case api.Code == http.StatusForbidden || api.Code == http.StatusUnauthorized:
-		return &fleet.Refusal{Err: explain(err, "reaching the agents through the API server",
+		return &fleet.Refusal{Err: explain(err, "reaching the "+a.kind.name+"s through the API server",
 			rule{resource: "pods/proxy", verb: "get", namespace: a.pod.Metadata.Namespace})}
 	case api.Code >= http.StatusInternalServerError && strings.Contains(api.Message, "connection refused"):
-		return fmt.Errorf("%w: nothing listens there, agents do on their node's loopback unless they get --listen :%d", err, a.port)
+		return fmt.Errorf("%w: nothing listens there, %ss do on their own loopback unless they get --listen :%d", err, a.kind.name, a.kind.port)
+	case strings.Contains(api.Message, "does not look like a TLS handshake"):
+		return fmt.Errorf("%w: leave out --%s-tls", err, a.kind.name)
 	}
 	return err
 }

@@ -12,10 +12,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // The exit codes.
@@ -37,9 +37,9 @@ func run(ctx context.Context, out, errs io.Writer, args []string) int {
 	p := newPlugin(out, errs)
 	cmd := p.root()
 	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
+	called, err := cmd.ExecuteContextC(ctx)
 	var found *nodeview.FoundError
-	var usage nodeview.UsageError
+	var wrong nodeview.UsageError
 	switch {
 	case err == nil || errors.Is(err, syscall.EPIPE):
 		return exitDone
@@ -49,8 +49,8 @@ func run(ctx context.Context, out, errs io.Writer, args []string) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(errs, "kubectl renat: interrupted")
 		return exitFailed
-	case !p.started || errors.As(err, &usage):
-		fmt.Fprintf(errs, "kubectl renat: %s\nRun 'kubectl renat --help' for the commands and their flags.\n", strings.TrimSpace(err.Error()))
+	case !p.started || errors.As(err, &wrong):
+		fmt.Fprint(errs, usage.Text("kubectl renat", called, err, nil))
 		return exitUsage
 	}
 	fmt.Fprintln(errs, "kubectl renat:", err)

@@ -32,7 +32,7 @@ func TestNATS(t *testing.T) {
 		code := run(t.Context(), &out, &errs, append(args, "--nats-url", server.ClientURL(), "--kubeconfig", "/nonexistent"))
 		return code, out.String(), errs.String()
 	}
-	if code, out, errs := renat("incidents"); code != exitDone || strings.Count(out, "\n") != 1 {
+	if code, out, errs := renat("incidents"); code != exitDone || out != "" || errs != "No resources found\n" {
 		t.Errorf("nothing yet: exit %d, %s%s", code, out, errs)
 	}
 	nodes, err := jetstream.OpenNodes(t.Context(), conn, 1)
@@ -42,7 +42,7 @@ func TestNATS(t *testing.T) {
 	for name, change := range map[string]func(*nodestatus.Status){"node-a": evicting, "node-b": breaking} {
 		s := status(name)
 		change(s)
-		if err := nodes.Put(t.Context(), s); err != nil {
+		if err := nodes.Put(t.Context(), s.Cluster, s.Node, s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestNATS(t *testing.T) {
 	if err := publisher.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, errs := renat("nodes", "-o", "name", "--fail-on", "breaking"); code != exitFound || out != "node/node-b\nnode/node-a\n" {
+	if code, out, errs := renat("nodes", "-o", "name", "--fail-on", "breaking"); code != exitFound || out != "node/node-b\n" {
 		t.Errorf("exit %d, %s%s", code, out, errs)
 	}
 	id := found("node-b", 2).ID
@@ -71,7 +71,10 @@ func TestNATS(t *testing.T) {
 	if code, _, errs := renat("describe", strings.Repeat("0", 32)); code != exitFailed || !strings.Contains(errs, "NATS has not stored it") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, errs := renat("top"); code != exitFailed || !strings.Contains(errs, "only agents know") {
+	if code, _, errs := renat("at-risk"); code != exitUsage || !strings.Contains(errs, "only agents know") {
+		t.Errorf("at-risk: exit code %d, %s", code, errs)
+	}
+	if code, _, errs := renat("top"); code != exitUsage || !strings.Contains(errs, "only agents know") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }

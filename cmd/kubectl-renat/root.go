@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
+
+// agentNamespace is where the chart's documents install renat.
+const agentNamespace = "renat"
 
 // plugin is what the commands share.
 type plugin struct {
@@ -27,10 +33,11 @@ type plugin struct {
 	color string
 
 	namespace string // of the agents
-	selector  string
-	port      uint16
-	tls       bool
+	agent     kind
+	hub       kind
 	timeout   time.Duration
+	// nodeSelector chooses the nodes that an agent should watch.
+	nodeSelector string
 
 	ciliumNamespace, ciliumConfig string
 }
@@ -57,11 +64,13 @@ addresses and trust the API server:
 With --nats-url what they told NATS is shown instead.
 
 It changes nothing. To use it, you need the right to list pods and to get
-pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.`,
-		Example: `  kubectl renat nodes
+pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.
+Who may list nodes sees those without an agent, too.`,
+		Example: `  kubectl renat status
   kubectl renat nodes --fail-on breaking
   kubectl renat incidents --since 1h --group-by workload
   kubectl renat advise --explain`,
+		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -72,24 +81,72 @@ pods/proxy in the agents' namespace and, for advise, to get Cilium's ConfigMap.`
 			return fmt.Errorf("--color %q is not one of auto, always, never", p.color)
 		},
 	}
+	root.SetVersionTemplate("kubectl-renat {{.Version}}\n")
 	root.SetOut(p.out)
 	root.SetErr(p.errs)
 	f := root.PersistentFlags()
 	p.kube.AddFlags(f)
-	f.StringVar(&p.namespace, "agent-namespace", "renat", "namespace in which renat's agents run")
-	f.StringVar(&p.selector, "agent-selector", "app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "labels of the agents' pods")
-	f.Uint16Var(&p.port, "agent-port", 9969, "port on which the agents serve HTTP (--listen)")
-	f.BoolVar(&p.tls, "agent-tls", false, "the agents serve HTTPS (--http-tls-cert-file); the API server does not check their certificates")
-	f.DurationVar(&p.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer")
+	f.StringVar(&p.namespace, "agent-namespace", agentNamespace, "namespace in which renat's agents run")
+	p.agent.register(f, "agent", 9969)
+	p.hub.register(f, "hub", 9972)
+	f.StringVar(&p.nodeSelector, "node-selector", "kubernetes.io/os=linux", "labels of the nodes on which an agent should run: those without are blind")
+	f.DurationVar(&p.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer; ten times that to read its maps (top)")
 	f.StringVar(&p.nats.URL, "nats-url", "", "show what NATS knows, instead of asking the agents; several separated by commas")
+	f.StringVar(&p.nats.User, "nats-user", "", "user at the NATS server, with --nats-password-file")
+	f.StringVar(&p.nats.PasswordFile, "nats-password-file", "", "file with that user's password")
 	f.StringVar(&p.nats.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")
 	f.StringVar(&p.nats.CA, "nats-tls-ca-cert-file", "", "file with the certificate authority of the NATS server")
 	f.StringVar(&p.nats.Cert, "nats-tls-client-cert-file", "", "file with the client certificate for NATS")
 	f.StringVar(&p.nats.Key, "nats-tls-client-key-file", "", "file with the key of the client certificate for NATS")
 	f.StringVar(&p.color, "color", "auto", "colour the output: auto, always, never")
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-	root.AddCommand(p.nodes(), p.incidents(), p.describe(), p.advise(), p.top(), p.version())
+	root.SetUsageTemplate(withoutGlobals(root.UsageTemplate()))
+	root.AddCommand(p.options(), p.status(), p.sysdump(), p.nodes(), p.incidents(), p.describe(), p.advise(), p.top(), p.atRisk(), p.trace(), p.version())
 	return root
+}
+
+// withoutGlobals is cobra's template of a command's usage without the flags that all
+// commands have, which options shows, as kubectl does.
+func withoutGlobals(template string) string {
+	const (
+		global = `{{if .HasAvailableInheritedFlags}}`
+		local  = `{{if .HasAvailableLocalFlags}}`
+	)
+	before, after, _ := strings.Cut(template, global)
+	_, after, _ = strings.Cut(after, `{{end}}`)
+	before = strings.Replace(before, local, `{{if and .HasParent .HasAvailableLocalFlags}}`, 1)
+	return before + after + `
+Use "kubectl renat options" for the flags that all commands have.
+`
+}
+
+// options shows the flags that all commands have.
+func (p *plugin) options() *cobra.Command {
+	return &cobra.Command{
+		Use:     "options",
+		Short:   "Show the flags that all commands have",
+		Example: "  kubectl renat options",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p.started = true
+			_, err := fmt.Fprintf(p.out, "These flags may be given to all commands:\n\n%s", cmd.InheritedFlags().FlagUsages())
+			return err
+		},
+	}
+}
+
+// inNamespace lets -n name the agents' namespace, for commands that show nothing of
+// other namespaces.
+func (p *plugin) inNamespace(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&p.namespace, "namespace", "n", agentNamespace, "namespace in which renat runs, as --agent-namespace")
+}
+
+// register makes flags of how a kind is found.
+func (k *kind) register(f *pflag.FlagSet, name string, port uint16) {
+	k.name = name
+	f.StringVar(&k.selector, name+"-selector", "app.kubernetes.io/name=renat,app.kubernetes.io/component="+name, "labels of the "+name+"s' pods")
+	f.Uint16Var(&k.port, name+"-port", port, "port on which the "+name+"s serve HTTP (--listen)")
+	f.BoolVar(&k.tls, name+"-tls", false, "the "+name+"s serve HTTPS (--http-tls-cert-file); the API server does not check their certificates")
 }
 
 // screen is where a command writes.
@@ -98,7 +155,7 @@ func (p *plugin) screen() *nodeview.Screen {
 	terminal := ok && isatty.IsTerminal(f.Fd())
 	colored := terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return &nodeview.Screen{
-		Out: p.out, Err: p.errs, Terminal: terminal,
+		Out: p.out, Err: p.errs, Terminal: terminal, Width: render.Width(p.out),
 		Colored: p.color == "always" || p.color == "auto" && colored,
 	}
 }

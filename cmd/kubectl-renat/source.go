@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
-	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -25,7 +27,7 @@ const natsWait = 5 * time.Second
 // source opens where answers come from; end closes it.
 func (p *plugin) source(ctx context.Context) (src fleet.Source, end func(), err error) {
 	if p.nats.URL != "" {
-		log := zerolog.New(p.errs).Level(zerolog.WarnLevel)
+		log := zerolog.New(zerolog.ConsoleWriter{Out: p.errs, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}).Level(zerolog.WarnLevel)
 		c := p.nats
 		c.Name, c.Log, c.Wait = "kubectl-renat", log, natsWait
 		conn, err := jetstream.Connect(ctx, c)
@@ -38,13 +40,25 @@ func (p *plugin) source(ctx context.Context) (src fleet.Source, end func(), err 
 	if err != nil {
 		return nil, nil, err
 	}
-	return &fleet.Agents{
-		List:    func(ctx context.Context) ([]fleet.Agent, error) { return p.agents(ctx, c) },
-		Timeout: p.timeout, ByNode: true,
-	}, func() {}, nil
+	return p.all(c, &p.agent), func() {}, nil
+}
+
+// all are the pods of a kind.
+func (p *plugin) all(c *cluster, k *kind) *fleet.Agents {
+	all := &fleet.Agents{
+		List:    func(ctx context.Context) ([]fleet.Agent, error) { return p.list(ctx, c, k) },
+		Timeout: p.timeout, ByNode: k == &p.agent,
+	}
+	if all.ByNode {
+		all.Machines = func(ctx context.Context) ([]string, error) { return p.machines(ctx, c) }
+	}
+	return all
 }
 
 func (p *plugin) cluster() (*cluster, error) {
+	if err := p.checkKubeconfig(); err != nil {
+		return nil, err
+	}
 	config, err := p.kube.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
@@ -52,15 +66,37 @@ func (p *plugin) cluster() (*cluster, error) {
 	return newCluster(config)
 }
 
-// settings reads Cilium's; assumed says why they may not be the cluster's.
-func (p *plugin) settings(ctx context.Context) (s sizing.Settings, assumed string, err error) {
+// checkKubeconfig says so if no cluster is configured: client-go would ask
+// localhost:8080. In a pod there is the pod's own.
+func (p *plugin) checkKubeconfig() error {
+	loader := p.kube.ToRawKubeConfigLoader()
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	if len(raw.Clusters) > 0 || p.kube.APIServer != nil && *p.kube.APIServer != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return nil
+	}
+	var missing []string
+	for _, file := range loader.ConfigAccess().GetLoadingPrecedence() {
+		if _, err := os.Stat(file); err != nil {
+			missing = append(missing, file+" does not exist")
+		} else {
+			missing = append(missing, file+" names no cluster")
+		}
+	}
+	return fmt.Errorf("no cluster is configured: %s\nname a kubeconfig with --kubeconfig or KUBECONFIG, or what the agents told NATS with --nats-url", strings.Join(missing, ", "))
+}
+
+// settings reads Cilium's; if there are none, unknown says so.
+func (p *plugin) settings(ctx context.Context) (s *sizing.Settings, unknown string, err error) {
 	if p.ciliumConfig != "" {
 		s, err = nodeview.ReadSettings(p.ciliumConfig)
 		return s, "", err
 	}
 	c, err := p.cluster()
 	if err != nil {
-		return s, "", err
+		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -68,19 +104,20 @@ func (p *plugin) settings(ctx context.Context) (s sizing.Settings, assumed strin
 	body, err := c.get(ctx, "namespaces/"+url.PathEscape(p.ciliumNamespace)+"/configmaps/"+name, nil)
 	var api *apiError
 	if errors.As(err, &api) && api.Code == http.StatusNotFound {
-		return s, fmt.Sprintf("namespace %s has no ConfigMap %s: Cilium's defaults are assumed (see --cilium-namespace)", p.ciliumNamespace, name), nil
+		return nil, fmt.Sprintf("namespace %s has no ConfigMap %s, so the sizes of the maps are taken as they are (see --cilium-namespace)", p.ciliumNamespace, name), nil
 	}
 	if err != nil {
-		return s, "", explain(err, "reading Cilium's settings", rule{"configmaps", name, "get", p.ciliumNamespace})
+		return nil, "", explain(err, "reading Cilium's settings", rule{"configmaps", name, "get", p.ciliumNamespace})
 	}
 	var configMap struct{ Data map[string]string }
 	if err := json.Unmarshal(body, &configMap); err != nil {
-		return s, "", fmt.Errorf("reading Cilium's settings: %w", err)
+		return nil, "", fmt.Errorf("reading Cilium's settings: %w", err)
 	}
-	if s, err = sizing.ParseSettings(configMap.Data); err != nil {
-		return s, "", fmt.Errorf("reading Cilium's settings from ConfigMap %s/%s: %w", p.ciliumNamespace, name, err)
+	parsed, err := sizing.ParseSettings(configMap.Data)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading Cilium's settings from ConfigMap %s/%s: %w", p.ciliumNamespace, name, err)
 	}
-	return s, "", nil
+	return &parsed, "", nil
 }
 
 // podNames asks who has the addresses; whoever may not ask sees addresses.

@@ -4,14 +4,14 @@ package main
 
 import (
 	"cmp"
-	"fmt"
-	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // version is set by the linker for releases.
@@ -35,30 +35,68 @@ func completeOutput(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(nodeview.Outputs(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 
+func (p *plugin) status() *cobra.Command {
+	var o nodeview.Status
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show whether agents, NATS and hubs are in order",
+		Long: `Show whether renat itself is in order: the agents, by state, version, kernel and
+Cilium; NATS and what renat stores there, as the hubs see it; the hubs and whom
+they notify. What is not in order is named, and the exit code is 3 then. Nodes
+that evict or break are no fault of renat's: kubectl renat nodes has those.`,
+		Example: `  kubectl renat status
+  kubectl renat status -o json | jq .problems`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p.started = true
+			if p.nats.URL != "" {
+				return nodeview.NewUsageError("--nats-url: status asks agents and hubs; leave it out")
+			}
+			c, err := p.cluster()
+			if err != nil {
+				return err
+			}
+			o.Hubs = p.all(c, &p.hub)
+			return o.Run(cmd.Context(), p.all(c, &p.agent), p.screen())
+		},
+	}
+	p.inNamespace(cmd)
+	o.Register(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	return cmd
+}
+
 func (p *plugin) nodes() *cobra.Command {
 	var o nodeview.Nodes
 	cmd := &cobra.Command{
-		Use:     "nodes",
+		Use:     "nodes [NODE...]",
 		Aliases: []string{"node"},
 		Short:   "Show each node's NAT maps: size, evictions, incidents",
 		Long: `Show each node's NAT maps, the worst nodes first.
 
 STATE is breaking if a connection broke in the last ten minutes, evicting if an
-entry was evicted, else ok. NOW/S and 10M/S are evictions per second over a minute
-and ten minutes; FORCED is the share of these that hit entries in recent use.
+entry was evicted, else ok; blind where nothing is seen, as on nodes without an
+agent, and degraded where an agent lacks a part. NOW/S and 10M/S are evictions per second over a minute
+and ten minutes; FORCED is the share of these that hit entries in recent use,
+because none of those looked at was idle.
 INCIDENTS are connections seen reset, and broken without a reset seen, since the
 agent started; LOST are events and incidents that it lost.`,
 		Example: `  kubectl renat nodes
+  kubectl renat nodes worker-3
   kubectl renat nodes --watch
+  kubectl renat nodes --sort-by .incidents.total -o custom-columns=NODE:.node,TOTAL:.incidents.total
   kubectl renat nodes --fail-on breaking || page-somebody`,
-		Args: cobra.NoArgs,
-		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
+		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, args []string) error {
+			for _, name := range args {
+				o.Only = append(o.Only, strings.TrimPrefix(name, "node/")) // as -o name has it
+			}
 			return o.Run(cmd.Context(), src, s)
 		}),
 	}
+	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
 	completeOutput(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"evicting", "breaking"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(nodeview.FailOn(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return cmd
 }
 
@@ -71,6 +109,7 @@ func (p *plugin) incidents() *cobra.Command {
 		Long: `List the connections that broke, the newest first. Filters of different names
 must all match; of a filter that is given several times, one must.`,
 		Example: `  kubectl renat incidents --since 1h -n shop
+  kubectl renat incidents -w
   kubectl renat incidents --group-by destination`,
 		Args: cobra.NoArgs,
 		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
@@ -79,6 +118,9 @@ must all match; of a filter that is given several times, one must.`,
 	}
 	o.Register(cmd.Flags())
 	completeOutput(cmd)
+	// All namespaces are what is shown without -n, too: it is for hands that know kubectl.
+	cmd.Flags().BoolP("all-namespaces", "A", false, "of all namespaces, as without --namespace")
+	cmd.MarkFlagsMutuallyExclusive("all-namespaces", "namespace")
 	_ = cmd.RegisterFlagCompletionFunc("group-by", cobra.FixedCompletions(nodeview.Groupings(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return cmd
 }
@@ -89,11 +131,12 @@ func (p *plugin) describe() *cobra.Command {
 		Use:     "describe ID",
 		Short:   "Show one incident with its evidence",
 		Example: "  kubectl renat describe 3f2a9c1b77e0",
-		Args:    cobra.ExactArgs(1),
+		Args:    usage.One("ID"),
 		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, args []string) error {
 			return o.Run(cmd.Context(), src, s, args[0])
 		}),
 	}
+	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
 	completeOutput(cmd)
 	return cmd
@@ -112,13 +155,21 @@ Nothing is changed. docs/sizing.md has the reasons.`,
   kubectl renat advise -o json | jq .values`,
 		Args: cobra.NoArgs,
 		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
-			settings, assumed, err := p.settings(cmd.Context())
+			settings, unknown, err := p.settings(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return o.Run(cmd.Context(), src, s, settings, assumed)
+			notes, err := p.nodeConfigs(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if unknown != "" {
+				notes = append([]string{unknown}, notes...)
+			}
+			return o.Run(cmd.Context(), src, s, settings, notes)
 		}),
 	}
+	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
 	cmd.Flags().StringVar(&p.ciliumNamespace, "cilium-namespace", "kube-system", "namespace of Cilium's ConfigMap cilium-config")
 	cmd.Flags().StringVar(&p.ciliumConfig, "cilium-config", "", "file with that ConfigMap, instead of the cluster's")
@@ -137,6 +188,40 @@ for this, once.`,
 		Example: `  kubectl renat top
   kubectl renat top --node-name worker-3`,
 		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if p.nats.URL != "" {
+				return fleet.ErrAgentsOnly
+			}
+			return nil
+		},
+		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
+			return o.Run(cmd.Context(), src, s)
+		}),
+	}
+	p.inNamespace(cmd)
+	o.Register(cmd.Flags())
+	completeOutput(cmd)
+	return cmd
+}
+
+func (p *plugin) atRisk() *cobra.Command {
+	var o nodeview.AtRisk
+	cmd := &cobra.Command{
+		Use:   "at-risk",
+		Short: "List connections that break by their next packet",
+		Long: `List connections that live, as connection tracking knows, and have lost an entry
+of their mapping, those for longest first: they break by the next packet of the
+side that BREAKS-BY names, unless the other one speaks before. GONE says which
+entry is missing: OUT translates the pod's packets, IN the server's.`,
+		Example: `  kubectl renat at-risk
+  kubectl renat at-risk -n shop -o wide`,
+		Args: cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error {
+			if p.nats.URL != "" {
+				return fleet.ErrAgentsOnly
+			}
+			return nil
+		},
 		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
 			return o.Run(cmd.Context(), src, s)
 		}),
@@ -147,19 +232,26 @@ for this, once.`,
 }
 
 func (p *plugin) version() *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
-		Example: "  kubectl renat version",
+		Example: "  kubectl renat version\n  kubectl renat version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			p.started = true
-			v := version
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v = cmp.Or(v, info.Main.Version)
-			}
-			_, err := fmt.Fprintf(p.out, "kubectl-renat %s %s/%s %s\n", cmp.Or(v, "unknown"), runtime.GOOS, runtime.GOARCH, runtime.Version())
-			return err
+			return nodeview.WriteVersion(p.out, "kubectl-renat", buildVersion(), output)
 		},
 	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json, yaml; a line if empty")
+	return cmd
+}
+
+// buildVersion is the release's version, else what the Go tool stamped.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if version != "" || !ok {
+		return cmp.Or(version, "unknown")
+	}
+	return cmp.Or(info.Main.Version, "unknown")
 }

@@ -3,14 +3,20 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/renat-project/renat/internal/web/api"
+	"github.com/renat-project/renat/internal/web/board"
 )
 
 func TestIncidents(t *testing.T) {
@@ -18,20 +24,23 @@ func TestIncidents(t *testing.T) {
 	s := threeNodes(t)
 	code, out, errs := s.renat(t, "incidents")
 	id := found("node-c", 2).ID
-	want := "TIME            SOURCE                DESTINATION          KIND   OUTCOME  ID\n" +
-		"11-22 12:00:02  shop/Deployment/cart  api.example.com:443  renat  reset    " + id[:12] + "\n" +
-		"11-22 12:00:01  shop/Deployment/cart  api.example.com:443  renat  reset    " + found("node-c", 1).ID[:12] + "\n"
+	want := "TIME                 ID        NODE    SOURCE                DESTINATION          KIND   CAUSE         OUTCOME\n" +
+		"Nov 22 12:00:02.000  " + id[:8] + "  node-c  shop/Deployment/cart  api.example.com:443  renat  lru_eviction  reset\n" +
+		"Nov 22 12:00:01.000  " + found("node-c", 1).ID[:8] + "  node-c  shop/Deployment/cart  api.example.com:443  renat  lru_eviction  reset\n"
 	if code != exitDone || out != want || errs != "" {
 		t.Errorf("exit %d, %s\n%swant\n%s", code, errs, out, want)
 	}
 	if _, out, errs = s.renat(t, "incidents", "--limit", "1", "-o", "name"); out != "incident/"+id+"\n" {
 		t.Errorf("%s%s", out, errs)
 	}
-	if _, out, _ = s.renat(t, "incidents", "-n", "pay"); strings.Count(out, "\n") != 1 {
-		t.Errorf("of another namespace:\n%s", out)
+	if code, out, errs = s.renat(t, "incidents", "-n", "pay"); code != exitDone || out != "" || errs != "No resources found\n" {
+		t.Errorf("of another namespace: exit %d, %s\n%s", code, errs, out)
+	}
+	if _, out, errs = s.renat(t, "incidents", "-A", "--no-headers", "--limit", "1"); !strings.HasPrefix(out, "Nov 22 12:00:02.000  "+id[:8]) || strings.Contains(out, "TIME") {
+		t.Errorf("without titles: %s\n%s", errs, out)
 	}
 	_, out, _ = s.renat(t, "incidents", "--group-by", "destination")
-	want = "DESTINATION          INCIDENTS  RESET  NODES  LAST\napi.example.com:443          2      2      1  11-22 12:00:02\n"
+	want = "DESTINATION          INCIDENTS  RESET  NODES  LAST\napi.example.com:443          2      2      1  Nov 22 12:00:02.000\n"
 	if out != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
@@ -54,6 +63,9 @@ func TestDescribe(t *testing.T) {
 	if code, _, errs := s.renat(t, "describe", strings.Repeat("0", 32)); code != exitFailed || !strings.Contains(errs, "no node that answered has this incident") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
+	if code, _, errs := s.renat(t, "describe", "000000"); code != exitFailed || errs != "kubectl renat: incident 000000: no node that answered has this incident\n" {
+		t.Errorf("exit %d, %s", code, errs)
+	}
 	if code, _, _ := s.renat(t, "describe", "abc"); code != exitUsage {
 		t.Errorf("exit %d for a short id", code)
 	}
@@ -67,9 +79,9 @@ node-c                        snat_v4  131072  grow     352256  the map of 13107
 node-b                        snat_v4  131072  grow     352256  the map of 131072 entries evicts to make room
 ip-10-0-1-17.eu-ce….internal  snat_v4  131072  enough    49152  at its fullest the map held 40000 of 131072 entri…
 
-In force: bpf-map-dynamic-size-ratio 0.0025
+In force: bpf-map-dynamic-size-ratio 0.0025.
 
-Helm values of Cilium that stop it:
+Helm values of Cilium that stop it, to be set together:
 
   bpf:
     natMax: 352256  # bpf-nat-global-max
@@ -78,7 +90,7 @@ Helm values of Cilium that stop it:
 Memory: 43 MiB a node for its NAT maps, 15 MiB now.
 `
 	for _, part := range []string{
-		"60000 entries of open connections\n", "Effect: Cilium's agents restart", "Or: conntrackGCInterval: 1m0s would need bpf.natMax: 204800 only",
+		"60000 entries of open connections\n", "Effect: Cilium's agents restart", "Or: conntrackGCInterval: 1m0s would need bpf.natMax: 204800, bpf.ctTcpMax: 139264 only",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("%q is missing", part)
@@ -101,17 +113,38 @@ Memory: 43 MiB a node for its NAT maps, 15 MiB now.
 	}
 }
 
+// TestAdviseWithNodeConfigs wants those named that change the sizes of maps.
+func TestAdviseWithNodeConfigs(t *testing.T) {
+	s := threeNodes(t)
+	s.overrides = `{"items": [
+		{"metadata": {"name": "large"}, "spec": {"nodeSelector": {"matchLabels": {"pool": "large"}}, "defaults": {"bpf-nat-global-max": "1048576", "debug": "true"}}},
+		{"metadata": {"name": "debug"}, "spec": {"nodeSelector": {}, "defaults": {"debug": "true"}}},
+		{"metadata": {"name": "all"}, "spec": {"nodeSelector": {}, "defaults": {"bpf-ct-global-tcp-max": "600000"}}},
+		{"metadata": {"name": "none"}, "spec": {"defaults": {"bpf-ct-global-tcp-max": "600000"}}}]}`
+	const want = `
+Settings: CiliumNodeConfig kube-system/all sets bpf-ct-global-tcp-max=600000 on all nodes and goes before the ConfigMap there: set the same in it.
+Settings: CiliumNodeConfig kube-system/large sets bpf-nat-global-max=1048576 on the nodes with pool=large and goes before the ConfigMap there: set the same in it.
+In force: `
+	if code, out, errs := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, want) {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	s.forbidden["list ciliumnodeconfigs"] = true
+	if code, out, errs := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, "Settings: you may not list the CiliumNodeConfigs in namespace kube-system, which") {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+}
+
 func TestAdviseWithOtherSettings(t *testing.T) {
 	s := threeNodes(t)
 	s.config = nil
-	if code, out, _ := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, "namespace kube-system has no ConfigMap cilium-config: Cilium's defaults are assumed") {
+	if code, out, _ := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, "namespace kube-system has no ConfigMap cilium-config, so the sizes of the maps are taken as they are") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	file := filepath.Join(t.TempDir(), "cm.yaml")
 	if err := os.WriteFile(file, []byte("kind: ConfigMap\ndata:\n  bpf-nat-global-max: \"131072\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, errs := s.renat(t, "advise", "--cilium-config", file); code != exitDone || !strings.Contains(out, "In force: bpf-nat-global-max 131072\n") {
+	if code, out, errs := s.renat(t, "advise", "--cilium-config", file); code != exitDone || !strings.Contains(out, "In force: bpf-nat-global-max 131072.\n") {
 		t.Errorf("exit %d: %s\n%s", code, errs, out)
 	}
 	s.config = map[string]string{"bpf-nat-global-max": "lots"}
@@ -141,59 +174,152 @@ DESTINATION    ENTRIES  SHARE  EVICTED
 	}
 }
 
-// TestDenied wants the missing rule, to the letter.
-func TestDenied(t *testing.T) {
-	for _, c := range []struct{ right, verb, want string }{
-		{"list pods", "nodes", `kubectl renat: listing the agents' pods: pods is forbidden: User "dev" cannot list resource "pods" in API group "" in the namespace "renat"
-the missing rule, of a Role in namespace renat:
-  - apiGroups: [""]
-    resources: [pods]
-    verbs: [list]
-or: kubectl -n renat create role renat-pods --verb=list --resource=pods
-`},
-		{"get pods/proxy", "nodes", `kubectl renat: reaching the agents through the API server: pods "renat-agent-ip-10-0-1-17.eu-central-1.compute.internal" is forbidden: User "dev" cannot get resource "pods/proxy" in API group "" in the namespace "renat"
-the missing rule, of a Role in namespace renat:
-  - apiGroups: [""]
-    resources: [pods/proxy]
-    verbs: [get]
-or: kubectl -n renat create role renat-pods-proxy --verb=get --resource=pods/proxy
-`},
-		{"get configmaps", "advise", `kubectl renat: reading Cilium's settings: configmaps "cilium-config" is forbidden: User "dev" cannot get resource "configmaps" in API group "" in the namespace "kube-system"
-the missing rule, of a Role in namespace kube-system:
-  - apiGroups: [""]
-    resources: [configmaps]
-    resourceNames: [cilium-config]
-    verbs: [get]
-or: kubectl -n kube-system create role renat-configmaps --verb=get --resource=configmaps --resource-name=cilium-config
-`},
+func TestNodesByName(t *testing.T) {
+	s := threeNodes(t)
+	if code, out, errs := s.renat(t, "nodes", "node-b", "--no-headers"); code != exitDone || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	if code, out, errs := s.renat(t, "nodes", "node/node-b", "-o", "name"); code != exitDone || out != "node/node-b\n" {
+		t.Errorf("as -o name has it: exit %d, %s\n%s", code, errs, out)
+	}
+	if code, _, errs := s.renat(t, "nodes", "node-x"); code != exitFailed || !strings.Contains(errs, "no agent runs on node node-x") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
+// A node's connections at risk are told apart from others'.
+func TestAtRiskOfANode(t *testing.T) {
+	s := threeNodes(t)
+	s.pods = append(s.pods, testPod{name: "renat-agent-d", node: "node-d", phase: "Pending"})
+	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-b", "--no-headers"); code != exitDone || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 || errs != "" {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-d"); code != exitFailed || out != "" || !strings.Contains(errs, "node-d: its pod renat-agent-d is Pending") {
+		t.Errorf("of a silent node: exit %d, %s\n%s", code, errs, out)
+	}
+	if code, _, errs := s.renat(t, "at-risk", "--node-name", "node-x"); code != exitFailed || !strings.Contains(errs, "no agent runs on node node-x") {
+		t.Errorf("of none: exit %d, %s", code, errs)
+	}
+}
+
+// The habits of kubectl get.
+func TestListing(t *testing.T) {
+	s := threeNodes(t)
+	code, out, errs := s.renat(t, "nodes", "-n", "renat", "--sort-by", ".incidents.total", "-o", "custom-columns=NODE:.node,STATE:{.state},TOTAL:incidents.total,NONE:.nothing")
+	want := `NODE                                        STATE     TOTAL  NONE
+node-b                                      evicting  0      <none>
+ip-10-0-1-17.eu-central-1.compute.internal  ok        0      <none>
+node-c                                      breaking  15     <none>
+`
+	if code != exitDone || out != want {
+		t.Errorf("exit %d, %s\n%swant\n%s", code, errs, out, want)
+	}
+	if code, out, errs = s.renat(t, "incidents", "--sort-by", "time", "-o", "custom-columns=WHO:.data.source.workload", "--no-headers"); code != exitDone || out != "Deployment/cart\nDeployment/cart\n" {
+		t.Errorf("exit %d, %s\n%s", code, errs, out)
+	}
+	if code, out, errs = s.renat(t, "incidents", "--sort-by", ".time", "-o", "name"); code != exitDone || out != "incident/"+found("node-c", 1).ID+"\nincident/"+found("node-c", 2).ID+"\n" {
+		t.Errorf("by time: exit %d, %s\n%s", code, errs, out)
+	}
+	for _, args := range [][]string{
+		{"nodes", "-o", "custom-columns=NODE"}, {"nodes", "-o", "custom-columns=NODE:"}, {"nodes", "--sort-by", ".nothing"}, {"nodes", "--sort-by", "{"},
+		{"incidents", "-w", "-o", "json"}, {"incidents", "-w", "--group-by", "node"},
 	} {
-		s := threeNodes(t)
-		s.forbidden[c.right] = true
-		if code, out, errs := s.renat(t, c.verb); code != exitFailed || out != "" || errs != c.want {
-			t.Errorf("%s: exit %d, %s\ngot\n%swant\n%s", c.right, code, out, errs, c.want)
+		if code, out, errs := s.renat(t, args...); code != exitUsage || out != "" {
+			t.Errorf("%v: exit %d, %s%s", args, code, out, errs)
+		}
+	}
+	if code, _, errs := s.renat(t, "nodes", "-n", "other"); code != exitFailed || !strings.Contains(errs, "namespace other has no pods") {
+		t.Errorf("of another namespace: exit %d, %s", code, errs)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	s := newAPIServer(t)
+	var v struct{ Program, Version string }
+	if _, out, _ := s.renat(t, "version", "-o", "json"); json.Unmarshal([]byte(out), &v) != nil || v.Program != "kubectl-renat" || v.Version == "" {
+		t.Errorf("got %s", out)
+	}
+	if code, out, _ := s.renat(t, "--version"); code != exitDone || out != "kubectl-renat "+v.Version+"\n" {
+		t.Errorf("exit %d, %s", code, out)
+	}
+}
+
+// What all commands have is shown once, as kubectl does it.
+func TestOptions(t *testing.T) {
+	s := newAPIServer(t)
+	if code, out, _ := s.renat(t, "options"); code != exitDone || !strings.Contains(out, "--agent-selector string") || !strings.Contains(out, "--context string") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	for _, verb := range []string{"nodes", "incidents", ""} {
+		args := []string{"--help"}
+		if verb != "" {
+			args = []string{verb, "--help"}
+		}
+		_, out, _ := s.renat(t, args...)
+		if strings.Contains(out, "--agent-selector string") || !strings.HasSuffix(out, "Use \"kubectl renat options\" for the flags that all commands have.\n") || verb == "nodes" && !strings.Contains(out, "--sort-by string") {
+			t.Errorf("%s", out)
 		}
 	}
 }
 
-func TestWrongServer(t *testing.T) {
-	s := threeNodes(t)
+// Incidents that come while it runs are shown, once each, the oldest first.
+func TestWatchIncidents(t *testing.T) {
+	s := newAPIServer(t)
+	b := board.New(board.Config{})
+	now := time.Now()
+	add := func(n int) {
+		i := found("node-c", n)
+		i.Time = now.Add(time.Duration(n) * time.Second)
+		b.Add(i, uint64(n))
+	}
+	add(2)
+	add(1)
+	s.pods = []testPod{{name: "renat-agent-c", node: "node-c", phase: "Running", agent: access("10.0.0.0/24").Wrap(api.New(api.Config{Board: b}))}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, w := io.Pipe()
+	ended := make(chan int, 1)
+	var errs bytes.Buffer
+	go func() {
+		ended <- run(ctx, w, &errs, []string{"--kubeconfig", s.kubeconfig(t, token), "incidents", "-w", "-o", "name"})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	for n := 1; n <= 4; n++ {
+		if n == 3 {
+			add(4)
+			add(3)
+		}
+		if !lines.Scan() || lines.Text() != "incident/"+found("node-c", n).ID {
+			t.Fatalf("line %d is %q; %s", n, lines.Text(), &errs)
+		}
+	}
+	cancel()
+	if code := <-ended; code != exitDone || lines.Scan() {
+		t.Errorf("exit %d, %q, %s", code, lines.Text(), &errs)
+	}
+}
+
+// Who has no cluster is told so, not of localhost:8080.
+func TestNoKubeconfig(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	t.Setenv("KUBECONFIG", "/does/not/exist")
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), &out, &errs, []string{"nodes", "--kubeconfig", s.kubeconfig(t, "stale")}); code != exitFailed || !strings.Contains(errs.String(), "log in again") {
-		t.Errorf("a stale token: exit %d, %s", code, &errs)
+	code := run(t.Context(), &out, &errs, []string{"nodes"})
+	if code != exitFailed || !strings.Contains(errs.String(), "no cluster is configured: /does/not/exist does not exist") || strings.Contains(errs.String(), "8080") {
+		t.Errorf("exit %d, %s", code, &errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--agent-namespace", "other"); code != exitFailed || !strings.Contains(errs, "namespace other has no pods with the labels app.kubernetes.io/name=renat") {
-		t.Errorf("no agents: exit %d, %s", code, errs)
-	}
-	if code, _, errs := s.renat(t, "nodes", "--context", "none"); code != exitFailed || !strings.Contains(errs, `context "none" does not exist`) {
-		t.Errorf("no such context: exit %d, %s", code, errs)
-	}
-	if code, _, errs := s.renat(t, "nodes", "--nats-url", "nats://127.0.0.1:1"); code != exitFailed || !strings.Contains(errs, "127.0.0.1:1") {
-		t.Errorf("no NATS: exit %d, %s", code, errs)
-	}
-	gone := newAPIServer(t)
-	gone.Close()
-	if code, _, errs := gone.renat(t, "nodes"); code != exitFailed || !strings.Contains(errs, "connection refused") {
-		t.Errorf("no server: exit %d, %s", code, errs)
+}
+
+func TestUsagePointsToTheVerb(t *testing.T) {
+	for want, args := range map[string][]string{
+		"ID is missing":                        {"describe"},
+		"'kubectl renat nodes --help' for its": {"nodes", "--folow"},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), &out, &errs, args); code != exitUsage || !strings.Contains(errs.String(), want) {
+			t.Errorf("%v: exit %d, %s", args, code, &errs)
+		}
 	}
 }
 
@@ -220,7 +346,7 @@ func TestKubectlFindsIt(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	s := newAPIServer(t)
 	for args, want := range map[string]string{
-		"nodes --fail-on ": "evicting\nbreaking\n", "incidents --group-by ": "workload\ndestination\nnode\n", "n": "nodes", "top -o ": "wide\njson\nyaml\nname\n",
+		"nodes --fail-on ": "evicting\nbreaking\ndegraded\nblind\n", "incidents --group-by ": "workload\ndestination\nnode\n", "n": "nodes", "top -o ": "wide\njson\nyaml\nname\n",
 	} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), &out, &errs, append([]string{"__complete"}, strings.Split(args, " ")...)); code != exitDone || !strings.HasPrefix(out.String(), want) {

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/agent/tracing"
 	"github.com/renat-project/renat/kprobes"
 )
 
@@ -34,6 +36,7 @@ type agentFlags struct {
 	http       httpFlags
 	pprof      bool
 	observer   observerFlags
+	guard      guardFlags
 }
 
 // kernelFlags say how to watch the kernel.
@@ -69,6 +72,7 @@ before the environment, and that before the file.`,
   renat agent --nats-url nats://nats.example:4222 --nats-creds /etc/renat/nats.creds
   renat agent --config /etc/renat/agent.yaml --listen :9969
   renat agent --observer-listen unix:///var/run/renat/hubble.sock
+  renat agent --guard --guard-match namespace=shop
   curl -s localhost:9969/v1/status | jq .maps`,
 		Args: cobra.NoArgs,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -100,6 +104,7 @@ before the environment, and that before the file.`,
 	f.IntVar(&a.conns, "max-connections", 1<<18, "how many connections to remember, some 180 bytes each")
 	a.http.register(f, "127.0.0.1:9969")
 	a.observer.register(f)
+	a.guard.register(f)
 	f.BoolVar(&a.pprof, "pprof", false, "serve /debug/pprof on --listen, too")
 	return cmd
 }
@@ -118,7 +123,8 @@ func (a *agentFlags) check() error {
 	case a.outboxMax < 1<<20:
 		return fmt.Errorf("--outbox-max-bytes %d is less than 1 MiB", a.outboxMax)
 	}
-	return nil
+	_, err := a.guard.config(time.Now())
+	return err
 }
 
 func (a *agentFlags) run(ctx context.Context) error {
@@ -128,6 +134,10 @@ func (a *agentFlags) run(ctx context.Context) error {
 		return err
 	}
 	access, err := a.http.access()
+	if err != nil {
+		return err
+	}
+	guard, err := a.guard.config(time.Now())
 	if err != nil {
 		return err
 	}
@@ -145,16 +155,16 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if observer.Listener != nil {
 		defer observer.Listener.Close()
 	}
-	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs})
+	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs, Traces: true})
 	if err != nil {
 		return err
 	}
 	defer tracer.Close()
 	return agent.Run(ctx, agent.Config{
 		Node: a.node, Cluster: a.cluster, Version: buildVersion(),
-		Kernel: tracer, Hubble: flows, NATS: a.nats.Config, Replicas: a.replicas,
+		Kernel: tracer, Trace: func(emit func(correlator.Event)) (tracing.Kernel, error) { return tracer.Trace(emit) }, Hubble: flows, NATS: a.nats.Config, Replicas: a.replicas,
 		StateDir: a.state, NATSListen: a.natsListen, OutboxMaxBytes: a.outboxMax,
 		Settle: a.settle, MaxConnections: a.conns,
-		Listener: listener, Access: access, Pprof: a.pprof, Observer: observer, Log: log,
+		Listener: listener, Access: access, Pprof: a.pprof, Observer: observer, Guard: guard, Log: log,
 	})
 }

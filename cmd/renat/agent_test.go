@@ -25,6 +25,10 @@ func TestAgentRefusesWrongUsage(t *testing.T) {
 		{[]string{"--tls-server-name", "x"}, "no effect without --tls"},
 		{[]string{"--backend", "magic"}, `"magic"`},
 		{[]string{"--config", "missing.yaml"}, "missing.yaml"},
+		{[]string{"--guard-share", "0.7"}, "--guard-share 0.7"},
+		{[]string{"--guard-cpu", "0"}, "--guard-cpu 0"},
+		{[]string{"--guard-match", "kind=renat"}, `--guard-match "kind=renat"`},
+		{[]string{"--guard-match", "namespace=shop,ip=ten"}, `ip "ten"`},
 		{[]string{"extra"}, "extra"},
 	} {
 		got := renat(t, append([]string{"agent"}, c.args...)...)

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,11 +21,13 @@ import (
 const benchFlows = 1_000_000
 
 // BenchmarkReplayMillionFlows replays a recording that repeats the one of
-// Cilium 1.20.2 until it has a million flows: JSON, gRPC, correlator, JetStream.
+// Cilium 1.20.2 until it has a million flows: JSON, correlator, JetStream. CPU
+// time is the process's, user and system.
 func BenchmarkReplayMillionFlows(b *testing.B) {
 	dir, flows, changes := longRecording(b)
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := cpuTime(b)
 	for range b.N {
 		out := &lineCounter{}
 		if code := run(b.Context(), streams{out: out, err: io.Discard}, []string{"replay", dir, "-o", "json"}); code != exitDone {
@@ -33,8 +36,18 @@ func BenchmarkReplayMillionFlows(b *testing.B) {
 		b.ReportMetric(float64(out.lines), "incidents")
 	}
 	events := float64(b.N * (flows + changes))
+	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/events, "cpu-ns/event")
 	b.ReportMetric(events/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(flows), "flows")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 type lineCounter struct{ lines int }

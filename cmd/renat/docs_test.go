@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/renat-project/renat/internal/upkeep/docs"
 	"github.com/renat-project/renat/internal/metrics"
+	"github.com/renat-project/renat/internal/upkeep/docs"
 )
 
 func commands() *cobra.Command {
@@ -48,7 +48,7 @@ func TestDocumentsStale(t *testing.T) {
 		{"```sh\nsudo bin/renat agnet\n```\n", `unknown command "agnet"`},
 		{"```sh\ntrue | renat observe --folow\n```\n", "unknown flag: --folow"},
 		{"```sh\nx=$(renat observe --last few)\n```\n", `invalid argument "few"`},
-		{"```sh\nrenat replay\n```\n", "accepts 1 arg"},
+		{"```sh\nrenat replay\n```\n", "is missing"},
 		{"```console\n$ renat observe \\\n  --until-then 5\n```\n", "unknown flag: --until-then"},
 		{"`renat hub --nats-utl`\n", "unknown flag: --nats-utl"},
 		{"```sh\nkubectl -n renat exec ds/renat-agent -- renat nodes --al\n```\n", "unknown flag: --al"},

@@ -76,7 +76,13 @@ func (e *enrichFlags) run(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- enrich.Lines(source, maxLine, in, e.out) }()
+	go func() {
+		flows := bufio.NewReaderSize(in, maxLine)
+		if first, err := flows.Peek(1); err == nil && first[0] != '{' {
+			fmt.Fprintln(e.err, "renat: the input is not what hubble observe -o jsonpb prints; it passes as it is")
+		}
+		done <- enrich.Lines(source, maxLine, flows, e.out)
+	}()
 	select {
 	case err := <-done:
 		return err

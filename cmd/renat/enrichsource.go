@@ -11,9 +11,9 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble/enrich"
-	"github.com/renat-project/renat/internal/web/api/client"
 	"github.com/renat-project/renat/internal/agent/recall"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/web/api/client"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 

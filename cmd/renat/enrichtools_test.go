@@ -6,11 +6,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/upkeep/docs"
 )
 
 // hubbleReads lets the hubble command of make test-tools print flows.
@@ -55,5 +59,34 @@ func TestStockToolsReadWhatEnrichWrites(t *testing.T) {
 				t.Errorf("%s: %q is there %d times of %d as %s", dir, mark, n, incidents, format)
 			}
 		}
+	}
+}
+
+// What docs/hubble.md shows of hubble's output is what hubble prints.
+func TestStockToolsShowWhatIsDocumented(t *testing.T) {
+	set, err := docs.Load("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := set.Sessions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, env := shellDir(t)
+	compared := 0
+	for _, s := range all {
+		if s.Output == "" || !strings.Contains(s.Command, "hubble observe") {
+			continue
+		}
+		of := env(s.Command)
+		of[0] += ":" + os.Getenv("HUBBLE_TOOLS")
+		out, err := s.Run(t.Context(), dir, of)
+		if err = errors.Join(err, s.Compare(out)); err != nil {
+			t.Errorf("%s: %v", s.Where, err)
+		}
+		compared++
+	}
+	if compared == 0 {
+		t.Error("no document shows any")
 	}
 }

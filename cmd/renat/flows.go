@@ -3,24 +3,25 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
-	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
 )
 
-// recordedFlows serves a recording's flows on an Observer in this process and
-// reads them back through the client that reads a node's.
+// recordedFlows reads a recording's flows, those that a client would ask a node's
+// Observer for.
 type recordedFlows struct {
 	rec *recording.Recording
 	bad *recording.BadLines
 	log zerolog.Logger
+
+	until int64 // after Run: how far the file goes beyond the node's own flows, Unix nanoseconds
 }
 
 // Run implements source.
@@ -34,33 +35,60 @@ func (r *recordedFlows) Run(ctx context.Context, emit func(correlator.Event)) er
 		return nil
 	}
 	defer flows.Close()
-	server, err := hubbletest.New(hubbletest.Config{Lossless: true, Version: "recording", NodeName: r.rec.Meta.NodeName})
+	in, err := newIntake(r.rec)
 	if err != nil {
 		return err
 	}
-	defer server.Stop()
-	client, err := hubble.New(hubble.Config{Address: server.Addr(), Logger: r.log})
-	if err != nil {
-		return err
-	}
-	loaded := make(chan error, 1)
-	go func() {
-		defer server.Seal()
-		var tooMany error
-		_, err := server.Load(ctx, flows, func(line int, err error) bool {
-			tooMany = r.bad.Add(name, line, err)
-			return tooMany == nil
-		})
-		if tooMany != nil {
-			err = tooMany
-		} else if err != nil {
-			err = fmt.Errorf("reading %s: %w", name, err)
+	order := inOrder{emit: emit}
+	var last int64 // time of the flow before
+	var tooMany error
+	err = recording.DecodeLines(ctx, flows, func() func([]byte) flowLine {
+		d := hubble.NewLineDecoder(maxPeers)
+		d.Keep = in.keeper()
+		return func(line []byte) (v flowLine) {
+			v.ok, v.err = d.Decode(line, &v.ev)
+			return v
 		}
-		loaded <- err
-	}()
-	err = client.Run(ctx, emit)
-	if err != nil {
-		server.Stop() // ends a Load that waits
+	}, func(n int, v flowLine, err error) error {
+		switch err = cmp.Or(err, v.err); {
+		case err != nil:
+			tooMany = r.bad.Add(name, n, err)
+			return tooMany
+		case v.ok && v.ev.Kind == correlator.KindFlow:
+			last = v.ev.Time
+		case v.ok:
+			date(&v.ev, last)
+		}
+		if v.ok {
+			order.add(v.ev)
+		}
+		return nil
+	})
+	order.end()
+	if err != nil && tooMany == nil && ctx.Err() == nil {
+		err = fmt.Errorf("reading %s: %w", name, err)
 	}
-	return errors.Join(<-loaded, err)
+	in.sum()
+	r.until = in.until
+	in.report(r.log, name, order.flows, order.ahead)
+	return err
+}
+
+// maxPeers is how many peers are interned by each of those who read flows.
+const maxPeers = 16384
+
+// flowLine is what a line of flows became.
+type flowLine struct {
+	ev  correlator.Event
+	ok  bool
+	err error
+}
+
+// date gives a loss without times the time of the flow before.
+func date(ev *correlator.Event, last int64) {
+	for _, t := range []*int64{&ev.Time, &ev.Loss.First, &ev.Loss.Last} {
+		if *t == 0 {
+			*t = cmp.Or(ev.Time, last)
+		}
+	}
 }

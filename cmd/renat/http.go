@@ -7,9 +7,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
+	"net/http"
 	"net/netip"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/internal/web/api"
@@ -56,6 +60,31 @@ func (h *httpFlags) access() (*api.Access, error) {
 	return a, nil
 }
 
+// url is where people find what is served on l.
+func (h *httpFlags) url(l net.Listener) string {
+	scheme := "http"
+	if h.cert != "" {
+		scheme = "https"
+	}
+	host, port, _ := net.SplitHostPort(l.Addr().String()) // it is one
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// isLoopback says whether only this machine reaches an address.
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip, notIP := netip.ParseAddr(host)
+	return err == nil && (host == "localhost" || notIP == nil && ip.IsLoopback())
+}
+
+// newServer serves h; what a client did wrong is a line of log.
+func newServer(h http.Handler, log zerolog.Logger) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: stdlog.New(log, "", 0)}
+}
+
 // open opens the socket; nil if nothing is to be served.
 func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
 	if (h.cert == "") != (h.key == "") {
@@ -63,6 +92,9 @@ func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
 	}
 	if h.listen == "" {
 		return nil, nil
+	}
+	if h.token != "" && h.cert == "" && !isLoopback(h.listen) {
+		return nil, usageError{fmt.Errorf("--http-token-file without TLS: whoever is on the way to --listen %s could read the token; add --http-tls-cert-file and --http-tls-key-file", h.listen)}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", h.listen)
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/hub/config"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/notification"
 )
 
@@ -27,7 +29,10 @@ type hubFlags struct {
 	nats      natsFlags
 	http      httpFlags
 	config    string
+	demo      string
 	check     bool
+	external  string
+	secretly  bool // the configuration is checked without its secrets
 	replicas  int
 	incidents int
 }
@@ -38,8 +43,8 @@ func newHub(g *globals) *cobra.Command {
 		Use:   "hub",
 		Short: "Notify people and systems of incidents",
 		Long: `Read incidents from NATS JetStream, group them, and notify webhooks, Slack and
-Alertmanager. Of several hubs on one NATS one is active; another takes over
-when it ends.
+Alertmanager, or make Kubernetes Events. Of several hubs on one NATS one is
+active; another takes over when it ends.
 
 A page on --listen shows the incidents and the nodes, see docs/page.md.
 
@@ -47,21 +52,38 @@ The configuration is a YAML file, read again on SIGHUP and when it changes; one
 that is wrong is reported, and the hub goes on with the one before. See
 docs/notifications.md. Without one the hub notifies nobody and serves the page.`,
 		Example: `  renat hub --state-dir store/
+  renat hub --demo recording/
   renat hub --check-config --config hub.yaml
+  renat hub --check-config --without-secrets --config hub.yaml
   renat hub --config hub.yaml --nats-url nats://nats.example:4222
   renat hub test-notification ops --config hub.yaml
   renat hub redeliver --config hub.yaml`,
 		Args: cobra.NoArgs,
+		PreRun: func(cmd *cobra.Command, _ []string) {
+			if !cmd.Flags().Changed("log-level") && h.demo == "" {
+				h.logLevel = "info" // a server says what it does
+			}
+			if !cmd.Flags().Changed("nats-listen") && h.demo != "" {
+				h.nats.listen = freeOf(cmd.Context(), h.nats.listen)
+			}
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return h.run(cmd.Context()) },
 	}
 	f := cmd.PersistentFlags()
 	f.StringVar(&h.config, "config", "", "file with the receivers (YAML)")
+	f.StringVar(&h.external, "external-url", "", "URL under which people reach the page: notifications link to it")
 	f = cmd.Flags()
 	h.nats.register(f, defaultNATS)
+	f.StringVar(&h.nats.listen, "nats-listen", "127.0.0.1:4222", "where the NATS server of --state-dir or --demo takes clients; it asks nobody for a password; empty: nowhere")
+	f.StringVar(&h.demo, "demo", "", "show a recording, in this folder, as if it ended now; without --state-dir what is stored for that is removed at the end")
+	cmd.MarkFlagsMutuallyExclusive("demo", "nats-url")
+	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
+	cmd.MarkFlagsMutuallyExclusive("demo", "config")
 	f.BoolVar(&h.check, "check-config", false, "check the configuration, say what is wrong, and exit")
+	f.BoolVar(&h.secretly, "without-secrets", false, "with --check-config: do not look whether secrets and certificates are there")
 	h.http.register(f, "127.0.0.1:9972")
 	f.IntVar(&h.incidents, "page-incidents", hub.DefaultIncidents, "how many incidents the page can show, some 0.8 kB of memory each")
-	f.IntVar(&h.replicas, "nats-replicas", 1, "copies, in a NATS cluster, of what the hub creates there")
+	f.IntVar(&h.replicas, "nats-replicas", 1, "copies, in a NATS cluster, of what the hub stores there; what has fewer gets more")
 	cmd.AddCommand(newTestNotification(h), newRedeliver(h))
 	return cmd
 }
@@ -70,14 +92,24 @@ func (h *hubFlags) load() (*config.Config, error) {
 	if h.config == "" {
 		return nil, usageError{errors.New("say with --config which file has the receivers")}
 	}
-	return config.Load(h.config)
+	return config.Options{ExternalURL: h.external, WithoutSecrets: h.secretly}.Load(h.config)
 }
 
 func (h *hubFlags) run(ctx context.Context) error {
+	if h.secretly && !h.check {
+		return usageError{errors.New("--without-secrets is for --check-config only")}
+	}
+	if u, err := url.Parse(h.external); h.external != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return usageError{fmt.Errorf("--external-url %q is not a URL like https://renat.example", h.external)}
+	}
 	if h.check {
 		c, err := h.load()
 		if err == nil {
-			fmt.Fprintf(h.out, "%s is right: %d receivers\n", h.config, len(c.Receivers))
+			receivers := "receivers"
+			if len(c.Receivers) == 1 {
+				receivers = "receiver"
+			}
+			fmt.Fprintf(h.out, "%s is right: %d %s\n", h.config, len(c.Receivers), receivers)
 		}
 		return err
 	}
@@ -103,7 +135,12 @@ func (h *hubFlags) run(ctx context.Context) error {
 	if listener != nil {
 		defer listener.Close()
 	}
-	nc, err := h.nats.connect(ctx, h.nats.stateDir, h.log())
+	store, cleanUp, err := h.store()
+	if err != nil {
+		return err
+	}
+	defer cleanUp()
+	nc, err := h.nats.connect(ctx, store, h.log())
 	if err != nil {
 		return err
 	}
@@ -124,14 +161,54 @@ func (h *hubFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.demo != "" {
+		if err := h.showDemo(ctx, nc, listener, &background); err != nil {
+			return err
+		}
+	}
 	if listener != nil {
 		log := h.log()
-		log.Info().Stringer("http", listener.Addr()).Msg("serving the page")
-		server := &http.Server{Handler: active.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+		log.Info().Str("url", h.http.url(listener)).Msg("serving the page")
+		server := newServer(active.Handler(), log)
 		background.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
 		defer server.Close()
 	}
 	return nc.explain(active.Run(ctx))
+}
+
+// store returns the folder of a server in this process, "" if there is none.
+func (h *hubFlags) store() (dir string, cleanUp func(), err error) {
+	if h.demo == "" || h.nats.stateDir != "" {
+		return h.nats.stateDir, func() {}, nil
+	}
+	return temporaryStore("demo")
+}
+
+// showDemo stores the recording of --demo and says where to look.
+func (h *hubFlags) showDemo(ctx context.Context, nc *natsLink, page net.Listener, background *sync.WaitGroup) error {
+	d, err := newDemo(ctx, h.demo, h.log())
+	if err != nil {
+		return err
+	}
+	if err := d.publish(ctx, nc, time.Now()); err != nil {
+		return err
+	}
+	background.Go(func() { d.tell(ctx, nc) })
+	if page != nil {
+		d.announce(h.err, h.demo, h.http.url(page), nc.server.ClientURL())
+	}
+	return nil
+}
+
+// freeOf returns the address, or where something listens there already, one
+// with any free port: a newcomer's machine may have a NATS of its own.
+func freeOf(ctx context.Context, address string) string {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	l.Close()
+	return address
 }
 
 // reloads returns a channel that has a value on SIGHUP and when the file changed.
@@ -175,7 +252,7 @@ func newTestNotification(h *hubFlags) *cobra.Command {
 		Use:     "test-notification RECEIVER",
 		Short:   "Send a sample, labelled as one, to a receiver",
 		Example: "  renat hub test-notification ops --config hub.yaml",
-		Args:    cobra.ExactArgs(1),
+		Args:    usage.One("RECEIVER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := h.load()
 			if err != nil {
@@ -191,6 +268,9 @@ func newTestNotification(h *hubFlags) *cobra.Command {
 			r.Rule.Render(n)
 			if err := r.Destination.Send(ctx, n); err != nil {
 				return fmt.Errorf("receiver %s did not take the sample: %w", r.Name, err)
+			}
+			if n.Untaken != nil {
+				fmt.Fprintf(h.err, "not every server of receiver %s took the sample: %v\n", r.Name, n.Untaken)
 			}
 			fmt.Fprintf(h.out, "receiver %s took sample %s\n", r.Name, n.ID)
 			return nil
@@ -218,7 +298,7 @@ arrive; messages that were no incident for an older version are read again.`,
 					return usageError{err}
 				}
 			}
-			nc, err := natsFlags.connect(cmd.Context(), natsFlags.stateDir, h.log())
+			nc, err := natsFlags.connectToRead(cmd.Context(), h.log())
 			if err != nil {
 				return err
 			}
@@ -227,6 +307,7 @@ arrive; messages that were no incident for an older version are read again.`,
 		},
 	}
 	natsFlags.register(cmd.Flags(), defaultNATS)
+	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	cmd.Flags().StringVar(&receiver, "receiver", "", "only what was for this receiver")
 	return cmd
 }

@@ -11,14 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/renat-project/renat/internal/yard/lab"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/yard/lab"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
 type labFlags struct {
 	*globals
 	config lab.Config
+	guard  guardFlags
 	check  bool
 	output string
 }
@@ -42,10 +43,15 @@ on, with the modules veth, sch_ingress and cls_bpf. In the source tree, make lab
 runs it in a virtual machine where that is missing.
 
 The exit code is 1 when a broken connection was missed or an incident is wrong.
+With --guard the agent keeps living connections' entries meanwhile: of the classes
+that lose theirs by eviction none breaks, as long as what lives fits into the
+guard's share of the map.
+
 See docs/lab.md for the classes and for figures.`,
 		Example: `  sudo renat lab
   sudo renat lab --restore both --duration 5m
   sudo renat lab --map-size 4096 --connections 500 --churn 400
+  sudo renat lab --connections 30 --guard
   sudo renat lab --ipv6 -o json | jq .total
   sudo renat lab --record recording/ && renat replay recording/`,
 		Args: cobra.NoArgs,
@@ -58,9 +64,13 @@ See docs/lab.md for the classes and for figures.`,
 	f.IntVar(&c.Churn, "churn", 60, "short connections per second")
 	f.DurationVar(&c.Duration, "duration", time.Minute, "how long there is traffic")
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 instead of IPv4")
+	f.Uint64Var(&c.Seed, "seed", 0, "draw how long connections are silent from this number")
+	l.guard.register(f)
 	f.StringVar(&c.Record, "record", "", "write a recording of the run, with what the clients saw, to this folder")
 	f.StringVar(&c.StateDir, "state-dir", "", "keep the incidents in this folder; without it they are removed")
 	f.StringVarP(&l.output, "output", "o", "table", "output format: table, json (without the incidents)")
+	complete(cmd, "output", "table", "json")
+	complete(cmd, "restore", "none", "reply", "both")
 	f.BoolVar(&l.check, "check", false, "only find out whether this machine can run it")
 	return cmd
 }
@@ -69,12 +79,16 @@ See docs/lab.md for the classes and for figures.`,
 var errNotRight = errors.New("some broken connections were missed, or named wrongly")
 
 func (l *labFlags) run(ctx context.Context) error {
-	format, err := render.ParseFormat(l.output, "table", render.JSON)
+	if l.output != "table" && l.output != "json" {
+		return usageError{fmt.Errorf("output format %q is not one of table, json", l.output)}
+	}
+	guard, err := l.guard.config(time.Now())
 	if err != nil {
 		return usageError{err}
 	}
+	l.config.Guard = guard
 	l.config.Version, l.config.Log = buildVersion(), l.log()
-	if format == "table" {
+	if l.output == "table" {
 		l.showIncidents()
 	}
 	run, err := lab.New(l.config)
@@ -88,7 +102,7 @@ func (l *labFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if format == render.JSON {
+	if l.output == "json" {
 		encoder := json.NewEncoder(l.out)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(result)

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // The exit codes.
@@ -36,8 +36,8 @@ func main() {
 func run(ctx context.Context, s streams, args []string) int {
 	cmd, g := newRoot(s)
 	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
-	var usage usageError
+	called, err := cmd.ExecuteContextC(ctx)
+	var wrong usageError
 	var found *nodeview.FoundError
 	switch {
 	case err == nil:
@@ -50,8 +50,8 @@ func run(ctx context.Context, s streams, args []string) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(s.err, "renat: interrupted")
 		return exitFailed
-	case !g.started || errors.As(err, &usage):
-		fmt.Fprintf(s.err, "renat: %s\nRun 'renat --help' for the commands and their flags.\n", strings.TrimSpace(err.Error()))
+	case !g.started || errors.As(err, &wrong):
+		fmt.Fprint(s.err, usage.Text("renat", called, err, g.set))
 		return exitUsage
 	}
 	fmt.Fprintln(s.err, "renat:", err)

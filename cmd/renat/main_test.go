@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
 )
@@ -84,7 +86,17 @@ func readLines(t testing.TB, path string) (lines []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if filepath.Ext(path) == ".gz" {
+	switch filepath.Ext(path) {
+	case ".zst":
+		z, err := zstd.NewReader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		if b, err = io.ReadAll(z); err != nil {
+			t.Fatal(err)
+		}
+	case ".gz":
 		z, err := gzip.NewReader(bytes.NewReader(b))
 		if err != nil {
 			t.Fatal(err)

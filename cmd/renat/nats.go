@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 type natsFlags struct {
 	jetstream.Config
 	stateDir string
+	listen   string // where the server inside this process takes clients; "": nowhere
 }
 
 func (n *natsFlags) register(f *pflag.FlagSet, url string) {
@@ -28,7 +30,9 @@ func (n *natsFlags) register(f *pflag.FlagSet, url string) {
 
 // registerRemote is register for commands whose state directory is something else.
 func (n *natsFlags) registerRemote(f *pflag.FlagSet, url string) {
-	f.StringVar(&n.URL, "nats-url", url, "NATS server, or several separated by commas")
+	f.StringVar(&n.URL, "nats-url", url, "NATS server, or several separated by commas; each may hold user:password@")
+	f.StringVar(&n.User, "nats-user", "", "user at the NATS server, with --nats-password-file")
+	f.StringVar(&n.PasswordFile, "nats-password-file", "", "file with that user's password; it may be renewed")
 	f.StringVar(&n.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")
 	f.StringVar(&n.CA, "nats-tls-ca-cert-file", "", "file with the certificate authority of the NATS server")
 	f.StringVar(&n.Cert, "nats-tls-client-cert-file", "", "file with the client certificate for NATS")
@@ -54,7 +58,7 @@ func (n *natsFlags) connect(ctx context.Context, dir string, log zerolog.Logger)
 	cfg.Name, cfg.Log, cfg.Wait = "renat "+buildVersion(), log, natsWait
 	var err error
 	if dir != "" {
-		if link.server, err = embedded.Start(ctx, embedded.Config{Dir: dir, Log: log}); err != nil {
+		if link.server, err = embedded.Start(ctx, embedded.Config{Dir: dir, Listen: n.listen, Log: log}); err != nil {
 			return nil, err
 		}
 		cfg.URL, cfg.InProcess = "", link.server
@@ -64,6 +68,30 @@ func (n *natsFlags) connect(ctx context.Context, dir string, log zerolog.Logger)
 		return nil, err
 	}
 	return link, nil
+}
+
+// connectToRead connects to what is there, and creates nothing. A store that
+// another renat has open is read through that one.
+func (n *natsFlags) connectToRead(ctx context.Context, log zerolog.Logger) (*natsLink, error) {
+	if n.stateDir == "" {
+		link, err := n.connect(ctx, "", log)
+		if errors.Is(err, jetstream.ErrUnreachable) {
+			err = fmt.Errorf("%w\nname the server with --nats-url, or the store of a replay with --state-dir", err)
+		}
+		return link, err
+	}
+	store, err := embedded.Look(n.stateDir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading --state-dir: %w", err)
+	case store.URL != "":
+		other := *n
+		other.Config = jetstream.Config{URL: store.URL}
+		return other.connect(ctx, "", log)
+	case !store.Exists:
+		return nil, fmt.Errorf("--state-dir %s holds no store: %w here yet\npublish with renat replay into the same server or store first", n.stateDir, jetstream.ErrNoStream)
+	}
+	return n.connect(ctx, n.stateDir, log)
 }
 
 // Close ends the connection, then the server.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
-	"github.com/renat-project/renat/internal/sizing"
+	"github.com/renat-project/renat/internal/view/render"
 )
 
 // agentURLs say which agents to ask, without Kubernetes.
@@ -29,11 +29,14 @@ type agentURLs struct {
 func (a *agentURLs) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&a.urls, "agent", []string{"http://127.0.0.1:9969"}, "URL of an agent; several may be given")
 	f.StringVar(&a.token, "token-file", "", "file with the bearer token that the agents ask for")
-	f.DurationVar(&a.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer")
+	f.DurationVar(&a.timeout, "agent-timeout", fleet.DefaultTimeout, "how long each agent may take to answer; ten times that to read its maps (top)")
 }
 
 // source returns where answers come from.
-func (a *agentURLs) source() (fleet.Source, error) {
+func (a *agentURLs) source() (*fleet.Agents, error) { return a.of("--agent", a.urls) }
+
+// of returns those at the URLs, which a flag of this name gave.
+func (a *agentURLs) of(flag string, urls []string) (*fleet.Agents, error) {
 	var token string
 	if a.token != "" {
 		b, err := os.ReadFile(a.token)
@@ -43,10 +46,10 @@ func (a *agentURLs) source() (fleet.Source, error) {
 		token = strings.TrimSpace(string(b))
 	}
 	var all []fleet.Agent
-	for _, u := range a.urls {
+	for _, u := range urls {
 		agent, err := fleet.NewHTTPAgent(u)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--agent %w", err)}
+			return nil, usageError{fmt.Errorf("%s %w", flag, err)}
 		}
 		agent.Token = token
 		all = append(all, agent)
@@ -63,7 +66,7 @@ func (a *agentURLs) run(do func(cmd *cobra.Command, src fleet.Source, s *nodevie
 		if err != nil {
 			return err
 		}
-		err = do(cmd, src, &nodeview.Screen{Out: a.out, Err: a.err, Colored: a.colored(a.out), Terminal: isTerminal(a.out)})
+		err = do(cmd, src, &nodeview.Screen{Out: a.out, Err: a.err, Colored: a.colored(a.out), Terminal: isTerminal(a.out), Width: render.Width(a.out)})
 		var wrong nodeview.UsageError
 		switch {
 		case errors.As(err, &wrong):
@@ -73,6 +76,44 @@ func (a *agentURLs) run(do func(cmd *cobra.Command, src fleet.Source, s *nodevie
 		}
 		return err
 	}
+}
+
+// show makes the body of a command that shows what agents answer.
+func (a *agentURLs) show(o interface {
+	Run(context.Context, fleet.Source, *nodeview.Screen) error
+}) func(*cobra.Command, []string) error {
+	return a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
+		return o.Run(cmd.Context(), src, s)
+	})
+}
+
+func newStatus(g *globals) *cobra.Command {
+	a := &agentURLs{globals: g}
+	var o nodeview.Status
+	var hubs []string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show whether an agent, NATS and the hub are in order",
+		Long: `Show whether renat itself is in order: the agents that are named, the hubs, and
+NATS as the hubs see it. What is not in order is named, and the exit code is 3
+then. kubectl renat status does it for a cluster.`,
+		Example: `  renat status
+  renat status --agent http://127.0.0.1:9969 --hub http://127.0.0.1:9972 -o json`,
+		Args: cobra.NoArgs,
+		RunE: a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
+			var err error
+			if o.Hubs, err = a.of("--hub", hubs); err != nil {
+				return err
+			}
+			o.GuessedAgents, o.GuessedHubs = !cmd.Flags().Changed("agent"), !cmd.Flags().Changed("hub")
+			return o.Run(cmd.Context(), src, s)
+		}),
+	}
+	a.register(cmd.Flags())
+	o.Register(cmd.Flags())
+	cmd.Flags().StringSliceVar(&hubs, "hub", []string{"http://127.0.0.1:9972"}, "URL of a hub; several may be given")
+	complete(cmd, "output", "json", "yaml")
+	return cmd
 }
 
 func newNodes(g *globals) *cobra.Command {
@@ -87,9 +128,7 @@ those of a cluster.`,
   renat nodes --watch
   renat nodes --agent http://127.0.0.1:9969 --fail-on breaking`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
-			return o.Run(cmd.Context(), src, s)
-		}),
+		RunE: a.show(&o),
 	}
 	a.register(cmd.Flags())
 	o.Register(cmd.Flags())
@@ -109,16 +148,14 @@ settings. Nothing is changed. docs/sizing.md has the reasons.`,
   renat advise --cilium-config cilium-config.yaml --explain`,
 		Args: cobra.NoArgs,
 		RunE: a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
-			assumed := "Cilium's settings are not known, its defaults are assumed: give them with --cilium-config"
-			var settings sizing.Settings
-			if file != "" {
-				var err error
-				if settings, err = nodeview.ReadSettings(file); err != nil {
-					return err
-				}
-				assumed = ""
+			if file == "" {
+				return o.Run(cmd.Context(), src, s, nil, []string{"not known, so the sizes of the maps are taken as they are: give them with --cilium-config"})
 			}
-			return o.Run(cmd.Context(), src, s, settings, assumed)
+			settings, err := nodeview.ReadSettings(file)
+			if err != nil {
+				return err
+			}
+			return o.Run(cmd.Context(), src, s, settings, nil)
 		}),
 	}
 	a.register(cmd.Flags())
@@ -135,9 +172,27 @@ func newTop(g *globals) *cobra.Command {
 		Short:   "Show who fills a node's NAT maps",
 		Example: "  renat top --limit 20",
 		Args:    cobra.NoArgs,
-		RunE: a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
-			return o.Run(cmd.Context(), src, s)
-		}),
+		RunE:    a.show(&o),
+	}
+	a.register(cmd.Flags())
+	o.Register(cmd.Flags())
+	return cmd
+}
+
+func newAtRisk(g *globals) *cobra.Command {
+	a := &agentURLs{globals: g}
+	var o nodeview.AtRisk
+	cmd := &cobra.Command{
+		Use:   "at-risk",
+		Short: "List connections that break by their next packet",
+		Long: `List connections that live, as connection tracking knows, and have lost an entry
+of their mapping, those for longest first: they break by the next packet of the
+side that BREAKS-BY names, unless the other one speaks before. docs/guard.md says
+more.`,
+		Example: `  renat at-risk
+  renat at-risk --namespace shop -o wide`,
+		Args: cobra.NoArgs,
+		RunE: a.show(&o),
 	}
 	a.register(cmd.Flags())
 	o.Register(cmd.Flags())

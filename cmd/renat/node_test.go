@@ -22,6 +22,8 @@ func startAgent(t *testing.T) string {
 			"maps":[{"name":"cilium_snat_v4_external","max_entries":131072,"entries":130048,"inserts":900000,"evictions":500000,
 			"last_minute":{"inserts_per_second":900,"evictions_per_second":870},"last_ten_minutes":{"inserts_per_second":900,"evictions_per_second":870}}],
 			"incidents":{"total":3,"reset":3,"last_ten_minutes":1}}`,
+		"/v1/at-risk": `{"version":1,"node":"node-a","connections":[{"protocol":"TCP","source":{"address":"10.0.1.10:40000","namespace":"shop","pod":"cart-1"},
+			"destination":{"address":"192.0.2.1:443"},"gone":"OUT","breaks":"pod","since":"2026-11-29T10:00:00Z"}]}`,
 		"/v1/top": `{"version":1,"node":"node-a","maps":[{"name":"cilium_snat_v4_external","entries":130048,"live_share":0.46,
 			"sources":[{"address":"10.0.1.10","count":90000}],"destinations":[{"address":"192.0.2.1:443","count":60000}]}]}`,
 	} {
@@ -55,11 +57,18 @@ func TestVerbsOfOneNode(t *testing.T) {
 	}{
 		{[]string{"nodes", "--fail-on", "breaking"}, exitFound, "node-a  breaking  snat_v4  131072   99%"},
 		{[]string{"advise"}, exitDone, "natMax: "},
-		{[]string{"advise"}, exitDone, "its defaults are assumed"},
-		{[]string{"advise", "--cilium-config", file("config", "bpf-nat-global-max: \"131072\"\n")}, exitDone, "In force: bpf-nat-global-max 131072\n"},
+		{[]string{"advise"}, exitDone, "Settings: not known, so the sizes of the maps are taken as they are"},
+		{[]string{"advise", "--agent", "http://127.0.0.1:1"}, exitDone, "Incomplete: nothing is known of 127.0.0.1:1, which may need more.\n"},
+		{[]string{"advise", "--cilium-config", file("config", "bpf-nat-global-max: \"131072\"\n")}, exitDone, "In force: bpf-nat-global-max 131072.\n"},
+		{[]string{"at-risk"}, exitDone, "node-a  shop/cart-1  192.0.2.1:443  TCP       OUT"},
 		{[]string{"top"}, exitDone, "192.0.2.1:443    60000    46%"},
 		{[]string{"nodes", "-o", "xml"}, exitUsage, "not one of wide"},
-		{[]string{"advise", "--cilium-config", "/nonexistent"}, exitFailed, "no such file"},
+		{[]string{"advise", "--cilium-config", filepath.Join(t.TempDir(), "none")}, exitFailed, "no such file"},
+		{[]string{"advise", "--cilium-config", file("other", "kind: ConfigMap\nmetadata: {name: kube-root-ca.crt}\ndata: {ca.crt: x}\n")}, exitFailed, "should be the ConfigMap cilium-config: it is kube-root-ca.crt"},
+		{[]string{"advise", "--cilium-config", file("empty", "colour: red\n")}, exitFailed, "it has none of them"},
+		{[]string{"advise", "--cilium-config", file("pod", "kind: Pod\ndata: {}\n")}, exitFailed, "it is of kind Pod"},
+		{[]string{"advise", "--cilium-config", file("ratio", "bpf-map-dynamic-size-ratio: \"2.5\"\n")}, exitDone, "Refused: bpf-map-dynamic-size-ratio is 2.5, and must be from 0 to 1"},
+		{[]string{"advise", "--cilium-config", file("set", "bpf-nat-global-max: \"720896\"\n")}, exitDone, "No setting needs to change. Restart Cilium's agents on: node-a."},
 	} {
 		got := renat(t, append(c.args, agent...)...)
 		if got.code != c.code || !strings.Contains(got.out+got.err, c.says) {
@@ -71,6 +80,16 @@ func TestVerbsOfOneNode(t *testing.T) {
 	}
 	if got := renat(t, "nodes", "--agent", "http://127.0.0.1:1"); got.code != exitFailed || !strings.Contains(got.err, "name running agents with --agent") {
 		t.Errorf("no agent: exit %d, %s", got.code, got.err)
+	}
+	if got := renat(t, "advise", "--agent", "http://127.0.0.1:1"); got.code != exitFailed || got.out != "" {
+		t.Errorf("advice without an answer: exit %d, %s", got.code, got.out)
+	}
+	// What nobody named need not be there.
+	if got := renat(t, append([]string{"status"}, agent...)...); got.code != exitDone || !strings.Contains(got.out, "Agents               1: 1 breaking") || !strings.Contains(got.out, "All in order") {
+		t.Errorf("status: exit %d\n%s%s", got.code, got.out, got.err)
+	}
+	if got := renat(t, append([]string{"status", "--hub", "http://127.0.0.1:1"}, agent...)...); got.code != exitFound || !strings.Contains(got.out, "hub 127.0.0.1:1: silent: ") {
+		t.Errorf("status with a hub that is away: exit %d\n%s%s", got.code, got.out, got.err)
 	}
 	if got := renat(t, "nodes", "--agent", "127.0.0.1:1"); got.code != exitUsage {
 		t.Errorf("no URL: exit %d, %s", got.code, got.err)

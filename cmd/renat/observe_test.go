@@ -5,13 +5,18 @@ package main
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
 
@@ -26,11 +31,23 @@ func startNATS(t *testing.T) string {
 	return s.ClientURL()
 }
 
+// limited says that args say how many are shown, or that 20 will do.
+func limited(args string) bool {
+	for _, flag := range []string{"--last", "--first", "--all"} {
+		if strings.Contains(args, flag) {
+			return true
+		}
+	}
+	return args == "" || args == "--namespace shop"
+}
+
 func TestObserveFilters(t *testing.T) {
 	url := startNATS(t)
 	renat(t, "replay", recordings[0], "--nats-url", url).must(t)
 	for args, want := range map[string]int{
-		"":                              30,
+		"":                              20,
+		"--all":                         30,
+		"--namespace shop":              20,
 		"--last 7":                      7,
 		"--first 4":                     4,
 		"--not --kind renat":            28,
@@ -41,10 +58,17 @@ func TestObserveFilters(t *testing.T) {
 		"--not --port 443 --not --kind orphaned_reply": 0,
 		"--not --ip 10.0.0.0/8,fd00::/8":               0,
 		"--kind renat":                                 2,
+		"--id 142cbfff":                                1,
+		"--id renat:142cbfff":                          1,
+		"--id 142cbfffeea5011cef4b1ee4f65d5c61":        1,
+		"--not --id 142cbfff":                          29,
+		"--id 00000000":                                0,
+		"--since 2026-11-22":                           30,
+		"--until 2026-11-22":                           0,
+		"--since 9999d":                                30,
 		"--kind orphaned_reply":                        28,
 		"--kind renat,orphaned_reply":                  30,
 		"--kind renat --last 1":                        1,
-		"--namespace shop":                             30,
 		"--namespace other":                            0,
 		"--pod client-7":                               30,
 		"--pod shop/client-7":                          30,
@@ -72,6 +96,9 @@ func TestObserveFilters(t *testing.T) {
 		"--since 99999h":                               30,
 		"--since 1ms":                                  0,
 	} {
+		if !limited(args) {
+			args += " --all"
+		}
 		args := append(strings.Fields(args), "--nats-url", url, "-o", "json")
 		if got := renat(t, append([]string{"observe"}, args...)...).must(t).incidents(t); len(got) != want {
 			t.Errorf("observe %s: %d incidents, want %d", args, len(got), want)
@@ -82,6 +109,61 @@ func TestObserveFilters(t *testing.T) {
 		if !strings.Contains(dict, want) {
 			t.Errorf("dict does not show %q:\n%s", want, dict)
 		}
+	}
+}
+
+// What is not followed comes by time, and what is not shown is said.
+func TestObserveOrder(t *testing.T) {
+	url := startNATS(t)
+	renat(t, "replay", recordings[0], "--nats-url", url).must(t)
+	got := renat(t, "observe", "--nats-url", url, "--all", "-o", "json").must(t)
+	all := got.incidents(t)
+	if !slices.IsSortedFunc(all, func(a, b *incident.Incident) int { return a.Time.Compare(b.Time) }) || got.err != "" {
+		t.Errorf("not by time, or told of more: %s", got.err)
+	}
+	if got := renat(t, "observe", "--nats-url", url).must(t); !strings.Contains(got.err, "The last 20 that match: --all") {
+		t.Errorf("says %q", got.err)
+	}
+	if got := renat(t, "observe", "--nats-url", url, "--namespace", "nosuch").must(t); got.err != "No incident matches.\n" || got.out != "" {
+		t.Errorf("says %q, %q", got.err, got.out)
+	}
+	table := renat(t, "observe", "--nats-url", url, "-o", "table", "--time-format", "RFC3339").must(t).out
+	if lines := strings.Split(table, "\n"); len(lines) != 22 || !strings.HasPrefix(lines[0], "TIMESTAMP") || !strings.Contains(lines[1], "2026-11-22T") {
+		t.Errorf("table:\n%s", table)
+	}
+}
+
+// Reading creates nothing, and reads what another renat has open through that.
+func TestObserveStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "typo")
+	renat(t, "observe", "--state-dir", dir)
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("reading created the folder")
+	}
+	empty := t.TempDir()
+	renat(t, "observe", "--state-dir", empty)
+	if entries, err := os.ReadDir(empty); err != nil || len(entries) > 0 {
+		t.Errorf("reading created %v (%v)", entries, err)
+	}
+	store := t.TempDir()
+	renat(t, "replay", recordings[0], "--state-dir", store).must(t)
+	if got := renat(t, "observe", "--state-dir", store, "-o", "json", "--all").must(t).incidents(t); len(got) != 30 {
+		t.Errorf("%d incidents", len(got))
+	}
+	s, err := embedded.Start(t.Context(), embedded.Config{Dir: store, Listen: "127.0.0.1:0", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := renat(t, "observe", "--state-dir", store, "-o", "json", "--all").must(t).incidents(t); len(got) != 30 {
+		t.Errorf("%d incidents beside another that has the store open", len(got))
+	}
+	s.Shutdown()
+	if s, err = embedded.Start(t.Context(), embedded.Config{Dir: store, Log: zerolog.Nop()}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	if got := renat(t, "observe", "--state-dir", store); got.code != exitFailed || !strings.Contains(got.err, "stop the other renat") {
+		t.Errorf("beside one that takes no clients: %d, %s", got.code, got.err)
 	}
 }
 
@@ -133,7 +215,7 @@ func TestObserveSuggests(t *testing.T) {
 	}
 	for _, c := range []struct{ flag, typed, want string }{
 		{"--cluster", "", "east"}, {"--cluster", "w", ""}, {"--namespace", "s", "shop"}, {"--pod", "shop/cl", "shop/client-7d4b9"},
-		{"--namespace", "other,", "other,shop"}, {"--kind", "", "orphaned_reply renat"},
+		{"--namespace", "other,", "other,shop"}, {"--kind", "", strings.Join(slices.Sorted(slices.Values(incident.Names(incident.Kinds))), " ")},
 	} {
 		got := strings.Fields(suggestions(c.flag, c.typed))
 		slices.Sort(got)
@@ -156,6 +238,7 @@ func TestObserveUsage(t *testing.T) {
 	}{
 		"no server":      {[]string{"--nats-url", "nats://me:secret@127.0.0.1:1"}, exitFailed, "127.0.0.1:1"},
 		"nothing stored": {[]string{"--state-dir", t.TempDir()}, exitFailed, "nothing has been published here yet"},
+		"no folder":      {[]string{"--state-dir", "/does/not/exist"}, exitFailed, "--state-dir: stat /does/not/exist"},
 		"wrong since":    {[]string{"--since", "yesterday"}, exitUsage, "--since \"yesterday\""},
 		"wrong until":    {[]string{"--until", "tomorrow"}, exitUsage, "--until \"tomorrow\""},
 		"wrong port":     {[]string{"--port", "http"}, exitUsage, "--port \"http\""},
@@ -165,7 +248,10 @@ func TestObserveUsage(t *testing.T) {
 		"not nothing":    {[]string{"--not"}, exitUsage, "--not needs a filter"},
 		"not a time":     {[]string{"--not", "--since", "1m"}, exitUsage, "not for times"},
 		"flows as json":  {[]string{"--flows", "-o", "json"}, exitUsage, "-o compact"},
-		"wrong output":   {[]string{"-o", "yaml"}, exitUsage, "compact, dict, table, json"},
+		"wrong output":   {[]string{"-o", "xml"}, exitUsage, "compact, dict, table, json"},
+		"wrong times":    {[]string{"--time-format", "ISO"}, exitUsage, "StampMilli, RFC3339"},
+		"wrong id":       {[]string{"--id", "shop/cart"}, exitUsage, "--id \"shop/cart\""},
+		"two limits":     {[]string{"--all", "--last", "3"}, exitUsage, "all last"},
 		"argument":       {[]string{"everything"}, exitUsage, "everything"},
 		"creds missing":  {[]string{"--nats-creds", "/does/not/exist"}, exitFailed, "/does/not/exist"},
 	} {
@@ -186,5 +272,29 @@ func TestHelpHasExamples(t *testing.T) {
 	}
 	if got := renat(t, "version").must(t); !strings.HasPrefix(got.out, "renat ") {
 		t.Errorf("version printed %q", got.out)
+	}
+}
+
+// TestObserveHealthyNode reads where agents watch and nothing broke yet.
+func TestObserveHealthyNode(t *testing.T) {
+	url := startNATS(t)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nodes, err := jetstream.OpenNodes(t.Context(), nc, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := renat(t, "observe", "--nats-url", url, "--last", "5"); got.code != exitFailed {
+		t.Errorf("no agent: exit code %d: %s", got.code, got.err)
+	}
+	if err := nodes.Put(t.Context(), "prod", "node-a", struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	got := renat(t, "observe", "--nats-url", url, "--last", "5")
+	if got.code != exitDone || !strings.Contains(got.err, "No incident yet") || got.out != "" {
+		t.Errorf("exit code %d, %q: %s", got.code, got.out, got.err)
 	}
 }

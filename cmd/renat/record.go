@@ -14,6 +14,7 @@ import (
 
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/kprobes"
 )
 
@@ -44,7 +45,7 @@ identity numbers and versions stay: see docs/recordings.md.`,
   renat record recording/ --redact
   renat record recording/ --exclude-cidr 10.0.0.0/8 --bpffs /host/sys/fs/bpf
   renat replay recording/`,
-		Args: cobra.ExactArgs(1),
+		Args: usage.One("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()

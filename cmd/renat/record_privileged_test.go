@@ -131,7 +131,7 @@ func recordLive(t *testing.T, l net.Listener, args ...string) (dir string, end f
 		server.Close()
 		// Of the files meta.json is written last.
 		_, err := os.Stat(filepath.Join(dir, recording.MetaFile))
-		if err == nil && len(readLines(t, filepath.Join(dir, recording.NATFile+".gz"))) > 0 {
+		if err == nil && len(readLines(t, filepath.Join(dir, recording.NATFile+".zst"))) > 0 {
 			break
 		}
 		if time.Now().After(limit) {

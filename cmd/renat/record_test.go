@@ -305,7 +305,7 @@ func TestRecordUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		"no folder":      {nil, exitUsage, "accepts 1 arg"},
+		"no folder":      {nil, exitUsage, "is missing"},
 		"negative":       {[]string{"x", "--duration", "-1s"}, exitUsage, "--duration"},
 		"wrong cidr":     {[]string{"x", "--exclude-cidr", "10.0.0.1"}, exitUsage, "--exclude-cidr"},
 		"TLS flags only": {[]string{"x", "--tls-server-name", "y"}, exitUsage, "without --tls"},

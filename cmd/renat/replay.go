@@ -15,13 +15,22 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
+)
+
+// How recordings are replayed, if nothing else is asked for.
+const (
+	replayBadLines    = 100
+	replaySettle      = 3 * time.Second
+	replayConnections = 1 << 18
 )
 
 type replayFlags struct {
 	*globals
 	nats     natsFlags
 	output   string
+	times    string
 	badLines int
 	settle   time.Duration
 	conns    int
@@ -33,9 +42,9 @@ func newReplay(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay DIR",
 		Short: "Derive the incidents of a recording",
-		Long: `Derive the incidents of a recording: its flows are served by an Observer over
-gRPC and its map operations read through the interface of the kernel's, so that
-what is found is what an agent would have found. The incidents are published to
+		Long: `Derive the incidents of a recording: of its flows those are read that an agent
+asks Hubble for, and all map operations, so that what is found is what an agent
+would have found. The incidents are published to
 NATS JetStream and printed.
 
 Without --nats-url and --state-dir they are published to a server inside this
@@ -48,23 +57,23 @@ docs/recordings.md for the format.`,
   renat replay recording/ -o json | jq .data.source.pod
   renat replay recording/ --nats-url nats://nats.example:4222
   renat replay recording/ --state-dir store/ && renat observe --state-dir store/`,
-		Args: cobra.ExactArgs(1),
+		Args: usage.One("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
 	r.nats.register(f, "")
-	f.StringVarP(&r.output, "output", "o", string(render.Compact), "output format: compact, json")
-	f.IntVar(&r.badLines, "max-bad-lines", 100, "how many unreadable lines to skip before giving up")
-	f.DurationVar(&r.settle, "settle", 3*time.Second, "how long after a connection lost its mapping an RST is waited for")
-	f.IntVar(&r.conns, "max-connections", 1<<18, "how many connections to remember")
+	registerOutput(cmd, &r.output, &r.times)
+	f.IntVar(&r.badLines, "max-bad-lines", replayBadLines, "how many unreadable lines to skip before giving up")
+	f.DurationVar(&r.settle, "settle", replaySettle, "how long after a connection lost its mapping an RST is waited for")
+	f.IntVar(&r.conns, "max-connections", replayConnections, "how many connections to remember")
 	f.StringVar(&r.cluster, "cluster-name", "", "cluster to name in the incidents, when the recording does not say")
 	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	return cmd
 }
 
 func (r *replayFlags) run(ctx context.Context, dir string) error {
-	format, err := render.ParseFormat(r.output, render.Compact, render.JSON)
-	if err != nil {
+	format, err := render.ParseFormat(r.output)
+	if err = errors.Join(err, render.CheckTimeFormat(r.times)); err != nil {
 		return usageError{err}
 	}
 	rec, err := recording.Open(dir)
@@ -97,6 +106,7 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 		publisher: publisher,
 		link:      nc,
 	}
+	p.out.TimeFormat = r.times
 	err = p.replay(ctx)
 	var usage usageError
 	if format == render.Compact && !errors.As(err, &usage) {
@@ -110,8 +120,13 @@ func (r *replayFlags) store() (dir string, cleanUp func(), err error) {
 	if r.nats.URL != "" || r.nats.stateDir != "" {
 		return r.nats.stateDir, func() {}, nil
 	}
-	if dir, err = os.MkdirTemp("", "renat-replay-"); err != nil {
-		return "", nil, fmt.Errorf("making a store for the replay: %w (or name a folder with --state-dir)", err)
+	return temporaryStore("replay")
+}
+
+// temporaryStore makes a folder for a server of this process.
+func temporaryStore(of string) (dir string, cleanUp func(), err error) {
+	if dir, err = os.MkdirTemp("", "renat-"+of+"-"); err != nil {
+		return "", nil, fmt.Errorf("making a store for the %s: %w (or name a folder with --state-dir)", of, err)
 	}
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
@@ -155,9 +170,11 @@ func (r *replay) replay(ctx context.Context) error {
 		return usageError{err}
 	}
 	stopProgress := r.showProgress()
-	err = merge(ctx, c.Observe, r.rec.NAT(r.bad), &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()})
+	flows := &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()}
+	err = merge(ctx, c.Observe, r.rec.NAT(r.bad), flows)
 	stopProgress()
 	if ctx.Err() == nil {
+		c.Advance(flows.until) // other nodes' flows show that the node had time to show more
 		c.Flush()
 	} else {
 		err = ctx.Err() // what was printed is still stored
@@ -165,5 +182,5 @@ func (r *replay) replay(ctx context.Context) error {
 	r.stats = c.Stats()
 	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWait)
 	defer cancel()
-	return errors.Join(err, r.link.explain(errors.Join(unpublished, r.publisher.Flush(flushing))), unwritten)
+	return errors.Join(err, r.link.explain(errors.Join(unpublished, r.publisher.Flush(flushing))), unwritten, r.out.Flush())
 }

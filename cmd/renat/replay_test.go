@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
@@ -43,8 +45,8 @@ func TestReplayTwiceStoresOnce(t *testing.T) {
 			t.Errorf("again printed\n%s\nfirst\n%s", again.out, first.out)
 		}
 	}
-	stored := renat(t, "observe", "--state-dir", store).must(t)
-	if stored.out != first.out {
+	stored := renat(t, "observe", "--state-dir", store, "--all").must(t)
+	if sortedLines(stored.out) != sortedLines(first.out) {
 		t.Errorf("observe printed\n%s\nreplay\n%s", stored.out, first.out)
 	}
 }
@@ -176,6 +178,19 @@ var badRecordings = map[string]struct {
 		}
 		write(t, filepath.Join(dir, recording.NATFile+".gz"), string(b[:len(b)*9/10]))
 	}, exitFailed, []string{"nat.jsonl.gz is cut off", "after line"}, 28},
+	"not a zstd file": {func(t *testing.T, dir string) {
+		if err := os.Rename(filepath.Join(dir, recording.NATFile), filepath.Join(dir, recording.NATFile+".zst")); err != nil {
+			t.Fatal(err)
+		}
+	}, exitFailed, []string{"nat.jsonl.zst is no zstd file"}, 0},
+	"zstd": {func(t *testing.T, dir string) {
+		for _, name := range []string{recording.FlowsFile, recording.NATFile} {
+			zstandard(t, dir, name, func(b []byte) []byte { return b })
+		}
+	}, exitDone, nil, 30},
+	"truncated zstd": {func(t *testing.T, dir string) {
+		zstandard(t, dir, recording.NATFile, func(b []byte) []byte { return b[:len(b)*9/10] })
+	}, exitFailed, []string{"nat.jsonl.zst is cut off", "after line"}, 28},
 	"truncated line": {func(t *testing.T, dir string) {
 		lines := readLines(t, filepath.Join(dir, recording.FlowsFile))
 		lines[len(lines)-1] = lines[len(lines)-1][:20]
@@ -226,11 +241,11 @@ func TestReplayUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		"no folder":       {[]string{"replay"}, exitUsage, "accepts 1 arg"},
+		"no folder":       {[]string{"replay"}, exitUsage, "is missing"},
 		"missing folder":  {[]string{"replay", "/does/not/exist"}, exitFailed, "/does/not/exist: no such file"},
 		"a file":          {[]string{"replay", "replay_test.go"}, exitFailed, "is not a folder"},
 		"unknown flag":    {[]string{"replay", recordings[0], "--nonsense"}, exitUsage, "--nonsense"},
-		"unknown format":  {[]string{"replay", recordings[0], "-o", "xml"}, exitUsage, "not one of compact, json"},
+		"unknown format":  {[]string{"replay", recordings[0], "-o", "xml"}, exitUsage, "not one of compact, dict, table, json"},
 		"unknown command": {[]string{"replya"}, exitUsage, "unknown command"},
 		"wrong settle":    {[]string{"replay", recordings[0], "--settle", "-1s"}, exitUsage, "settle"},
 		"both stores":     {[]string{"replay", recordings[0], "--state-dir", "a", "--nats-url", "b"}, exitUsage, "nats-url"},
@@ -268,4 +283,22 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 	if got := renat(t, "replay", recordings[0]); got.code != exitUsage || !strings.Contains(got.err, "RENAT_SETTLE") {
 		t.Errorf("exit code %d: %s", got.code, got.err)
 	}
+}
+
+// zstandard compresses a file, in frames as a recorder writes them, and edits what
+// comes of it.
+func zstandard(t *testing.T, dir, name string, edit func([]byte) []byte) {
+	t.Helper()
+	lines := readLines(t, filepath.Join(dir, name))
+	remove(t, dir, name)
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	var all []byte
+	for frame := range slices.Chunk(lines, 500) {
+		all = z.EncodeAll([]byte(strings.Join(frame, "")), all)
+	}
+	write(t, filepath.Join(dir, name+".zst"), string(edit(all)))
 }

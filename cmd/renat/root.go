@@ -26,7 +26,8 @@ type globals struct {
 	streams
 	logLevel string
 	color    string
-	started  bool // a command runs: what fails before is wrong usage
+	started  bool     // a command runs: what fails before is wrong usage
+	set      []string // variables of the environment that set a flag
 }
 
 func newRoot(s streams) (*cobra.Command, *globals) {
@@ -43,19 +44,23 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 		Example: `  renat replay recording/
   renat observe --follow --namespace shop
   renat observe --since 1h -o json`,
+		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return g.prepare(cmd)
 		},
 	}
+	root.SetVersionTemplate("renat {{.Version}}\n")
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
-	root.AddCommand(newAgent(g), newRecord(g), newReplay(g), newObserve(g), newEnrich(g), newHub(g),
-		newNodes(g), newAdvise(g), newTop(g), newLab(g), newVersion(g))
+	root.AddCommand(newAgent(g), newRecord(g), newReplay(g), newObserve(g), newDescribe(g), newEnrich(g), newHub(g),
+		newStatus(g), newNodes(g), newAdvise(g), newTop(g), newAtRisk(g), newTrace(g), newLab(g), newVersion(g))
+	complete(root, "log-level", "debug", "info", "warn", "error")
+	complete(root, "color", "auto", "always", "never")
 	g.watchStart(root)
 	return root, g
 }
@@ -83,7 +88,9 @@ func (g *globals) prepare(cmd *cobra.Command) error {
 		}
 		if e := cmd.Flags().Set(f.Name, value); e != nil {
 			err = fmt.Errorf("environment variable %s: %w", name, e)
+			return
 		}
+		g.set = append(g.set, name)
 	})
 	if err != nil {
 		return err

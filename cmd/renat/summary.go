@@ -15,21 +15,18 @@ import (
 
 // tally counts incidents by what they are.
 type tally struct {
-	total, renat, orphaned, reset int
-	causes                        map[incident.Cause]int
+	total, reset int
+	kinds        map[incident.Kind]int
+	causes       map[incident.Cause]int
 }
 
 func (t *tally) add(i *incident.Incident) {
 	if t.causes == nil {
-		t.causes = map[incident.Cause]int{}
+		t.causes, t.kinds = map[incident.Cause]int{}, map[incident.Kind]int{}
 	}
 	t.total++
 	t.causes[i.Cause]++
-	if i.Kind == incident.Renat {
-		t.renat++
-	} else {
-		t.orphaned++
-	}
+	t.kinds[i.Kind]++
 	if i.Outcome == incident.Reset {
 		t.reset++
 	}
@@ -38,11 +35,18 @@ func (t *tally) add(i *incident.Incident) {
 // summarise writes what came of a replay to the log's side.
 func (r *replay) summarise() {
 	s, t, c := r.stats, &r.tally, r.publisher.Counts()
-	fmt.Fprintf(r.err, "\n%d broken connections: %d re-NATted, %d orphaned replies; %d seen reset\n", t.total, t.renat, t.orphaned, t.reset)
+	others := ""
+	for _, kind := range incident.Kinds {
+		if n := t.kinds[kind.Name]; n > 0 && kind.Name != incident.Renat && kind.Name != incident.OrphanedReply {
+			others += fmt.Sprintf(", %d %s", n, kind.Name)
+		}
+	}
+	fmt.Fprintf(r.err, "\n%d broken connections: %d re-NATted, %d orphaned replies%s; %d seen reset\n",
+		t.total, t.kinds[incident.Renat], t.kinds[incident.OrphanedReply], others, t.reset)
 	var causes []string
-	for _, cause := range []incident.Cause{incident.LRUEviction, incident.UserspaceDelete, incident.DatapathDelete, incident.UnknownCause} {
-		if n := t.causes[cause]; n > 0 {
-			causes = append(causes, fmt.Sprintf("%d %s", n, cause))
+	for _, cause := range incident.Causes {
+		if n := t.causes[cause.Name]; n > 0 {
+			causes = append(causes, fmt.Sprintf("%d %s", n, cause.Name))
 		}
 	}
 	if len(causes) > 0 {
@@ -72,6 +76,7 @@ func lossSummary(s *correlator.Stats, badLines int) string {
 	add(s.Early, "events released early")
 	add(s.ConnectionsForgotten, "connections forgotten (--max-connections)")
 	add(s.SuspectsForgotten, "verdicts before their time")
+	add(s.Undecided, "suspects too young for a verdict at the end")
 	return strings.Join(parts, ", ")
 }
 

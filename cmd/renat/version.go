@@ -4,27 +4,36 @@ package main
 
 import (
 	"cmp"
-	"fmt"
-	"runtime"
+	"errors"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/renat-project/renat/internal/view/nodeview"
 )
 
 // version is set by the linker for releases.
 var version string
 
 func newVersion(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
-		Example: "  renat version",
+		Example: "  renat version\n  renat version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(g.out, "renat %s %s/%s %s\n", buildVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+			err := nodeview.WriteVersion(g.out, "renat", buildVersion(), output)
+			var wrong nodeview.UsageError
+			if errors.As(err, &wrong) {
+				return usageError{err}
+			}
 			return err
 		},
 	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json, yaml; a line if empty")
+	complete(cmd, "output", "json", "yaml")
+	return cmd
 }
 
 // buildVersion is the release's version, else what the Go tool stamped.

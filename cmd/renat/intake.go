@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+	"github.com/cilium/cilium/api/v1/observer"
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/recording"
+)
+
+// intake decides which flows of a recording's file are the node's own, and
+// counts what the file lacks. A file may come from a relay, or from an exporter
+// that leaves fields out.
+type intake struct {
+	meta    recording.Meta
+	all     bool // no telling whose they are, or all of one node
+	nodes   []string
+	counted // after sum
+
+	mu    sync.Mutex // guards parts
+	parts []*counted // of those who read at the same time
+}
+
+type counted struct {
+	read    int   // flows of the node
+	others  int   // events of other nodes
+	until   int64 // Unix time of the latest of these, in nanoseconds
+	missing [len(needed)]int
+}
+
+// needed are the fields of a flow without which it says nothing.
+var needed = [...]struct {
+	name string
+	has  func(*flow.Flow) bool
+}{
+	{"time", func(f *flow.Flow) bool { return f.GetTime() != nil }},
+	{"IP", func(f *flow.Flow) bool { return f.GetIP().GetSource() != "" && f.GetIP().GetDestination() != "" }},
+	{"l4", func(f *flow.Flow) bool { return f.GetL4().GetProtocol() != nil }},
+	{"event_type", func(f *flow.Flow) bool { return f.GetEventType() != nil }},
+	{"trace_observation_point", func(f *flow.Flow) bool {
+		return f.GetTraceObservationPoint() != flow.TraceObservationPoint_UNKNOWN_POINT || f.GetDropReasonDesc() != 0
+	}},
+}
+
+// newIntake looks whose flows the recording's are.
+func newIntake(rec *recording.Recording) (*intake, error) {
+	in := &intake{meta: rec.Meta, all: rec.Meta.NodeName == ""}
+	if in.all {
+		return in, nil
+	}
+	flows, _, err := rec.Peek()
+	if err != nil || flows == nil {
+		return in, err
+	}
+	defer flows.Close()
+	in.nodes = nodesOf(flows)
+	in.all = len(in.nodes) <= 1
+	return in, nil
+}
+
+// nodesMax bounds what is remembered of a file that is hostile, or of a whole cluster.
+const nodesMax = 10_000
+
+// nodesOf returns the nodes whose flows a file holds. It looks for the field's
+// name only: what is not JSON is found when the file is read. A file that ends
+// too early is told of then, too.
+func nodesOf(r io.Reader) (names []string) {
+	lines := bufio.NewReaderSize(r, recording.MaxLine)
+	seen := map[string]bool{}
+	for len(seen) < nodesMax {
+		line, err := lines.ReadSlice('\n')
+		if name := lastNode(line); name != "" && !bytes.Contains(line, []byte("node_status")) && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			break
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// lastNode returns the value of a line's last node_name or nodeName.
+func lastNode(line []byte) string {
+	i := max(bytes.LastIndex(line, []byte(`"node_name"`)), bytes.LastIndex(line, []byte(`"nodeName"`)))
+	if i < 0 {
+		return ""
+	}
+	rest := line[i+1:]
+	rest = bytes.TrimLeft(rest[bytes.IndexByte(rest, '"')+1:], " \t:")
+	value, _, ok := bytes.Cut(bytes.TrimPrefix(rest, []byte{'"'}), []byte{'"'})
+	if !ok {
+		return ""
+	}
+	return string(value)
+}
+
+// keeper returns what tells for one goroutine whether an event is the node's own,
+// and counts it.
+func (in *intake) keeper() func(*observer.GetFlowsResponse) bool {
+	c := &counted{}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.parts = append(in.parts, c)
+	return func(resp *observer.GetFlowsResponse) bool { return in.take(c, resp) }
+}
+
+// sum adds up what the keepers counted, who have ended.
+func (in *intake) sum() {
+	for _, c := range in.parts {
+		in.read, in.others, in.until = in.read+c.read, in.others+c.others, max(in.until, c.until)
+		for i := range c.missing {
+			in.missing[i] += c.missing[i]
+		}
+	}
+}
+
+// take reports whether an event is the node's own. An event that names no node
+// may be.
+func (in *intake) take(c *counted, resp *observer.GetFlowsResponse) bool {
+	f := resp.GetFlow()
+	name := resp.GetNodeName()
+	if name == "" {
+		name = f.GetNodeName()
+	}
+	if !in.all && name != "" && !in.own(name) {
+		c.others++
+		if at := resp.GetTime(); at != nil {
+			c.until = max(c.until, at.AsTime().UnixNano())
+		}
+		return false
+	}
+	if f != nil {
+		c.read++
+		for i := range needed {
+			if !needed[i].has(f) {
+				c.missing[i]++
+			}
+		}
+	}
+	return true
+}
+
+// own reports whether a node's name, as "cluster/node" or alone, is meta.json's.
+func (in *intake) own(name string) bool {
+	cluster, node, both := strings.Cut(name, "/")
+	if !both {
+		cluster, node = "", name
+	}
+	ofCluster, ofNode, both := strings.Cut(in.meta.NodeName, "/")
+	if !both {
+		ofCluster, ofNode = in.meta.ClusterName, in.meta.NodeName
+	}
+	return node == ofNode && (cluster == "" || ofCluster == "" || cluster == ofCluster)
+}
+
+// report says what of the file could not be used; used is how many flows were.
+func (in *intake) report(log zerolog.Logger, file string, used, ahead int) {
+	if in.others > 0 {
+		say := log.Warn()
+		if in.read == 0 {
+			say = log.Warn()
+		}
+		say.Str("file", file).Int("others", in.others).Int("own", in.read).Str("node", in.meta.NodeName).
+			Msg("leaving out flows of other nodes: only the recorded node's own tell of its NAT maps (node_name in meta.json)")
+	}
+	if in.all && len(in.nodes) == 1 && !in.own(in.nodes[0]) {
+		log.Warn().Str("file", file).Str("node", in.meta.NodeName).Str("flows_of", in.nodes[0]).
+			Msg("all flows are of a node that meta.json names otherwise: taking them for this node's")
+	}
+	if ahead > 0 {
+		log.Warn().Str("file", file).Int("flows", ahead).Dur("by_more_than", aheadMax).
+			Msg("leaving out flows that are stamped ahead of those that follow: was the clock set?")
+	}
+	if in.read > 0 && used == 0 {
+		log.Warn().Str("file", file).Int("flows", in.read).Strs("missing", in.lacks()).
+			Msgf("%d flows were read and none can be used: %s. What is found is what the kernel alone proves", in.read, in.why())
+	}
+}
+
+// lacks names the fields that hardly any flow has.
+func (in *intake) lacks() (names []string) {
+	for i, n := range in.missing {
+		if n*10 >= in.read*9 {
+			names = append(names, needed[i].name)
+		}
+	}
+	return names
+}
+
+func (in *intake) why() string {
+	if names := in.lacks(); len(names) > 0 {
+		return "hardly any has the field " + strings.Join(names, ", nor ") + " (add it to the exporter's fieldMask, or take them with hubble observe -o jsonpb)"
+	}
+	return "none is a trace to-stack, to-network or to-endpoint of TCP, UDP or SCTP, nor an answer to-overlay, nor a drop by NAT or connection tracking"
+}
+
+// aheadMax is how far flows may lie ahead of those that follow.
+const aheadMax = 30 * time.Second
