@@ -6,12 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/renat-project/renat/correlator/incident/filter"
 )
 
 const dashboardsGlob = "../helm/renat/dashboards/*.json"
@@ -33,13 +37,14 @@ type dashboard struct {
 type choice struct {
 	Name, Type string
 	Query      json.RawMessage
+	Datasource datasource
 }
 
 type grafanaPanel struct {
 	ID                       int
 	Type, Title, Description string
 	GridPos                  struct{ X, Y, W, H int }
-	Datasource               struct{ UID string }
+	Datasource               datasource
 	FieldConfig              struct {
 		Defaults  struct{ Unit string }
 		Overrides json.RawMessage
@@ -47,7 +52,15 @@ type grafanaPanel struct {
 	Targets []target
 }
 
-type target struct{ RefID, Expr, LegendFormat string }
+type target struct {
+	RefID, Expr, LegendFormat string
+	Datasource                datasource
+}
+
+type datasource struct{ UID string }
+
+// chosenSource is the data source that is chosen on top of the dashboard.
+var chosenSource = datasource{"${datasource}"}
 
 func TestDashboards(t *testing.T) {
 	t.Parallel()
@@ -110,7 +123,7 @@ func checkDashboard(b []byte, known []string) error {
 			errs = append(errs, fmt.Errorf("there is no dashboard %q to link to", l[1]))
 		}
 	}
-	variables := map[string]string{"__rate_interval": "5m", "__range": "1h", "__data": "", "__url_time_range": ""}
+	variables := map[string]string{"__rate_interval": "5m", "__range": "1h", "__data": "", "__url_time_range": "", "__from": "", "__to": "", "__field": ""}
 	for _, v := range d.Templating.List {
 		variables[v.Name] = ".*"
 		errs = append(errs, checkChoice(v))
@@ -120,7 +133,7 @@ func checkDashboard(b []byte, known []string) error {
 			errs = append(errs, fmt.Errorf("there is no variable $%s", v[1]))
 		}
 	}
-	errs = append(errs, checkLayout(d.Panels))
+	errs = append(errs, checkLayout(d.Panels), checkIncidentLinks(b))
 	for _, p := range d.Panels {
 		if err := checkPanel(p, variables); err != nil && p.Type != "row" {
 			errs = append(errs, fmt.Errorf("%q: %w", p.Title, err))
@@ -129,12 +142,41 @@ func checkDashboard(b []byte, known []string) error {
 	return errors.Join(errs...)
 }
 
+// toIncidents are links to the page, and what stands in them for what was chosen
+// and clicked.
+var (
+	toIncidents = regexp.MustCompile(`"url": "\$\{renat\}/incidents\?([^"]*)"`)
+	samples     = strings.NewReplacer("${__from:date:iso}", "2026-11-22T22:00:00.000Z", "${__to:date:iso}", "2026-11-22T23:00:00.000Z", "${node}", "node-a",
+		"${__data.fields.node}", "node-a", "${__field.labels.kind}", "renat", "${__field.labels.cause}", "lru_eviction", "${__field.labels.outcome}", "reset")
+)
+
+// checkIncidentLinks wants links that the page understands.
+func checkIncidentLinks(b []byte) error {
+	links := toIncidents.FindAllStringSubmatch(strings.ReplaceAll(string(b), `\u0026`, "&"), -1)
+	if len(links) == 0 {
+		return errors.New("nothing leads to the incidents")
+	}
+	for _, l := range links {
+		q, err := url.ParseQuery(samples.Replace(l[1]))
+		if err == nil {
+			_, err = filter.Parse(q, time.Now())
+		}
+		if err != nil || strings.Contains(samples.Replace(l[1]), "$") {
+			return fmt.Errorf("the page does not understand the link %s: %w", l[1], err)
+		}
+	}
+	return nil
+}
+
 var labelValues = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
 
 // checkChoice checks where a variable takes its values from.
 func checkChoice(v choice) error {
-	if v.Type == "datasource" {
+	if v.Type == "datasource" || v.Type == "textbox" {
 		return nil
+	}
+	if v.Datasource != chosenSource {
+		return fmt.Errorf("$%s is not of the data source that is chosen", v.Name)
 	}
 	var q struct{ Query string }
 	if err := json.Unmarshal(v.Query, &q); err != nil {
@@ -152,11 +194,14 @@ func checkChoice(v choice) error {
 }
 
 func checkPanel(p grafanaPanel, variables map[string]string) error {
-	if p.Description == "" || p.FieldConfig.Defaults.Unit == "" || p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
+	if p.Description == "" || p.FieldConfig.Defaults.Unit == "" || p.Datasource != chosenSource || len(p.Targets) == 0 {
 		return errors.New("a description, a unit, the data source or queries are missing")
 	}
 	var errs []error
 	for _, q := range p.Targets {
+		if q.Datasource != chosenSource {
+			errs = append(errs, fmt.Errorf("%s asks another data source", q.Expr))
+		}
 		names, err := checkQuery(expand(q.Expr, variables))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", q.Expr, err))
@@ -211,7 +256,7 @@ func TestMistakesInDashboardsAreFound(t *testing.T) {
 				for mistake, wrong := range mistakes(t, expr) {
 					made++
 					changed := p
-					changed.Targets = []target{{Expr: wrong}}
+					changed.Targets = []target{{Expr: wrong, Datasource: q.Datasource}}
 					if err := checkPanel(changed, nil); err == nil {
 						t.Errorf("%s, %q: %s was not found: %s", file, p.Title, mistake, wrong)
 					}

@@ -6,19 +6,36 @@ package check
 // new nodes, restarts, gaps, and what is just below its threshold.
 var alertCases = []alertCase{
 	{"RenatEvictionsBreakConnections", "one connection",
-		`renat_incidents_total{node="a",cause="lru_eviction"} 0x20 1x99`, []string{"node=a: 21m-34m"}},
+		`renat_incidents_total{node="a",cause="lru_eviction",kind="renat"} 0x20 1x99`, []string{"node=a: 21m-34m"}},
+	{"RenatEvictionsBreakConnections", "one whose server spoke first",
+		`renat_incidents_total{node="a",cause="lru_eviction",kind="orphaned_reply"} 0x20 1x99`, []string{"node=a: 21m-34m"}},
 	{"RenatEvictionsBreakConnections", "every third scrape fails",
-		`renat_incidents_total{node="a",cause="lru_eviction"} 0 0 stale 0 0 stale 0 0 stale 1 1 stale 1 1 stale 1 1 stale 1 1 stale 1 1 stale`, []string{"node=a: 9m-21m"}},
+		`renat_incidents_total{node="a",cause="lru_eviction",kind="renat"} 0 0 stale 0 0 stale 0 0 stale 1 1 stale 1 1 stale 1 1 stale 1 1 stale 1 1 stale`, []string{"node=a: 9m-21m"}},
 	{"RenatEvictionsBreakConnections", "another cause",
 		`renat_incidents_total{node="a",cause="userspace_delete"} 0+3x120
-		 renat_incidents_total{node="a",cause="lru_eviction"} 0x120`, nil},
+		 renat_incidents_total{node="a",cause="lru_eviction",kind="renat"} 0x120`, nil},
 	{"RenatEvictionsBreakConnections", "the agent restarts",
-		`renat_incidents_total{node="a",pod="p",cause="lru_eviction"} 5x30 0x89`, nil},
+		`renat_incidents_total{node="a",pod="p",cause="lru_eviction",kind="renat"} 5x30 0x89`, nil},
 	{"RenatEvictionsBreakConnections", "another pod takes over",
-		`renat_incidents_total{node="a",pod="p",cause="lru_eviction"} 5x30 stale
-		 renat_incidents_total{node="a",pod="q",cause="lru_eviction"} _x31 0x88`, nil},
+		`renat_incidents_total{node="a",pod="p",cause="lru_eviction",kind="renat"} 5x30 stale
+		 renat_incidents_total{node="a",pod="q",cause="lru_eviction",kind="renat"} _x31 0x88`, nil},
 	{"RenatEvictionsBreakConnections", "scraping begins, and has a gap",
-		`renat_incidents_total{node="a",cause="lru_eviction"} _x10 7x20 stale _x20 7x60`, nil},
+		`renat_incidents_total{node="a",cause="lru_eviction",kind="orphaned_reply"} _x10 7x20 stale _x20 7x60`, nil},
+	{"RenatEvictionsBreakConnections", "of a kind that no NAT map's size ends",
+		`renat_incidents_total{node="a",cause="lru_eviction",kind="tracking_lost"} 0+3x120
+		 renat_incidents_total{node="a",cause="lru_eviction",kind="egress_changed"} 0+3x120`, nil},
+
+	{"RenatConnectionsFailOtherwise", "one of each kind, after another",
+		`renat_incidents_total{node="a",kind="tracking_lost",cause="lru_eviction"} 0x20 1x99
+		 renat_incidents_total{node="a",kind="no_port",cause="ports_exhausted"} 0x30 1x89
+		 renat_incidents_total{node="a",kind="egress_changed",cause="datapath_delete"} 0x40 1x79
+		 renat_incidents_total{node="a",kind="map_replaced",cause="map_replaced"} 0x50 1x69`,
+		[]string{"kind=egress_changed node=a: 41m-54m", "kind=map_replaced node=a: 51m-64m", "kind=no_port node=a: 31m-44m", "kind=tracking_lost node=a: 21m-34m"}},
+	{"RenatConnectionsFailOtherwise", "a NAT entry went",
+		`renat_incidents_total{node="a",kind="renat",cause="lru_eviction"} 0+3x120
+		 renat_incidents_total{node="a",kind="orphaned_reply",cause="map_replaced"} 0+3x120`, nil},
+	{"RenatConnectionsFailOtherwise", "the agent restarts",
+		`renat_incidents_total{node="a",pod="p",kind="no_port"} 5x30 0x89`, nil},
 
 	{"RenatNodeBreaking", "6 a minute", `renat_incidents_total{node="a"} 0+6x120`, []string{"node=a: 15m-120m"}},
 	{"RenatNodeBreaking", "6 a minute, of two kinds, in two pods after another",
@@ -198,12 +215,39 @@ var alertCases = []alertCase{
 
 	{"RenatNotificationsGivenUp", "one",
 		`renat_hub_notifications_total{namespace="renat",receiver="ops",result="dead"} 0x20 1x99`, []string{"namespace=renat receiver=ops: 21m-49m"}},
+	{"RenatNotificationsGivenUp", "before the hub is scraped",
+		`renat_hub_notifications_total{namespace="renat",pod="p",receiver="ops",result="dead"} _x20 1x99
+		 process_start_time_seconds{namespace="renat",pod="p"} _x20 1199x99`, []string{"namespace=renat receiver=ops: 20m-49m"}},
+	{"RenatNotificationsGivenUp", "scraping begins long after the hub",
+		`renat_hub_notifications_total{namespace="renat",pod="p",receiver="ops",result="dead"} _x20 1x99
+		 process_start_time_seconds{namespace="renat",pod="p"} _x20 -900x99`, nil},
 	{"RenatNotificationsGivenUp", "retried, not given up",
 		`renat_hub_notifications_total{namespace="renat",receiver="ops",result="retried"} 0+5x120
 		 renat_hub_notifications_total{namespace="renat",receiver="ops",result="dead"} 0x120`, nil},
 	{"RenatNotificationsGivenUp", "another hub takes over",
 		`renat_hub_notifications_total{namespace="renat",pod="p",receiver="ops",result="dead"} 4x20 stale
 		 renat_hub_notifications_total{namespace="renat",pod="q",receiver="ops",result="dead"} _x20 0x99`, nil},
+
+	{"RenatStreamDropsIncidents", "the stream drops one",
+		`renat_hub_incidents_total{namespace="renat",receiver="ops",fate="dropped"} 0x20 1x99`, []string{"namespace=renat receiver=ops: 21m-49m"}},
+	{"RenatStreamDropsIncidents", "a hub that stood by takes over, and finds some dropped",
+		`renat_hub_incidents_total{namespace="renat",pod="p",receiver="ops",fate="dropped"} 7x19 stale
+		 renat_hub_incidents_total{namespace="renat",pod="q",receiver="ops",fate="dropped"} 0x20 40x99`, []string{"namespace=renat receiver=ops: 21m-49m"}},
+	{"RenatStreamDropsIncidents", "a hub that starts finds some dropped, before it is scraped",
+		`renat_hub_incidents_total{namespace="renat",pod="q",receiver="ops",fate="dropped"} _x20 1x99
+		 process_start_time_seconds{namespace="renat",pod="q"} _x20 1199x99`, []string{"namespace=renat receiver=ops: 20m-49m"}},
+	{"RenatStreamDropsIncidents", "scraping begins long after the hub",
+		`renat_hub_incidents_total{namespace="renat",pod="q",receiver="ops",fate="dropped"} _x20 1x99
+		 process_start_time_seconds{namespace="renat",pod="q"} _x20 -900x99`, nil},
+	{"RenatStreamDropsIncidents", "scraping has a gap",
+		`renat_hub_incidents_total{namespace="renat",pod="q",receiver="ops",fate="dropped"} 0x9 7 _x60 7x60
+		 process_start_time_seconds{namespace="renat",pod="q"} 1x10 _x60 1x60`, []string{"namespace=renat receiver=ops: 10m-38m"}},
+	{"RenatStreamDropsIncidents", "another hub takes over, in time",
+		`renat_hub_incidents_total{namespace="renat",pod="p",receiver="ops",fate="dropped"} 7x19 stale
+		 renat_hub_incidents_total{namespace="renat",pod="q",receiver="ops",fate="dropped"} 0x120`, nil},
+	{"RenatStreamDropsIncidents", "incidents are told of",
+		`renat_hub_incidents_total{namespace="renat",receiver="ops",fate="held"} 0+5x120
+		 renat_hub_incidents_total{namespace="renat",receiver="ops",fate="dropped"} 0x120`, nil},
 
 	{"RenatHubConfigRejected", "it is wrong",
 		`renat_hub_config_last_reload_successful{namespace="renat",pod="p"} 1x9 0x110`, []string{"namespace=renat pod=p: 19m-120m"}},

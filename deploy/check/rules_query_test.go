@@ -184,7 +184,7 @@ func labelsOfBinary(e *syntax.BinaryExpr) ([]string, error) {
 }
 
 // forCounters are the functions that expect counters.
-var forCounters = []string{"rate", "increase", "irate", "resets"}
+var forCounters = []string{"rate", "increase", "irate", "resets", "last_over_time"}
 
 func labelsOfCall(e *syntax.Call) (names []string, err error) {
 	for _, arg := range e.Args {

@@ -113,7 +113,7 @@ func natsFiles(t *testing.T, p pod, files string) {
 		return
 	}
 	nc, err := jetstream.Connect(t.Context(), jetstream.Config{
-		URL: p.flag("nats-url"), Creds: file("nats-creds"),
+		URL: p.flag("nats-url"), Creds: file("nats-creds"), User: p.flag("nats-user"), PasswordFile: file("nats-password-file"),
 		CA: file("nats-tls-ca-cert-file"), Cert: file("nats-tls-client-cert-file"), Key: file("nats-tls-client-key-file"),
 	})
 	if err != nil {
@@ -130,6 +130,8 @@ func configure(t *testing.T, files string, r *release) {
 	content := "receivers: [{name: ops, webhook: {url: 'https://hooks.example/renat'}}]"
 	if m := r.find("ConfigMap", "-hub"); m != nil {
 		content = strings.ReplaceAll(text(m, "data", "hub.yaml"), "/etc/renat/", files+"/")
+		// A pod's own files are where nobody can put others.
+		content = strings.ReplaceAll(content, "kubernetes_events: {}", "kubernetes_events: {api_url: 'https://kubernetes.default.svc', token_from: {file: "+files+"/secrets/slack/url}}")
 	}
 	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -160,12 +162,13 @@ func volumeFiles(t *testing.T) string {
 	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	files := map[string]string{
 		"nats-creds/nats.creds":  credentials,
+		"nats-password/password": "secret",
 		"http-token/token":       strings.Repeat("0123456789abcdef", 2),
 		"secrets/slack/url":      "https://hooks.example/services/x",
 		"secrets/webhook/secret": "whsec_" + strings.Repeat("A", 44),
 		"config/hub.yaml":        "",
 	}
-	for _, folder := range []string{"nats-tls", "hubble-tls", "http-tls"} {
+	for _, folder := range []string{"nats-tls", "hubble-tls", "http-tls", "observer-tls"} {
 		files[folder+"/ca.crt"], files[folder+"/tls.crt"] = certificate, certificate
 		files[folder+"/tls.key"] = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 	}
@@ -212,8 +215,8 @@ func notes(t *testing.T, bin string) {
 		}
 	})
 	// What kubectl renat looks for is what services_test.go wants the agents to have.
-	for _, want := range []string{"app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "(default 9969)", `(default "renat")`} {
-		if out, _ := run(t, filepath.Join(bin, "kubectl-renat"), "nodes", "--help"); !strings.Contains(out, want) {
+	for _, want := range []string{"app.kubernetes.io/name=renat,app.kubernetes.io/component=agent", "(default 9969)", `(default "renat")`, "app.kubernetes.io/name=renat,app.kubernetes.io/component=hub", "(default 9972)"} {
+		if out, _ := run(t, filepath.Join(bin, "kubectl-renat"), "options"); !strings.Contains(out, want) {
 			t.Errorf("kubectl renat does not look for %s: %s", want, out)
 		}
 	}

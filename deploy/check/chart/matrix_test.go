@@ -19,7 +19,7 @@ var matrix = map[string]string{
 	"agents alone": image,
 	"reachable agents": image + `
 agent: {http: {trustedProxies: [10.0.0.0/28, 2001:db8::1]}}
-rbac: {viewer: {podNames: true, subjects: [{kind: Group, name: sre, apiGroup: rbac.authorization.k8s.io}]}}`,
+rbac: {viewer: {podNames: true, nodes: true, subjects: [{kind: Group, name: sre, apiGroup: rbac.authorization.k8s.io}]}}`,
 	"own NATS": image + `
 natsClient: {url: "nats://nats-a.example:4222,nats://nats-b.example", replicas: 3}`,
 	"own NATS with credentials": image + `
@@ -28,6 +28,9 @@ natsClient:
   credentials: {secretName: renat-nats-creds, key: renat.creds}
   tls: {enabled: true, secretName: renat-nats-tls}
 hub: {natsCredentials: {secretName: renat-hub-creds}}`,
+	"own NATS with passwords": image + `
+natsClient: {url: "tls://nats.example:4222", password: {user: agent, secretName: renat-nats, key: agent}}
+hub: {natsPassword: {user: hub, secretName: renat-nats, key: hub}}`,
 	"own NATS with its certificate only": image + `
 natsClient: {url: "tls://nats.example:4222", tls: {enabled: true, secretName: nats-ca, clientCertificate: false}}`,
 	"NATS beside it": image + "nats: {enabled: true}",
@@ -41,11 +44,38 @@ hub: {replicas: 3, existingConfigMap: my-hub}`,
 natsClient: {url: "nats://nats.example:4222"}
 hub: {enabled: false}`,
 	"receivers": image + receivers,
+	"Events on pods": image + `
+natsClient: {url: "nats://nats.example:4222"}
+hub: {kubernetesEvents: true, config: {receivers: [{name: pods, match: ["cluster=default"], kubernetes_events: {}}]}}`,
 	"Hubble over TLS": image + `
 hubble:
   server: tls://$(HOST_IP):4244
   excludeCIDRs: [10.0.0.0/8, "fd00::/8"]
   tls: {enabled: true, secretName: hubble-client, serverName: $(NODE_NAME).default.hubble-grpc.cilium.io}`,
+	"Observer to relay": image + `
+clusterName: production
+agent: {http: {trustedProxies: [10.0.0.0/28]}, observer: {listen: ":4245", tls: {enabled: true, secretName: observer-tls}}}
+networkPolicy: {enabled: true, observerFrom: [{matchLabels: {app.kubernetes.io/name: hubble-relay}}]}`,
+	"Observer to relay, Kubernetes' policies": image + `
+agent: {observer: {listen: ":4245", tls: {enabled: true, issuerRef: {name: cilium-ca}}}}
+networkPolicy: {enabled: true, flavor: kubernetes, observerFrom: [{podSelector: {matchLabels: {app.kubernetes.io/name: hubble-relay}}}]}`,
+	"Observer on the node": image + `
+agent: {observer: {listen: "unix:///var/lib/renat/hubble.sock"}}`,
+	"page behind an ingress": image + `
+natsClient: {url: "nats://nats.example:4222"}
+hub:
+  http: {userHeader: X-Auth-Request-Email, trustedProxies: [10.0.3.0/24]}
+  ingress: {enabled: true, className: nginx, host: renat.example, annotations: {a: b}, tlsSecret: renat-page}`,
+	"page behind a Gateway": image + `
+natsClient: {url: "nats://nats.example:4222"}
+revisionHistoryLimit: 3
+agent: {serviceAccountAnnotations: {a: b}}
+hub:
+  externalURL: https://renat.example/
+  http: {userHeader: X-Auth-Request-Email, trustedProxies: [10.0.3.0/24]}
+  httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [renat.example], annotations: {a: b}}
+  serviceAccountAnnotations: {a: b}
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app.kubernetes.io/component: hub}}}]` + monitoring,
 	"TLS and tokens": image + tokens,
 	"cert-manager": image + `
 hubble:
@@ -109,7 +139,7 @@ hub:
 const tokens = `
 natsClient: {url: "nats://nats.example:4222"}
 agent: {http: {tokenSecret: {name: renat-token, key: agent}, tls: {enabled: true, secretName: agent-tls}}}
-hub: {http: {tokenSecret: {name: renat-token, key: hub}, tls: {enabled: true, secretName: hub-tls}}}` + monitoring
+hub: {http: {tokenSecret: {name: renat-token, key: hub}, tls: {enabled: true, secretName: hub-tls}}, ingress: {enabled: true, host: renat.example, tlsSecret: page-tls}}` + monitoring
 
 const chosen = `
 imagePullSecrets: [{name: pull}]
@@ -123,10 +153,11 @@ agent:
   maxConnections: 1000000
   stateDir: /data/renat
   outboxMaxBytes: 1073741824
+  guard: {enabled: true, share: 0.1, cpu: 0.005, udp: true, match: ["namespace=shop", "workload=cart,destination=db.example.com"]}
   extraCapabilities: [SYS_ADMIN, SYS_RESOURCE]
   seccompProfile: {type: Unconfined}
   seLinuxOptions: {type: spc_t, level: s0}
-  resources: {requests: {cpu: 1, memory: 1Gi}}
+  resources: {requests: {cpu: 1, memory: 256Mi}}
   updateStrategy: {type: OnDelete}
   priorityClassName: system-node-critical
   nodeSelector: {kubernetes.io/arch: arm64}
@@ -136,6 +167,8 @@ agent:
   podLabels: {c: d}
   extraArgs: [--settle=5s, --pprof]
   extraEnv: [{name: GOGC, value: "50"}]
+  extraVolumes: [{name: extra, configMap: {name: my-files}}]
+  extraVolumeMounts: [{name: extra, mountPath: /etc/extra, readOnly: true}]
 hub:
   enabled: true
   replicas: 1
@@ -147,7 +180,9 @@ hub:
   podAnnotations: {a: b}
   podLabels: {c: d}
   extraArgs: [--color=never]
-  extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example:3128"}]`
+  extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example:3128"}]
+  extraVolumes: [{name: extra, configMap: {name: my-files}}]
+  extraVolumeMounts: [{name: extra, mountPath: /etc/extra, readOnly: true}]`
 
 // installs are names, namespaces and releases of Kubernetes to install it with.
 var installs = []install{

@@ -5,12 +5,61 @@ package chart
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"sigs.k8s.io/yaml"
 )
+
+// The dashboards lead to the page as people reach it.
+func TestDashboardsKnowThePage(t *testing.T) {
+	for values, want := range map[string]string{
+		matrix["page behind a Gateway"]:               "https://renat.example",
+		matrix["page behind an ingress"] + monitoring: "https://renat.example",
+		matrix["monitoring"]:                          "http://localhost:9972",
+	} {
+		r := mustRender(t, standard, values)
+		if json := text(r.find("ConfigMap", "-dashboard-node"), "data", "renat-node.json"); !strings.Contains(json, `"query": "`+want+`"`) {
+			t.Errorf("they lead elsewhere than to %s", want)
+		}
+	}
+}
+
+// Without its dependency, as its README takes it out, the chart is the same.
+func TestWithoutDependency(t *testing.T) {
+	dir := copyChart(t)
+	if err := os.RemoveAll(filepath.Join(dir, "charts")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("sed", "-i", "/^dependencies:/,$d", filepath.Join(dir, "Chart.yaml")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	bare, err := loader.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bare.Metadata.Dependencies) != 0 {
+		t.Fatal("it still has the dependency")
+	}
+	got, err := renderChart(bare, standard, matrix["own NATS"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(r *release) (all []string) {
+		for _, o := range r.objects {
+			all = append(all, o.String())
+		}
+		return slices.Sorted(slices.Values(all))
+	}
+	if want := mustRender(t, standard, matrix["own NATS"]); !slices.Equal(names(got), names(want)) {
+		t.Errorf("it makes %v, want %v", names(got), names(want))
+	}
+}
 
 // What the chart installs of alerts and dashboards is what the files have.
 func TestAlertsAndDashboards(t *testing.T) {

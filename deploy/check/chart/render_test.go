@@ -115,6 +115,10 @@ func render(as install, values string) (*release, error) {
 	if err != nil {
 		return nil, err
 	}
+	return renderChart(c, as, values)
+}
+
+func renderChart(c *v2.Chart, as install, values string) (*release, error) {
 	given := map[string]any{}
 	if err := yaml.UnmarshalStrict([]byte(values), &given); err != nil {
 		return nil, err

@@ -109,7 +109,7 @@ func TestTyposAreFound(t *testing.T) {
 		}
 	}
 	t.Logf("found in %d kinds: %v", len(kinds), found)
-	if want := 17; len(kinds) != want || found["a misspelt key"] < 500 || found["a misspelt value"] < 50 || found["a wrong type"] < 300 {
+	if want := 18; len(kinds) != want || found["a misspelt key"] < 500 || found["a misspelt value"] < 50 || found["a wrong type"] < 300 {
 		t.Errorf("%d kinds of object are not %d, or there were too few mistakes to find", len(kinds), want)
 	}
 }

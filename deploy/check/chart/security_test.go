@@ -23,7 +23,8 @@ func security(r *release) (wrong problems) {
 		o := p.of
 		agent := o.kind() == "DaemonSet"
 		wrong.add(len(list(p.spec, "containers")) == 1 && p.spec["initContainers"] == nil, o, "it has other containers")
-		wrong.add(at(p.spec, "automountServiceAccountToken") == false, o, "it has a token for the API")
+		events := strings.HasSuffix(o.name(), "-hub") && mayMakeEvents(r) // only the case that asks for it
+		wrong.add(at(p.spec, "automountServiceAccountToken") == events, o, "it has a token for the API")
 		wrong.add(at(p.spec, "enableServiceLinks") == false, o, "Services set its variables")
 		for _, key := range []string{"hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"} {
 			wrong.add(p.spec[key] == nil, o, "it has %s", key)
@@ -55,6 +56,10 @@ func security(r *release) (wrong problems) {
 	return wrong
 }
 
+func mayMakeEvents(r *release) bool {
+	return slices.ContainsFunc(r.objects, func(o object) bool { return o.kind() == "ClusterRole" && strings.HasSuffix(o.name(), "-hub-events") })
+}
+
 func volume(p pod, v any, agent bool) (wrong problems) {
 	name := text(v, "name")
 	writes := at(p.container, "volumeMounts", name, "readOnly") != true
@@ -84,8 +89,11 @@ func TestSecurity(t *testing.T) {
 var rules = []string{
 	"Role renat-viewer: map[apiGroups:[] resources:[pods] verbs:[list]]",
 	"Role renat-viewer: map[apiGroups:[] resources:[pods/proxy] verbs:[get]]",
+	"Role renat-viewer: map[apiGroups:[] resources:[pods/log] verbs:[get]]",
 	"Role renat-viewer-cilium-config: map[apiGroups:[] resourceNames:[cilium-config] resources:[configmaps] verbs:[get]]",
-	"ClusterRole renat-renat-viewer-pods: map[apiGroups:[] resources:[pods] verbs:[list]]",
+	"Role renat-viewer-cilium-config: map[apiGroups:[cilium.io] resources:[ciliumnodeconfigs] verbs:[list]]",
+	"ClusterRole renat-renat-viewer-pods: map[apiGroups:[] resources:[pods] verbs:[get list]]",
+	"ClusterRole renat-renat-viewer-nodes: map[apiGroups:[] resources:[nodes] verbs:[list]]",
 }
 
 func TestRights(t *testing.T) {
@@ -112,6 +120,72 @@ func TestRights(t *testing.T) {
 	for _, o := range mustRender(t, standard, image).objects {
 		if o.kind() == "ClusterRole" || strings.HasSuffix(o.kind(), "Binding") {
 			t.Errorf("%s was not asked for", o)
+		}
+	}
+}
+
+// The hub that makes Events gets what that takes, and the way to the API server.
+func TestKubernetesEvents(t *testing.T) {
+	for _, flavor := range []string{"cilium", "kubernetes"} {
+		r := mustRender(t, standard, matrix["Events on pods"]+"\nnetworkPolicy: {enabled: true, flavor: "+flavor+"}")
+		var got []string
+		open := false
+		for _, o := range r.objects {
+			switch {
+			case o.kind() == "ClusterRole":
+				got = append(got, fmt.Sprint(list(o, "rules")))
+			case o.kind() == "ClusterRoleBinding":
+				if s := fmt.Sprint(o.at("subjects")); s != "[map[kind:ServiceAccount name:renat-hub namespace:renat]]" {
+					t.Errorf("it is for %s", s)
+				}
+			case strings.HasSuffix(o.kind(), "NetworkPolicy"):
+				egress := fmt.Sprint(o.at("spec", "egress"))
+				api := strings.Contains(egress, "kube-apiserver") || strings.Contains(egress, "port:6443")
+				if api != (o.name() == "renat-hub") {
+					t.Errorf("%s: the way to the API server: %v", o, api)
+				}
+				open = open || api
+			}
+		}
+		if want := []string{"[map[apiGroups:[] resources:[pods] verbs:[get]] map[apiGroups:[] resources:[events] verbs:[create]]]"}; !slices.Equal(got, want) || !open {
+			t.Errorf("%s: rules %v", flavor, got)
+		}
+	}
+}
+
+// Kubernetes 1.27 does not know the field, so it is only there if it is asked for.
+func TestAppArmor(t *testing.T) {
+	profile := func(values string) any {
+		agent := mustRender(t, standard, values).find("DaemonSet", "-agent")
+		return at(pods(&release{objects: []object{agent}})[0].container, "securityContext", "appArmorProfile", "type")
+	}
+	if got := profile(image); got != nil {
+		t.Errorf("a profile that nobody asked for: %v", got)
+	}
+	if got := profile(image + "agent: {appArmorProfile: {type: Unconfined}}"); got != "Unconfined" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Prometheus' labels are those that alerts and dashboards go by.
+func TestClusterLabel(t *testing.T) {
+	r := mustRender(t, standard, "clusterName: production\n"+matrix["monitoring"])
+	for kind, endpoints := range map[string]string{"PodMonitor": "podMetricsEndpoints", "ServiceMonitor": "endpoints"} {
+		labels := map[string]string{}
+		for _, l := range list(list(r.find(kind, ""), "spec", endpoints)[0], "relabelings") {
+			labels[text(l, "targetLabel")] = text(l, "replacement")
+		}
+		if labels["cluster"] != "production" {
+			t.Errorf("%s: %v", kind, labels)
+		}
+	}
+}
+
+// What a process said last is in kubectl describe.
+func TestTerminationMessage(t *testing.T) {
+	for _, p := range pods(mustRender(t, standard, matrix["own NATS"])) {
+		if got := p.container["terminationMessagePolicy"]; p.of.kind() != "Job" && got != "FallbackToLogsOnError" {
+			t.Errorf("%s: %v", p.of, got)
 		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 // agentSelector is kubectl renat's --agent-selector.
 var agentSelector = map[string]any{"app.kubernetes.io/name": "renat", "app.kubernetes.io/component": "agent"}
 
+// hubSelector is kubectl renat's --hub-selector.
+var hubSelector = map[string]any{"app.kubernetes.io/name": "renat", "app.kubernetes.io/component": "hub"}
+
 // references returns what does not fit between objects.
 func references(r *release, as install, values string) (wrong problems) {
 	all := pods(r)
@@ -33,6 +36,22 @@ func references(r *release, as install, values string) (wrong problems) {
 			p := pods(&release{objects: []object{o}})[0]
 			wrong.add(matches(agentSelector, p.labels) && p.port() == "9969", o, "kubectl renat does not find the agents")
 			wrong.add(strings.Contains(o.name(), "renat") && strings.HasSuffix(o.name(), "-agent"), o, "the alert RenatAgentsMissing does not find it")
+		case "Deployment":
+			p := pods(&release{objects: []object{o}})[0]
+			wrong.add(matches(hubSelector, p.labels) && p.port() == "9972", o, "kubectl renat does not find the hubs")
+		case "Ingress":
+			for _, rule := range list(o, "spec", "rules") {
+				path := list(rule, "http", "paths")[0]
+				service := at(path, "backend", "service")
+				wrong.add(text(path, "path") == "/" && r.named("Service", text(service, "name"), as.namespace) && text(service, "port", "name") == "http", o, "it does not lead to the page")
+			}
+			for _, tls := range list(o, "spec", "tls") {
+				wrong.add(strings.Contains(values, text(tls, "secretName")), o, "nobody makes the Secret %s", text(tls, "secretName"))
+			}
+		case "HTTPRoute":
+			rule := list(o, "spec", "rules")[0]
+			service := list(rule, "backendRefs")[0]
+			wrong.add(text(list(rule, "matches")[0], "path", "value") == "/" && r.named("Service", text(service, "name"), as.namespace) && at(service, "port") == 9972.0, o, "it does not lead to the page")
 		case "Service":
 			if o.name() == "renat-nats" || o.name() == "events" {
 				continue
@@ -132,7 +151,8 @@ func policy(r *release, o object, selector any) (wrong problems) {
 	}
 	for _, rule := range list(o, "spec", "ingress") {
 		for _, port := range ports(rule) {
-			wrong.add(port == p.port() || port == "http", o, "nobody listens on %s", port)
+			observer := fmt.Sprint(at(p.container, "ports", "observer", "containerPort"))
+			wrong.add(port == p.port() || port == "http" || at(p.container, "ports", "observer") != nil && (port == observer || port == "observer"), o, "nobody listens on %s", port)
 		}
 	}
 	open := map[string]bool{}

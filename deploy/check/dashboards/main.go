@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command dashboards writes the Grafana dashboards to the folder named by its
-// argument. What they query is in fleet.go and node.go; how Grafana wants it
-// said, in grafana.go.
+// argument. What they query is in fleet.go and node.go; how it looks, in panel.go.
 package main
 
 import (
@@ -12,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-//go:generate go run . ../../deploy/helm/renat/dashboards
+//go:generate go run . ../../helm/renat/dashboards
 
 func main() {
 	if len(os.Args) != 2 {
@@ -26,12 +25,16 @@ func main() {
 }
 
 func write(folder string) error {
-	for _, d := range []dashboard{fleet, node} {
-		b, err := json.MarshalIndent(d.object(), "", "  ")
+	for _, p := range []page{fleet, node} {
+		d, err := p.build()
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		b, err := json.MarshalIndent(d, "", "  ")
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, d.name+".json"), append(b, '\n'), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, p.name+".json"), append(b, '\n'), 0o644); err != nil {
 			return err
 		}
 	}

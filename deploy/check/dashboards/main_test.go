@@ -9,7 +9,7 @@ import (
 )
 
 func TestCommittedDashboardsAreFresh(t *testing.T) {
-	folder, committed := t.TempDir(), "../../deploy/helm/renat/dashboards"
+	folder, committed := t.TempDir(), "../../helm/renat/dashboards"
 	if err := write(folder); err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestCommittedDashboardsAreFresh(t *testing.T) {
 		}
 		got, err := os.ReadFile(filepath.Join(committed, name))
 		if err != nil || string(got) != string(want) {
-			t.Errorf("%s is stale: run go generate ./deploy/check/dashboards (%v)", name, err)
+			t.Errorf("%s is stale: run go -C deploy/check generate ./dashboards (%v)", name, err)
 		}
 	}
 }

@@ -2,30 +2,36 @@
 
 package main
 
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+)
+
 // this is what the choices on top select.
-func this(expr, legend string) query {
-	return query{in(`cluster=~"$cluster",node=~"$node"`, expr), legend}
+func this(expr, legend string) *prometheus.DataqueryBuilder {
+	return query(`cluster=~"$cluster",node=~"$node"`, expr, legend)
 }
 
-var node = dashboard{
+var node = page{
 	name: "node", title: "renat / node", about: "One node's NAT maps, what broke there, and how well its agent sees.",
 	refresh: "30s", from: "now-1h",
 	// Not nodes, lest a link from the fleet brings more than one.
-	variables: []variable{onAgents[0], {name: "node", label: "Node", query: onAgents[1].query, one: true}},
+	choices: []cog.Builder[dashboard.VariableModel]{all(cluster), choice("node", "Node", nodesOfCluster)},
 	rows: []row{
 		{"Now", []panel{
-			bad(1, stat("Connections broken", "In the time that is shown.", "short", 4, this(`round(sum(increase(renat_incidents_total{$s}[$__range])))`, ""))),
-			bad(.001, stat("Evictions", "Of all NAT maps, over ten minutes.", "suffix:/s", 4, this(`sum(rate(renat_map_evictions_total{$s,`+natMaps+`}[10m]))`, ""))),
-			near(.9, 1, stat("Fullest NAT map", "Entries, of the number from which on the kernel evicts. Needs Linux 6.8.", "percentunit", 4, this(`max(`+fullness+`)`, ""))),
-			named(map[float64]string{0: "waits", 1: "ready"},
-				above(1, stat("Parts", "/readyz of the agent says what a part waits for.", "none", 8, this(`min by (part) (renat_part_ready{$s})`, "{{part}}")))),
-			stat("Up for", "Time since the agent's last start.", "s", 4, this(`time() - max(process_start_time_seconds{$s,job=~".*renat.*-agent"})`, "")),
+			stats("Connections broken", "In the time that is shown.", "short", 4, this(`round(sum(increase(renat_incidents_total{$s}[$__range])))`, "")).Thresholds(bad(1)).DataLinks(incidents("&node=${node}")),
+			stats("Evictions", "Of all NAT maps, over ten minutes.", "suffix:/s", 4, this(`sum(rate(renat_map_evictions_total{$s,`+natMaps+`}[10m]))`, "")).Thresholds(bad(.001)),
+			stats("Fullest NAT map", "Entries, of the number from which on the kernel evicts. Needs Linux 6.8.", "percentunit", 4, this(`max(`+fullness+`)`, "")).Thresholds(near(.9, 1)),
+			stats("Parts", "/readyz of the agent says what a part waits for.", "none", 8, this(`min by (part) (renat_part_ready{$s})`, "{{part}}")).Thresholds(above(1)).
+				Mappings(named(map[float64]string{0: "waits", 1: "ready"})),
+			stats("Up for", "Time since the agent's last start.", "s", 4, this(`time() - max(process_start_time_seconds{$s,job=~".*renat.*-agent"})`, "")),
 		}},
 		{"Connections", []panel{
 			bars(lines("Broken, by kind and cause", "Connections found broken.", "suffix:/min", 8,
-				this(`60 * sum by (kind, cause) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{kind}} {{cause}}"))),
-			bars(lines("Broken, by outcome", "reset: the RST was seen. unconfirmed: none was, within --settle.", "suffix:/min", 8,
-				this(`60 * sum by (outcome) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{outcome}}"))),
+				this(`60 * sum by (kind, cause) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{kind}} {{cause}}"))).DataLinks(incidents("&node=${node}&kind=${__field.labels.kind}&cause=${__field.labels.cause}")),
+			bars(lines("Broken, by outcome", "reset: the RST was seen. dropped: its packets were, and none came through. unconfirmed: neither was seen, within --settle.", "suffix:/min", 8,
+				this(`60 * sum by (outcome) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{outcome}}"))).DataLinks(incidents("&node=${node}&outcome=${__field.labels.outcome}")),
 			lines("Suspects", "Connections that lost their mapping: those that wait for a verdict, and those that turned out well.", "short", 8,
 				this(`sum(renat_suspects{$s})`, "waiting"),
 				this(`60 * sum(rate(renat_suspects_harmless_total{$s}[$__rate_interval]))`, "harmless a minute")),
@@ -75,9 +81,9 @@ var node = dashboard{
 			lines("Incidents stored and forwarded", "On the node's disk, and from there to NATS.", "suffix:/min", 12,
 				this(`60 * sum(rate(renat_outbox_stored_total{$s}[$__rate_interval]))`, "stored"),
 				this(`60 * sum(rate(renat_outbox_forwarded_total{$s}[$__rate_interval]))`, "forwarded")),
-			near(1000, 5000, lines("Incidents waiting", "On disk for NATS, and in memory for the disk.", "short", 12,
+			lines("Incidents waiting", "On disk for NATS, and in memory for the disk.", "short", 12,
 				this(`max(renat_outbox_waiting_incidents{$s})`, "for NATS"),
-				this(`max(renat_outbox_queued_incidents{$s})`, "for the disk"))),
+				this(`max(renat_outbox_queued_incidents{$s})`, "for the disk")).Thresholds(near(1000, 5000)).ThresholdsStyle(dashed),
 		}},
 		{"Observer proxy (--observer-listen)", []panel{
 			lines("Flows passed on", "To all clients together, and those with something added.", "suffix:/s", 12,

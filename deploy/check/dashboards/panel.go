@@ -4,156 +4,122 @@ package main
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-func (p panel) object() object {
-	o := object{
-		"type": p.kind, "title": p.title, "description": p.about, "datasource": prometheus,
-		"targets":     p.targets(),
-		"fieldConfig": object{"defaults": p.defaults(), "overrides": p.overrides()},
+// stats shows the last value of each series. Widths are of 24.
+func stats(title, about, unit string, width uint32, queries ...*prometheus.DataqueryBuilder) *stat.PanelBuilder {
+	p := stat.NewPanelBuilder().Title(title).Description(about).Datasource(source).Unit(unit).Span(width).Height(4).
+		NoValue("none").ColorScheme(color(dashboard.FieldColorModeIdThresholds)).Thresholds(steps("green")).
+		ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).Orientation(common.VizOrientationAuto).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+	for n, q := range queries {
+		p.WithTarget(q.RefId(ref(n)).Instant())
 	}
-	switch p.kind {
-	case "stat":
-		o["options"] = object{
-			"colorMode": "background", "graphMode": "none", "textMode": "auto", "justifyMode": "auto", "orientation": "auto",
-			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
-		}
-	case "timeseries":
-		o["options"] = object{
-			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
-			"tooltip": object{"mode": "multi", "sort": "desc"},
-		}
-	case "table":
-		o["options"] = object{"showHeader": true, "footer": object{"enablePagination": true}, "sortBy": []object{{"displayName": p.columns[0].title, "desc": true}}}
-		o["transformations"] = p.transformations()
-	}
-	return o
+	return p
 }
 
-func (p panel) targets() (all []object) {
-	for n, q := range p.queries {
-		o := object{"refId": ref(n), "datasource": prometheus, "expr": q.expr, "legendFormat": q.legend, "editorMode": "code"}
-		switch p.kind {
-		case "table":
-			o["instant"], o["range"], o["format"] = true, false, "table"
-		case "stat":
-			o["instant"], o["range"] = true, false
-		default:
-			o["instant"], o["range"] = false, true
-		}
-		all = append(all, o)
+// lines shows series over time.
+func lines(title, about, unit string, width uint32, queries ...*prometheus.DataqueryBuilder) *timeseries.PanelBuilder {
+	p := timeseries.NewPanelBuilder().Title(title).Description(about).Datasource(source).Unit(unit).Span(width).Height(8).
+		Min(0).ColorScheme(color(dashboard.FieldColorModeIdPaletteClassic)).
+		DrawStyle(common.GraphDrawStyleLine).LineWidth(1).FillOpacity(10).ShowPoints(common.VisibilityModeNever).
+		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
+	for n, q := range queries {
+		p.WithTarget(q.RefId(ref(n)).Range())
 	}
-	return all
+	return p
+}
+
+// stacked and bars change how lines are drawn.
+func stacked(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
+	return p.FillOpacity(40).Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A"))
+}
+
+func bars(p *timeseries.PanelBuilder) *timeseries.PanelBuilder {
+	return stacked(p).DrawStyle(common.GraphDrawStyleBars).FillOpacity(80)
+}
+
+// column is what a query is in a table; from bad on it is red.
+type column struct {
+	title, unit string
+	bad         float64
+	query       *prometheus.DataqueryBuilder
+}
+
+// byNode makes one table of all columns, with a row for each set of labels, the
+// worst of the first column first; nodes are links.
+func byNode(title, about string, columns ...column) *table.PanelBuilder {
+	names := map[string]string{}
+	p := table.NewPanelBuilder().Title(title).Description(about).Datasource(source).Unit("short").Span(24).Height(10).
+		ColorScheme(color(dashboard.FieldColorModeIdPaletteClassic)).
+		Footer(common.NewTableFooterOptionsBuilder().EnablePagination(true)).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: struct{}{}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"excludeByName": map[string]bool{"Time": true}, "renameByName": names,
+		}})
+	p.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(columns[0].title).Desc(true)})
+	for n, c := range columns {
+		names["Value #"+ref(n)] = c.title
+		p.WithTarget(c.query.RefId(ref(n)).Instant().Format(prometheus.PromQueryFormatTable))
+		thresholds, err := bad(c.bad).Build()
+		if err != nil {
+			p.RecordError("thresholds", err)
+		}
+		p.OverrideByName(c.title, []dashboard.DynamicConfigValue{
+			{Id: "unit", Value: c.unit},
+			{Id: "thresholds", Value: thresholds},
+			{Id: "custom.cellOptions", Value: map[string]string{"type": "color-text"}},
+			{Id: "color", Value: map[string]string{"mode": "thresholds"}},
+		})
+	}
+	return p.OverrideByName("node", []dashboard.DynamicConfigValue{{Id: "links", Value: []map[string]any{
+		{"title": "This node", "url": "/d/renat-node?${datasource:queryparam}&${cluster:queryparam}&var-node=${__data.fields.node}&${__url_time_range}"},
+		{"title": "Its incidents", "url": incidentsURL + "&node=${__data.fields.node}", "targetBlank": true},
+	}}})
 }
 
 func ref(n int) string { return string(rune('A' + n)) }
 
-// defaults are unit, thresholds and the style of lines.
-func (p panel) defaults() object {
-	o := object{"unit": p.unit, "color": object{"mode": "palette-classic"}, "thresholds": p.thresholds(), "mappings": p.mappings()}
-	if p.kind == "stat" {
-		o["color"] = object{"mode": "thresholds"}
-		o["noValue"] = "none"
-	}
-	if p.kind != "timeseries" {
-		return o
-	}
-	o["min"] = 0
-	style := object{"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": false,
-		"stacking": object{"mode": "none", "group": "A"}, "thresholdsStyle": object{"mode": "off"}}
-	if p.stacked {
-		style["stacking"], style["fillOpacity"] = object{"mode": "normal", "group": "A"}, 40
-	}
-	if p.bars {
-		style["drawStyle"], style["fillOpacity"] = "bars", 80
-	}
-	if p.warn > 0 || p.bad > 0 {
-		style["thresholdsStyle"] = object{"mode": "dashed"}
-	}
-	o["custom"] = style
-	return o
+func color(mode dashboard.FieldColorModeId) *dashboard.FieldColorBuilder {
+	return dashboard.NewFieldColorBuilder().Mode(mode)
 }
 
-func (p panel) thresholds() object {
-	good, bad := "green", "red"
-	if p.low {
-		good, bad = bad, good
-	}
-	steps := []object{{"color": good, "value": nil}}
-	if p.warn > 0 {
-		steps = append(steps, object{"color": "orange", "value": p.warn})
-	}
-	if p.bad > 0 {
-		steps = append(steps, object{"color": bad, "value": p.bad})
-	}
-	return object{"mode": "absolute", "steps": steps}
+// bad, near and above are thresholds: red from a value on; orange before that;
+// green from it on and red below.
+func bad(from float64) *dashboard.ThresholdsConfigBuilder {
+	return steps("green", dashboard.Threshold{Value: &from, Color: "red"})
 }
 
-func (p panel) mappings() []object {
-	if p.names == nil {
-		return []object{}
-	}
-	options := object{}
-	for value, text := range p.names {
-		options[fmt.Sprint(value)] = object{"text": text}
-	}
-	return []object{{"type": "value", "options": options}}
+func near(warn, from float64) *dashboard.ThresholdsConfigBuilder {
+	return steps("green", dashboard.Threshold{Value: &warn, Color: "orange"}, dashboard.Threshold{Value: &from, Color: "red"})
 }
 
-// overrides give each column of a table its unit, and nodes a link.
-func (p panel) overrides() []object {
-	all := []object{}
-	if p.columns == nil {
-		return all
-	}
-	override := func(name string, properties ...object) {
-		all = append(all, object{"matcher": object{"id": "byName", "options": name}, "properties": properties})
-	}
-	for _, c := range p.columns {
-		properties := []object{{"id": "unit", "value": c.unit}}
-		if c.bad > 0 {
-			properties = append(properties,
-				object{"id": "thresholds", "value": panel{bad: c.bad}.thresholds()},
-				object{"id": "custom.cellOptions", "value": object{"type": "color-text"}},
-				object{"id": "color", "value": object{"mode": "thresholds"}})
-		}
-		override(c.title, properties...)
-	}
-	override("node", object{"id": "links", "value": []object{{
-		"title": "This node", "url": "/d/renat-node?${datasource:queryparam}&${cluster:queryparam}&var-node=${__data.fields.node}&${__url_time_range}",
-	}}})
-	return all
+func above(from float64) *dashboard.ThresholdsConfigBuilder {
+	return steps("red", dashboard.Threshold{Value: &from, Color: "green"})
 }
 
-// transformations make one table of all queries, with a row for each set of labels.
-func (p panel) transformations() []object {
-	names := object{}
-	for n, c := range p.columns {
-		names["Value #"+ref(n)] = c.title
+func steps(base string, more ...dashboard.Threshold) *dashboard.ThresholdsConfigBuilder {
+	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
+		Steps(append([]dashboard.Threshold{{Color: base}}, more...))
+}
+
+// dashed draws thresholds into lines.
+var dashed = common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed)
+
+// named shows values by names.
+func named(names map[float64]string) []dashboard.ValueMapping {
+	m := dashboard.NewValueMap()
+	for value, text := range names {
+		m.Options[fmt.Sprint(value)] = dashboard.ValueMappingResult{Text: &text}
 	}
-	return []object{
-		{"id": "merge", "options": object{}},
-		{"id": "organize", "options": object{"excludeByName": object{"Time": true}, "renameByName": names}},
-	}
+	return []dashboard.ValueMapping{{ValueMap: m}}
 }
-
-// stat, lines and table begin a panel.
-func stat(title, about, unit string, width int, q ...query) panel {
-	return panel{kind: "stat", title: title, about: about, unit: unit, width: width, queries: q}
-}
-
-func lines(title, about, unit string, width int, q ...query) panel {
-	return panel{kind: "timeseries", title: title, about: about, unit: unit, width: width, queries: q}
-}
-
-// in completes a query: $s stands for the choices on top, as matchers.
-func in(scope, expr string) string { return strings.ReplaceAll(expr, "$s", scope) }
-
-// bad, near, above, bars, stacked and named change a panel.
-func bad(from float64, p panel) panel               { p.bad = from; return p }
-func near(warn, from float64, p panel) panel        { p.warn, p.bad = warn, from; return p }
-func above(from float64, p panel) panel             { p.bad, p.low = from, true; return p }
-func bars(p panel) panel                            { p.stacked, p.bars = true, true; return p }
-func stacked(p panel) panel                         { p.stacked = true; return p }
-func named(names map[float64]string, p panel) panel { p.names = names; return p }

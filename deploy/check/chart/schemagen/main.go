@@ -28,6 +28,7 @@ var kinds = map[string]string{
 	"configmap-v1":                  "io.k8s.api.core.v1.ConfigMap",
 	"daemonset-apps-v1":             "io.k8s.api.apps.v1.DaemonSet",
 	"deployment-apps-v1":            "io.k8s.api.apps.v1.Deployment",
+	"ingress-networking-v1":         "io.k8s.api.networking.v1.Ingress",
 	"job-batch-v1":                  "io.k8s.api.batch.v1.Job",
 	"networkpolicy-networking-v1":   "io.k8s.api.networking.v1.NetworkPolicy",
 	"poddisruptionbudget-policy-v1": "io.k8s.api.policy.v1.PodDisruptionBudget",
@@ -41,6 +42,7 @@ var kinds = map[string]string{
 var crds = []struct{ name, module, file, version string }{
 	{"certificate-cert-manager-v1", "github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/cert-manager.io_certificates.yaml", "v1"},
 	{"ciliumnetworkpolicy-cilium-v2", "github.com/cilium/cilium@v1.20.2", "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml", "v2"},
+	{"httproute-gateway-v1", "sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml", "v1"},
 	{"podmonitor-monitoring-v1", "github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml", "v1"},
 	{"prometheusrule-monitoring-v1", "github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", "v1"},
 	{"servicemonitor-monitoring-v1", "github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", "v1"},

@@ -9,6 +9,16 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* Where people reach the page; empty: not known. */ -}}
+{{- define "renat.pageURL" -}}
+{{- $hub := .Values.hub -}}
+{{- if $hub.externalURL -}}
+{{ trimSuffix "/" $hub.externalURL }}
+{{- else if $hub.ingress.enabled -}}
+{{ ternary "https" "http" (ne $hub.ingress.tlsSecret "") }}://{{ $hub.ingress.host }}
+{{- end -}}
+{{- end -}}
+
 {{- define "renat.hubMounts" -}}
 {{- $hub := .Values.hub -}}
 {{- if or $hub.config $hub.existingConfigMap }}
@@ -17,6 +27,9 @@ true
 {{- end }}
 {{- range $name, $_ := $hub.secretMounts }}
 - {name: secret-{{ $name }}, mountPath: /etc/renat/secrets/{{ $name }}, readOnly: true}
+{{- end }}
+{{- with $hub.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{ include "renat.natsMounts" (list . "hub") }}
 {{- include "renat.httpMounts" (list . $hub.http) }}
@@ -31,6 +44,9 @@ true
 {{- range $name, $secret := $hub.secretMounts }}
 - name: secret-{{ $name }}
   secret: {secretName: {{ $secret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with $hub.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{ include "renat.natsVolumes" (list . "hub") }}
 {{- include "renat.httpVolumes" (list . $hub.http "" "hub") }}

@@ -25,6 +25,8 @@ nats://{{ .Values.nats.fullnameOverride }}.{{ .Release.Namespace }}.svc:{{ dig "
 {{ .Values.natsClient.replicas }}
 {{- else if and .Values.nats.enabled .Values.nats.config.cluster.enabled -}}
 {{ min 5 .Values.nats.config.cluster.replicas }}
+{{- else if ge (len (splitList "," .Values.natsClient.url)) 3 -}}
+3
 {{- else -}}
 1
 {{- end -}}
@@ -40,6 +42,16 @@ nats://{{ .Values.nats.fullnameOverride }}.{{ .Release.Namespace }}.svc:{{ dig "
 {{- end -}}
 {{- end -}}
 
+{{- /* The user and password of (list context component), as JSON; empty if there are none. */ -}}
+{{- define "renat.natsPassword" -}}
+{{- $ := index . 0 -}}
+{{- if and (eq (index . 1) "hub") $.Values.hub.natsPassword -}}
+{{ $.Values.hub.natsPassword | toJson }}
+{{- else -}}
+{{ $.Values.natsClient.password | toJson }}
+{{- end -}}
+{{- end -}}
+
 {{- /* How (list context component) connects to NATS: arguments, mounts and volumes. */ -}}
 {{- define "renat.natsArgs" -}}
 {{- $ := index . 0 -}}
@@ -47,6 +59,10 @@ nats://{{ .Values.nats.fullnameOverride }}.{{ .Release.Namespace }}.svc:{{ dig "
 - {{ printf "--nats-url=%s" (include "renat.natsURL" $) | quote }}
 {{- if (include "renat.natsCredentials" . | fromJson).secretName }}
 - --nats-creds=/etc/renat/nats-creds/nats.creds
+{{- end }}
+{{- with (include "renat.natsPassword" . | fromJson).user }}
+- {{ printf "--nats-user=%s" . | quote }}
+- --nats-password-file=/etc/renat/nats-password/password
 {{- end }}
 {{- if $tls.enabled }}
 - --nats-tls-ca-cert-file=/etc/renat/nats-tls/ca.crt
@@ -60,6 +76,9 @@ nats://{{ .Values.nats.fullnameOverride }}.{{ .Release.Namespace }}.svc:{{ dig "
 {{- define "renat.natsMounts" -}}
 {{- if (include "renat.natsCredentials" . | fromJson).secretName -}}
 - {name: nats-creds, mountPath: /etc/renat/nats-creds, readOnly: true}
+{{ end -}}
+{{- if (include "renat.natsPassword" . | fromJson).user -}}
+- {name: nats-password, mountPath: /etc/renat/nats-password, readOnly: true}
 {{ end -}}
 {{- if (index . 0).Values.natsClient.tls.enabled -}}
 - {name: nats-tls, mountPath: /etc/renat/nats-tls, readOnly: true}
@@ -75,6 +94,14 @@ nats://{{ .Values.nats.fullnameOverride }}.{{ .Release.Namespace }}.svc:{{ dig "
     secretName: {{ $credentials.secretName | quote }}
     defaultMode: 0440
     items: [{key: {{ $credentials.key | default "nats.creds" | quote }}, path: nats.creds}]
+{{ end -}}
+{{- $password := include "renat.natsPassword" . | fromJson -}}
+{{- if $password.user -}}
+- name: nats-password
+  secret:
+    secretName: {{ $password.secretName | quote }}
+    defaultMode: 0440
+    items: [{key: {{ $password.key | quote }}, path: password}]
 {{ end -}}
 {{- if $.Values.natsClient.tls.enabled -}}
 - name: nats-tls
@@ -95,6 +122,13 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "renat.clients" -}}
 app.kubernetes.io/name: renat
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- /* The TCP port of agent.observer.listen; empty if it has none. */ -}}
+{{- define "renat.observerPort" -}}
+{{- if not (hasPrefix "unix:" .Values.agent.observer.listen) -}}
+{{ regexFind "[0-9]+$" .Values.agent.observer.listen }}
+{{- end -}}
 {{- end -}}
 
 {{- /* The TCP port of hubble.server. */ -}}
