@@ -15,7 +15,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo replay test test-tools tools lint screenshots generate bench cpu fuzz image sbom release clean
+.PHONY: build lab demo page replay test test-tools tools lint screenshots generate bench cpu fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -25,9 +25,17 @@ LAB = $(TOOLS)/anywhere bin/renat
 lab: build $(TOOLS)/anywhere ## Break connections and score what renat says, here or in a virtual machine: make lab ARGS='--restore both'.
 	@$(LAB) $(ARGS)
 
-demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as they happen, then the score. Without root and QEMU, replay a recording.
-	@$(LAB) $(ARGS); code=$$?; [ $$code = 3 ] || exit $$code; \
-		echo 'So a recording is replayed instead.'; exec $(MAKE) --no-print-directory replay
+demo: build $(TOOLS)/anywhere ## Break connections for a minute: incidents as they happen, the score, then the page. Without root and QEMU, of a recording.
+	@rm -rf .cache/demo
+	@RENAT_LAB_RECORD=.cache/demo/recording $(LAB) $(ARGS); code=$$?; [ $$code = 0 ] || [ $$code = 3 ] || exit $$code; \
+		if [ $$code = 3 ]; then echo 'So a recording is replayed instead.'; exec $(MAKE) --no-print-directory replay; fi; \
+		if [ -d .cache/demo/recording ]; then exec $(MAKE) --no-print-directory page RECORDING=.cache/demo/recording; fi; \
+		echo; echo 'The virtual machine is gone, and its incidents with it: the page shows a recording.'; \
+		exec $(MAKE) --no-print-directory page
+
+page: ## Serve the page with the incidents of a recording, as if they were now, until Ctrl-C; where nobody looks, say how.
+	@if [ -t 1 ]; then exec bin/renat hub --demo $(RECORDING); \
+		else echo 'See it in a browser, at http://127.0.0.1:9972:  bin/renat hub --demo $(RECORDING)'; fi
 
 .PHONY: $(TOOLS)/anywhere
 $(TOOLS)/anywhere:
@@ -44,18 +52,21 @@ replay: build ## Replay a recording into an embedded NATS server and show what b
 	@echo '$$ renat observe --state-dir .cache/demo --kind renat --last 1 -o dict'
 	@bin/renat observe --state-dir .cache/demo --kind renat --last 1 -o dict
 	@echo
-	@echo 'See it in a browser, at http://127.0.0.1:9972:  bin/renat hub --state-dir .cache/demo'
+	@$(MAKE) --no-print-directory page
 
 ALERTMANAGER = $(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
+OLDEST_NATS  = $(GO) test -timeout 15m -tags oldnats -run OldestServer ./internal/hub
 
-test: ## Run every test, those that need a kernel in virtual machines.
+test: ## Run every test, those that need a kernel in virtual machines. As root it installs what Debian 12 lacks for them.
+	@.ci/packages
 	$(GO) vet ./...
 	$(GO) vet -tags vmtest ./...
 	$(GO) vet -tags chromium ./internal/web/page
 	$(GO) test $$($(GO) list ./... | grep -v internal/yard/vm)
-	$(GO) test -timeout 30m -count 1 ./internal/yard/vm # alone: it takes both cores; its result depends on more than its package
+	$(GO) test -timeout 60m -count 1 ./internal/yard/vm # alone: it takes both cores; its result depends on more than its package
 	$(MAKE) --no-print-directory test-tools
 	$(ALERTMANAGER)
+	$(OLDEST_NATS)
 	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 -timeout 20m ./... # what they test is outside their module
 	cd internal/web/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(GO) test -timeout 15m -tags chromium ./internal/web/page
@@ -84,6 +95,7 @@ tools: $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to compile the first 
 	$(GO) -C deploy/check test -run '^$$' ./...
 	GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
 	$(ALERTMANAGER)
+	$(OLDEST_NATS)
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
@@ -101,6 +113,7 @@ screenshots: ## Take the pictures of the page in docs/img; needs Debian's chromi
 generate: ## Regenerate what is generated; needs Debian 12's clang, llvm and libbpf-dev, and npm for the page.
 	$(GO) generate ./...
 	$(GO) generate -tags vmtest ./kprobes
+	$(GO) -C deploy/check generate ./dashboards
 
 bench: ## Run the benchmarks quoted in docs/performance.md.
 	$(GO) test ./... -run '^$$' -bench . -benchmem -count $(or $(COUNT),6)
