@@ -11,6 +11,14 @@ export GOFLAGS     = -trimpath
 LINT     = $(TOOLS)/golangci-lint
 LINT_VERSION = v2.15.0
 
+GOTESTSUM = $(TOOLS)/gotestsum
+GOTESTSUM_VERSION = v1.13.0
+# How often what failed runs again, by itself: the run then fails only if that
+# does, too, and in any case names it. Not at all where more than three tests fail.
+RERUNS ?= 0
+# Before it: packages to test, apart by spaces. After it: flags of go test.
+TEST = $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped --rerun-fails=$(RERUNS) --rerun-fails-max-failures 3 --packages
+
 GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.md deploy/helm/renat/dashboards internal/web/api/openapi.json internal/web/page/static '*_bpfel*.go' '*_bpfel*.o'
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
@@ -54,31 +62,31 @@ replay: build ## Replay a recording into an embedded NATS server and show what b
 	@echo
 	@$(MAKE) --no-print-directory page
 
-ALERTMANAGER = $(GO) test -timeout 15m -tags alertmanager -run RealAlertmanager ./internal/hub
-OLDEST_NATS  = $(GO) test -timeout 15m -tags oldnats -run OldestServer ./internal/hub
+ALERTMANAGER = ./internal/hub -- -timeout 15m -tags alertmanager -run RealAlertmanager
+OLDEST_NATS  = ./internal/hub -- -timeout 15m -tags oldnats -run OldestServer
 
-test: ## Run every test, those that need a kernel in virtual machines. As root it installs what Debian 12 lacks for them.
+test: $(GOTESTSUM) ## Run every test, those that need a kernel in virtual machines. As root it installs what Debian 12 lacks for them.
 	@.ci/packages
 	$(GO) vet ./...
 	$(GO) vet -tags vmtest ./...
 	$(GO) vet -tags chromium ./internal/web/page
-	$(GO) test $$($(GO) list ./... | grep -v internal/yard/vm)
-	$(GO) test -timeout 60m -count 1 ./internal/yard/vm # alone: it takes both cores; its result depends on more than its package
+	$(TEST) "$$($(GO) list ./... | grep -v internal/yard/vm | tr '\n' ' ')"
+	$(TEST) ./internal/yard/vm -- -timeout 60m -count 1 # alone: it takes both cores; its result depends on more than its package
 	$(MAKE) --no-print-directory test-tools
-	$(ALERTMANAGER)
-	$(OLDEST_NATS)
-	cd deploy/check && $(GO) vet ./... && $(GO) test -count 1 -timeout 20m ./... # what they test is outside their module
+	$(TEST) $(ALERTMANAGER)
+	$(TEST) $(OLDEST_NATS)
+	cd deploy/check && $(GO) vet ./... && $(CURDIR)/$(TEST) ./... -- -count 1 -timeout 20m # what they test is outside their module
 	cd internal/web/page/web && npm ci --ignore-scripts --silent # axe-core
-	$(GO) test -timeout 15m -tags chromium ./internal/web/page
+	$(TEST) ./internal/web/page -- -timeout 15m -tags chromium
 
 # Cilium's command line tools, built with a go.mod of their own: ours and what
 # they need besides, so that what both need is compiled once.
 CILIUM_VERSION = $(shell $(GO) list -m -f '{{.Version}}' github.com/cilium/cilium)
 HUBBLE_TOOLS   = .cache/hubble-$(CILIUM_VERSION)
 
-test-tools: $(HUBBLE_TOOLS)/hubble ## Compare what hubble and hubble-relay show with and without the Observer proxy.
+test-tools: $(HUBBLE_TOOLS)/hubble $(GOTESTSUM) ## Compare what hubble and hubble-relay show with and without the Observer proxy.
 	$(GO) vet -tags hubbletools ./hubble/proxy ./cmd/renat
-	HUBBLE_TOOLS=$(CURDIR)/$(HUBBLE_TOOLS) $(GO) test -timeout 5m -tags hubbletools -run StockTools ./hubble/proxy ./cmd/renat
+	HUBBLE_TOOLS=$(CURDIR)/$(HUBBLE_TOOLS) $(TEST) './hubble/proxy ./cmd/renat' -- -timeout 5m -tags hubbletools -run StockTools
 
 # What only they need is not optimized, which takes a quarter off the time.
 THEIRS = github.com/cilium/cilium/pkg github.com/cilium/cilium/hubble github.com/cilium/cilium/hubble-relay github.com/cilium/statedb \
@@ -94,8 +102,8 @@ $(HUBBLE_TOOLS)/hubble: # takes minutes the first time
 tools: $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to compile the first time, for .ci/run
 	$(GO) -C deploy/check test -run '^$$' ./...
 	GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
-	$(ALERTMANAGER)
-	$(OLDEST_NATS)
+	$(GO) test $(subst --,,$(ALERTMANAGER))
+	$(GO) test $(subst --,,$(OLDEST_NATS))
 
 lint: $(LINT) generate ## Check style, import rules and that generated files are fresh.
 	$(LINT) run
@@ -106,6 +114,9 @@ lint: $(LINT) generate ## Check style, import rules and that generated files are
 
 $(LINT):
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+$(GOTESTSUM):
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
 
 screenshots: ## Take the pictures of the page in docs/img; needs Debian's chromium.
 	$(GO) test -tags chromium -run Screenshots ./internal/web/page -screenshots $(CURDIR)/docs/img

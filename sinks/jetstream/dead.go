@@ -58,10 +58,12 @@ func OpenDeadLetters(ctx context.Context, nc *nats.Conn, replicas int) (*DeadLet
 func (d *DeadLetters) open(ctx context.Context) (natsjs.Stream, error) {
 	s, err := d.js.Stream(ctx, DeadStream)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		s, err = d.js.CreateStream(ctx, natsjs.StreamConfig{
-			Name: DeadStream, Description: "What renat hub could not deliver", Subjects: []string{deadPrefix + ".>"},
-			Storage: natsjs.FileStorage, Discard: natsjs.DiscardOld, MaxAge: deadMaxAge, MaxBytes: deadBytes,
-			Duplicates: deadWindow, Replicas: max(d.replicas, 1),
+		s, err = created(ctx, func() (natsjs.Stream, error) {
+			return d.js.CreateStream(ctx, natsjs.StreamConfig{
+				Name: DeadStream, Description: "What renat hub could not deliver", Subjects: []string{deadPrefix + ".>"},
+				Storage: natsjs.FileStorage, Discard: natsjs.DiscardOld, MaxAge: deadMaxAge, MaxBytes: deadBytes,
+				Duplicates: deadWindow, Replicas: max(d.replicas, 1),
+			})
 		})
 		if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
 			s, err = d.js.Stream(ctx, DeadStream)

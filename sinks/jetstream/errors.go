@@ -34,6 +34,7 @@ const (
 	codeAccountResources      natsjs.ErrorCode = 10002
 	codeInsufficientResources natsjs.ErrorCode = 10023
 	codeStorageResources      natsjs.ErrorCode = 10047
+	codeCreateFailed          natsjs.ErrorCode = 10049
 	codeSubjectOverlap        natsjs.ErrorCode = 10065
 	codeStoreFailed           natsjs.ErrorCode = 10077
 	codeHeaderTooLarge        natsjs.ErrorCode = 10097

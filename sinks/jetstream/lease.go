@@ -174,7 +174,7 @@ func (l *Lease) Release(ctx context.Context) error {
 func bucket(ctx context.Context, js natsjs.JetStream, c natsjs.KeyValueConfig) (natsjs.KeyValue, error) {
 	kv, err := js.KeyValue(ctx, c.Bucket)
 	if errors.Is(err, natsjs.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, c)
+		kv, err = created(ctx, func() (natsjs.KeyValue, error) { return js.CreateKeyValue(ctx, c) })
 		if errors.Is(err, natsjs.ErrBucketExists) || errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
 			kv, err = js.KeyValue(ctx, c.Bucket)
 		}

@@ -85,7 +85,7 @@ func (c StreamConfig) natsConfig() natsjs.StreamConfig {
 func ensureStream(ctx context.Context, js natsjs.JetStream, c StreamConfig) (window time.Duration, err error) {
 	s, err := js.Stream(ctx, Stream)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, c.natsConfig())
+		s, err = created(ctx, func() (natsjs.Stream, error) { return js.CreateStream(ctx, c.natsConfig()) })
 		if errors.Is(err, natsjs.ErrStreamNameAlreadyInUse) {
 			// Another renat, with other settings, was faster.
 			s, err = js.Stream(ctx, Stream)
@@ -107,6 +107,22 @@ func ensureStream(ctx context.Context, js natsjs.JetStream, c StreamConfig) (win
 		return 0, streamError(ctx, js, "adding subjects to", err)
 	}
 	return has.Duplicates, nil
+}
+
+// created calls create up to five times within a second, while the server cannot
+// make the store of the stream: it may still be clearing that of one which had
+// the name and was removed.
+func created[T any](ctx context.Context, create func() (T, error)) (T, error) {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		got, err := create()
+		var api *natsjs.APIError
+		if !errors.As(err, &api) || api.ErrorCode != codeCreateFailed || wait > 400*time.Millisecond {
+			return got, err
+		}
+		if sleep(ctx, wait) != nil {
+			return got, err
+		}
+	}
 }
 
 func streamError(ctx context.Context, js natsjs.JetStream, doing string, err error) error {
