@@ -6,12 +6,6 @@
  * Deletes by bpf(2) whose keys are known only from user space's memory, once
  * the command is over.
  */
-static __always_inline struct hook_counters *hook_counts(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&hooks, &zero);
-}
 
 /* A function of its own, so that the verifier walks it once, not per key of a batch. */
 __noinline int deleted_by_syscall(__u32 id, __u64 user_key, int error)

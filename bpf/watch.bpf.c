@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What is done about an operation, whichever hook saw it, runs inside the
+ * operations of the map that is watched, evictions under the LRU's lock with
+ * interrupts off: it touches preallocated maps of its own only, and no LRU map.
+ * Only ahead.h looks into the watched one, before a delete takes a lock.
+ */
 #include "kernel.h"
 
 #include <bpf/bpf_helpers.h>
@@ -7,7 +13,13 @@
 #include "event.h"
 #include "filter.h"
 #include "entry.h"
-#include "body.h"
+#include "watched.h"
+#include "caller.h"
+#include "send.h"
+#include "trace.h"
+#include "insert.h"
+#include "remove.h"
+#include "freed.h"
 #include "ahead.h"
 #include "batch.h"
 #include "fentry.h"

@@ -14,7 +14,7 @@ import (
 
 // places tells the programs which maps they watch. A map's place is its id
 // modulo their number; who finds it taken is found in the hash map only
-// (bpf/body.h, find).
+// (bpf/watched.h, find).
 type places struct {
 	all    *ebpf.Map // watching: a hash of all watched maps by id
 	memory []byte

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef RENAT_WATCHED_H
+#define RENAT_WATCHED_H
+
+/*
+ * The watched maps, found by id with one load: a map's place is its id modulo
+ * PLACES. Where two maps want one place the first has it, and the others are
+ * found in watching, which has all of them. User space maps the array into its
+ * memory, so as to store whole words.
+ */
+#define PLACES 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, struct watched);
+} places SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct watched);
+} watching SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hook_counters);
+} hooks SEC(".maps");
+
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
+/* Tells whether a map is watched, and what of it. */
+static __always_inline bool find(__u32 map, struct watched *w)
+{
+	union {
+		__u64 word;
+		struct watched w;
+	} found;
+	__u32 place = map % PLACES;
+	__u64 *p = bpf_map_lookup_elem(&places, &place);
+
+	if (!p)
+		return false;
+	found.word = *(volatile __u64 *)p;
+	if (found.w.map != map && found.w.shared) {
+		p = bpf_map_lookup_elem(&watching, &map);
+		if (!p)
+			return false;
+		found.word = *p;
+	}
+	*w = found.w;
+	return w->map == map;
+}
+
+static __always_inline struct counters *counters_of(const struct watched *w)
+{
+	__u32 slot = w->slot;
+
+	return bpf_map_lookup_elem(&counts, &slot);
+}
+
+static __always_inline struct hook_counters *hook_counts(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&hooks, &zero);
+}
+
+#endif
