@@ -23,7 +23,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo page replay test test-tools tools lint screenshots generate bench cpu fuzz image sbom release clean
+.PHONY: build lab demo page replay test test-tools tools lint screenshots generate bench cpu fleet fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -131,6 +131,9 @@ bench: ## Run the benchmarks quoted in docs/performance.md.
 
 cpu: ## Compare the CPU cost of reading flows (see docs/performance.md).
 	$(GO) run ./hubble/bench
+
+fleet: ## Try thousands of nodes on this machine: make fleet ARGS='-nodes 1000 -incidents 50000'.
+	@$(GO) run ./internal/yard/fleet/simulate $(ARGS)
 
 FUZZTIME ?= 30s
 fuzz: ## Fuzz every fuzz test for FUZZTIME.
