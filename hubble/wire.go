@@ -77,14 +77,11 @@ func (d *decoder) response(msg []byte) bool {
 	for c.next() {
 		switch c.tag {
 		case tagFlow:
-			d.become(variantFlow)
-			c.bad = !d.flow(c.data)
+			c.bad = !d.become(variantFlow) || !d.flow(c.data)
 		case tagLostEvents:
-			d.become(variantLost)
-			c.bad = !d.rec.lost.decode(c.data)
+			c.bad = !d.become(variantLost) || !d.rec.lost.decode(c.data)
 		case tagNodeStatus:
-			d.become(variantOther)
-			c.bad = !d.responseShape.validField(&c)
+			c.bad = !d.become(variantOther) || !d.responseShape.validField(&c)
 		case tagNodeName:
 			c.text()
 			d.node = c.data
@@ -99,15 +96,20 @@ func (d *decoder) response(msg []byte) bool {
 }
 
 // become switches to another member of the response's oneof, which discards
-// what came before; the same member again is merged.
-func (d *decoder) become(variant int) {
+// what came before; the same member again is merged. What is discarded must be
+// valid, too, and nobody has looked at endpoints yet.
+func (d *decoder) become(variant int) bool {
 	if d.rec.variant == variant {
-		return
+		return true
+	}
+	if !endpointShape.valid(d.src.raw) || !endpointShape.valid(d.dst.raw) {
+		return false
 	}
 	d.rec.variant = variant
 	d.rec.flow, d.rec.lost = flowRecord{}, lostRecord{}
 	d.src.reset()
 	d.dst.reset()
+	return true
 }
 
 // Tags of flow.Flow.

@@ -103,6 +103,7 @@ func seeds(t testing.TB) (out [][]byte) {
 	return append(out,
 		nil, []byte{0}, []byte{0x08}, []byte{0x0c}, group, group[:2], inFlow(group),
 		slices.Concat(whole, whole), slices.Concat(whole, lost, whole), // merged, overruled
+		slices.Concat(inFlow(field(8, []byte{0x0a, 5, 'a'})), lost), slices.Concat(inFlow(field(9, []byte{0x0a, 5, 'a'})), lost, whole),
 		slices.Concat(whole, inFlow(field(8, encode(t, &flow.Endpoint{PodName: "late", Labels: []string{"more"}})))),
 		inFlow(field(8, []byte{0x0a, 5, 'a'}), field(8, []byte("bcde"))),                           // two broken halves
 		inFlow(field(6, field(1, []byte{8, 1})), field(6, field(2, nil)), field(6, field(1, nil))), // TCP, UDP, TCP
