@@ -4,9 +4,12 @@ package hub_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +17,8 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/hub"
+	"github.com/renat-project/renat/internal/hub/grouping"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -212,23 +217,103 @@ func TestStreamDrops(t *testing.T) {
 	_, stop := start(t, nc, "a", r.yaml("ops"))
 	publish(t, nc, sample(0, 0))
 	eventually(t, 60*time.Second, "the first", func() bool { return r.count() == 1 && unacknowledged(t, nc, "ops") == 0 })
-	stop()
-	eventually(t, 60*time.Second, "nobody reads", func() bool { // else the server sends some to who just stopped
-		c, err := js.Consumer(t.Context(), jetstream.Stream, "renat-hub-ops")
-		return err == nil && c.CachedInfo().NumWaiting == 0
-	})
+	stop() // the server may go on to send to it
 	for n := 1; n < 100; n++ {
 		publish(t, nc, sample(0, n))
 	}
+	kept := storedIncidents(t, js)
+	h, _ := start(t, nc, "b", r.yaml("ops"))
+	eventually(t, 60*time.Second, "what was kept", func() bool { return r.count() == 1+kept })
+	if kept == 99 {
+		t.Fatal("nothing was dropped")
+	}
+	wantDropped(t, h, 99-kept)
+}
+
+// What a hub held, or told of as it ended, and the stream drops before the next
+// hub runs: the former is counted, and the latter is told of.
+func TestStreamDropsWhatAHubHeld(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReceiver(t)
+	var well atomic.Bool
+	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		if !well.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return well.Load()
+	}
+	_, stop := start(t, nc, "a", r.yaml("ops"))
+	publish(t, nc, sample(0, 0), sample(0, 1), sample(0, 2))
+	eventually(t, 60*time.Second, "the first notification to be tried", func() bool {
+		for _, s := range groupStates(t, js) {
+			if s.Sending != nil && s.Sending.Notification.Count == 3 {
+				return true
+			}
+		}
+		return false
+	})
+	publish(t, nc, sample(0, 3), sample(1, 0), sample(0, 4)) // wait for the receiver
+	eventually(t, 60*time.Second, "all to be sent to the hub", func() bool {
+		c, err := js.Consumer(t.Context(), jetstream.Stream, "renat-hub-ops")
+		return err == nil && c.CachedInfo().NumAckPending == 6
+	})
+	stop()
 	stream, err := js.Stream(t.Context(), jetstream.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := int(stream.CachedInfo().State.Msgs) // a consumer hears later of what is dropped
+	if err := stream.Purge(t.Context(), natsjs.WithPurgeSequence(6)); err != nil { // keeps one of those three
+		t.Fatal(err)
+	}
+	well.Store(true)
 	h, _ := start(t, nc, "b", r.yaml("ops"))
-	eventually(t, 60*time.Second, "what was kept", func() bool { return r.count() == 1+kept })
-	want := fmt.Sprintf(`renat_hub_incidents_total{fate="dropped",receiver="ops"} %d`, 99-kept)
-	if got := get(t, h, "/metrics"); kept == 99 || !strings.Contains(got, want+"\n") {
+	eventually(t, 60*time.Second, "what was kept, and what was being sent", func() bool {
+		return r.count() == 4 && unacknowledged(t, nc, "ops") == 0
+	})
+	wantDropped(t, h, 2)
+}
+
+// groupStates are what hubs have stored of groups.
+func groupStates(t *testing.T, js natsjs.JetStream) (all []grouping.State) {
+	t.Helper()
+	kv, err := js.KeyValue(t.Context(), "RENAT_HUB")
+	if err != nil {
+		return nil
+	}
+	keys, err := kv.Keys(t.Context())
+	if err != nil && !errors.Is(err, natsjs.ErrNoKeysFound) {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		var s grouping.State
+		if e, err := kv.Get(t.Context(), key); err == nil && json.Unmarshal(e.Value(), &s) == nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// storedIncidents is how many are in the stream. A consumer hears later of what
+// is dropped.
+func storedIncidents(t *testing.T, js natsjs.JetStream) int {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(stream.CachedInfo().State.Msgs)
+}
+
+// wantDropped wants a number of incidents to be counted as dropped.
+func wantDropped(t *testing.T, h *hub.Hub, n int) {
+	t.Helper()
+	want := fmt.Sprintf(`renat_hub_incidents_total{fate="dropped",receiver="ops"} %d`, n)
+	if got := get(t, h, "/metrics"); !strings.Contains(got, want+"\n") {
 		t.Errorf("no %q in %s", want, got)
 	}
 }

@@ -39,6 +39,9 @@ type lane struct {
 	asked    chan chan Lane
 
 	consumer *jetstream.Consumer
+	// progress is the revision of how far the consumer's readers got; 0: nothing
+	// is stored.
+	progress uint64
 	groups   *grouping.Grouper
 	queue    *delivery.Queue[*parcel]
 	// results takes what the goroutine of the parcel on its way found; busy
@@ -130,19 +133,26 @@ func (l *lane) open(ctx context.Context) error {
 	if l.post, err = openPost(ctx, l.nats); err != nil {
 		return err
 	}
-	l.consumer, err = jetstream.OpenConsumer(ctx, l.post.nc, jetstream.ConsumerConfig{
-		Name: consumerOf(r.Name), Since: time.Now().Add(-r.Since), MaxPending: r.Rule.MaxPending,
-	})
-	if err != nil {
-		return err
-	}
-	l.groups = grouping.New(r.Rule, l.consumer.Created())
-	l.queue = delivery.New[*parcel](r.Policy)
-	l.results, l.busy, l.settled, l.acks = make(chan result, 1), false, false, nil
 	states, err := l.post.states.Load(ctx, r.Name)
 	if err != nil {
 		return err
 	}
+	l.acks = nil
+	before := l.restoreProgress(states)
+	l.consumer, err = jetstream.OpenConsumer(ctx, l.post.nc, jetstream.ConsumerConfig{
+		Name: consumerOf(r.Name), Since: time.Now().Add(-r.Since), MaxPending: r.Rule.MaxPending, Before: before,
+	})
+	if err != nil {
+		return err
+	}
+	if !before.Stream.Equal(l.consumer.Created()) {
+		if err := l.storeProgress(ctx); err != nil {
+			return err
+		}
+	}
+	l.groups = grouping.New(r.Rule, l.consumer.Created())
+	l.queue = delivery.New[*parcel](r.Policy)
+	l.results, l.busy, l.settled = make(chan result, 1), false, false
 	for key, stored := range states {
 		var s grouping.State
 		if err := json.Unmarshal(stored.Value, &s); err != nil {
@@ -187,13 +197,13 @@ func pass(ctx context.Context, to chan<- message, d jetstream.Delivery) error {
 
 // take groups a message, or buries one that is no incident.
 func (l *lane) take(ctx context.Context, m message) {
+	if n := m.Missed.Len() - l.told(m.Missed); n > 0 {
+		l.metrics.dropped.Add(float64(n))
+		l.log.Error().Uint64("incidents", n).Msg("incidents left stream " + jetstream.Stream + " before the hub could read them: nobody is notified; give it more bytes, or time")
+	}
 	if m.Mark != jetstream.Message {
 		l.settled = m.Mark == jetstream.Settled
 		return
-	}
-	if m.Missed > 0 {
-		l.metrics.dropped.Add(float64(m.Missed))
-		l.log.Error().Uint64("incidents", m.Missed).Msg("incidents left stream " + jetstream.Stream + " before the hub could read them: nobody is notified; give it more bytes, or time")
 	}
 	if m.err == nil {
 		var fate grouping.Fate
@@ -288,7 +298,13 @@ func (l *lane) ack(acks ...string) {
 // acknowledge sends what is to be acknowledged. After an error it is not known
 // what was, and the lane has to begin anew.
 func (l *lane) acknowledge(ctx context.Context) error {
-	err := l.consumer.Ack(ctx, l.acks)
+	if len(l.acks) == 0 {
+		return nil
+	}
+	err := l.storeProgress(ctx)
+	if err == nil {
+		err = l.consumer.Ack(ctx, l.acks)
+	}
 	l.acks = nil
 	return err
 }

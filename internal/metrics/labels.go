@@ -76,7 +76,7 @@ var (
 		{"known", "was there before"},
 		{"below_threshold", "came alone, where the receiver wants more at once"},
 		{"garbled", "is no incident, and was put aside"},
-		{"dropped", "left the stream, full or for its age, before the hub could read it"},
+		{"dropped", "left the stream, full or for its age, before the hub, or the next one after it, could tell of it"},
 	}}
 	result = Label{"result", "of an attempt to notify", []Value{
 		{"delivered", "the destination has it"},

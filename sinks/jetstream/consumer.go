@@ -47,6 +47,8 @@ type ConsumerConfig struct {
 	Since time.Time
 	// MaxPending is how many incidents may be unacknowledged.
 	MaxPending int
+	// Before is how far the readers got that there were; zero: not known.
+	Before Progress
 }
 
 // Mark is what a Delivery without a message says.
@@ -71,10 +73,11 @@ type Delivery struct {
 	Ack string
 	// Again says that the server delivered it before.
 	Again bool
-	// Missed is how many messages before it left the stream, full or for their
-	// age, before they could be delivered. In a stream with other subjects
-	// beside those of incidents that cannot be told: 0.
-	Missed uint64
+	// Missed are those that left the stream, full or for their age, before they
+	// could be delivered, or before what an earlier reader had of them could be
+	// delivered again. With Message or Settled. In a stream with other subjects
+	// beside those of incidents only the latter can be told.
+	Missed Spans
 }
 
 // Consumer reads the stream from where all of its readers got to, one reader
@@ -87,9 +90,9 @@ type Consumer struct {
 	consumer natsjs.Consumer
 	created  time.Time
 	// alone says that the stream has nothing but incidents; then every sequence
-	// after last is to be delivered.
-	alone bool
-	last  uint64
+	// is to be delivered.
+	alone   bool
+	reading reading
 
 	// owed is how many messages of sequences up to owedTo an earlier reader
 	// left; 0: none, or all have come. claimed are those that have, the last of
@@ -129,7 +132,11 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 			FilterSubject:     incident.AllSubjects,
 			InactiveThreshold: DefaultMaxAge,
 		})
+		if err == nil {
+			o.begin(Progress{})
+		}
 	} else if err == nil {
+		o.begin(c.Before)
 		if err = o.claim(ctx); o.owed > 0 {
 			// While the server has not noticed that the earlier reader's machine
 			// is gone, it answers its last request for messages.
@@ -139,8 +146,16 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
 	}
-	o.last = o.consumer.CachedInfo().Delivered.Stream
 	return o, nil
+}
+
+// begin begins after what readers before had, or what the server knows to be
+// acknowledged.
+func (o *Consumer) begin(before Progress) {
+	if !before.Stream.Equal(o.created) {
+		before = Progress{Stream: o.created, Through: o.consumer.CachedInfo().AckFloor.Stream}
+	}
+	o.reading.resume(before)
 }
 
 // claim makes the server deliver again what an earlier reader, which may have
@@ -153,7 +168,9 @@ func (o *Consumer) claim(ctx context.Context) error {
 		return err
 	}
 	info := o.consumer.CachedInfo()
-	o.last = max(o.last, info.Delivered.Stream)
+	if o.alone {
+		o.reading.sent(info.Delivered.Stream)
+	}
 	o.owed, o.owedTo, o.claimed = info.NumAckPending, info.Delivered.Stream, map[uint64]struct{}{}
 	o.grew, o.limit = time.Now(), time.Now().Add(claimLimit)
 	if o.owed == 0 {
@@ -169,16 +186,37 @@ func (o *Consumer) endClaim(ctx context.Context, each func(Delivery) error) erro
 		return nil
 	}
 	o.owed, o.claimed = 0, nil
-	return each(Delivery{Mark: Settled})
+	return o.mark(ctx, each)
 }
 
-// mark is the present one.
-func (o *Consumer) mark() Delivery {
-	if o.owed > 0 {
-		return Delivery{Mark: Claiming}
+// mark tells the present one.
+func (o *Consumer) mark(ctx context.Context, each func(Delivery) error) error {
+	d := Delivery{Mark: Claiming}
+	if o.owed == 0 {
+		var err error
+		if d.Missed, err = o.lost(ctx, true); err != nil {
+			return err
+		}
+		d.Mark = Settled
 	}
-	return Delivery{Mark: Settled}
+	if err := each(d); err != nil {
+		return stop{err}
+	}
+	return nil
 }
+
+// lost returns what never comes.
+func (o *Consumer) lost(ctx context.Context, claimed bool) (Spans, error) {
+	info, err := streamInfo(ctx, o.js)
+	if err != nil {
+		return nil, err
+	}
+	return o.reading.lost(info.State.FirstSeq, claimed), nil
+}
+
+// Progress returns how far the reader is when it has acknowledged all it did,
+// and acks. It is to be stored before they are acknowledged.
+func (o *Consumer) Progress(acks []string) Progress { return o.reading.settle(acks) }
 
 func (o *Consumer) update(ctx context.Context, wait time.Duration, maxPending int) error {
 	config := o.consumer.CachedInfo().Config
@@ -201,9 +239,6 @@ func (o *Consumer) Created() time.Time { return o.created }
 // Marks come before what they tell of, the first of them first of all.
 func (o *Consumer) Run(ctx context.Context, each func(Delivery) error) error {
 	for {
-		if err := each(o.mark()); err != nil {
-			return err
-		}
 		err := o.pass(ctx, each)
 		var failed stop
 		switch {
@@ -246,6 +281,9 @@ func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
 		return err
 	}
 	defer it.Stop()
+	if err := o.mark(ctx, each); err != nil {
+		return err
+	}
 	for {
 		if err := o.turn(ctx, it, each); err != nil {
 			return err
@@ -256,7 +294,7 @@ func (o *Consumer) pass(ctx context.Context, each func(Delivery) error) error {
 // turn ends or begins a claim, if it is time, and passes on a message.
 func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each func(Delivery) error) error {
 	if err := o.endClaim(ctx, each); err != nil {
-		return stop{err}
+		return err
 	}
 	due := !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim)
 	if due || o.owed > 0 && time.Since(o.grew) > claimQuiet {
@@ -269,8 +307,8 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 		} else {
 			o.limit = limit
 		}
-		if err := each(o.mark()); err != nil {
-			return stop{err}
+		if err := o.mark(ctx, each); err != nil {
+			return err
 		}
 	}
 	m, err := o.next(ctx, it)
@@ -282,11 +320,10 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 		return err
 	}
 	d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
-	if !d.Again && d.Sequence > o.last {
-		if o.alone {
-			d.Missed = d.Sequence - o.last - 1
+	if o.reading.came(d.Sequence, o.alone) {
+		if d.Missed, err = o.lost(ctx, false); err != nil {
+			return err
 		}
-		o.last = d.Sequence
 	}
 	if o.owed > 0 && d.Again && d.Sequence <= o.owedTo {
 		if _, ok := o.claimed[d.Sequence]; !ok {

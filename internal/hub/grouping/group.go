@@ -3,6 +3,7 @@
 package grouping
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -90,6 +91,26 @@ const maxRecent = 16
 // told reports whether a notification has told of the incident.
 func (g *group) told(seq uint64) bool {
 	return g.state.Done.Has(seq) || slices.ContainsFunc(g.recent, func(s Sequences) bool { return s.Has(seq) })
+}
+
+// Told are the sequences of the incidents that notifications have told of, as
+// far as is remembered, or are about to.
+func (g *Grouper) Told() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, gr := range g.groups {
+			sets := append(slices.Clone(gr.recent), gr.state.Done)
+			if gr.sending != nil {
+				sets = append(sets, gr.sending.sequences)
+			}
+			for _, set := range sets {
+				for _, seq := range set {
+					if !yield(seq) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // hold adds a message to what waits. It reports false if it waits already:
