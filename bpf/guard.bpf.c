@@ -44,6 +44,7 @@ CILIUMS(any6, KEY6_SIZE, VALUE_CT_SIZE);
 /* What a run's callbacks share. */
 struct round {
 	__u32 records;
+	__u32 host;
 	__u32 seconds; /* the two clocks that lifetimes are told by */
 	__u32 ticks;
 };
@@ -126,7 +127,7 @@ static __always_inline __u32 look(const __u8 *record_key, const struct maps *m, 
 	if (!to)
 		return GUARD_OUT_GONE;
 	to += VALUE_TO;
-	if (same(to, key + a, a))
+	if (!now->host && same(to, key + a, a))
 		return GUARD_HOST;
 	__builtin_memcpy(in_key, to, a);
 	__builtin_memcpy(in_key + a, key, a);
@@ -167,6 +168,7 @@ static __always_inline struct round begin(const struct guard_run *run)
 {
 	struct round r = {
 		.records = run->records,
+		.host = run->host,
 		.seconds = bpf_ktime_get_ns() / NSEC_PER_SEC,
 		.ticks = bpf_jiffies64() >> 8,
 	};

@@ -18,7 +18,7 @@ enum guard_status {
 	GUARD_OUT_GONE = 6, /* alive, its packets have no translation */
 	GUARD_IN_GONE = 7,  /* alive, its replies have no translation */
 	GUARD_MISMATCH = 8, /* its replies' entry is another connection's */
-	GUARD_HOST = 9,     /* it is the node's own: its address stays as it is */
+	GUARD_HOST = 9,     /* it is the node's own, which was not asked for */
 };
 
 #define GUARD_KEY_MAX 40
@@ -36,6 +36,7 @@ struct guard_record {
 /* What a run is called with. */
 struct guard_run {
 	__u32 records; /* at the window's beginning */
+	__u32 host;    /* whether to look up the node's own connections, too */
 };
 
 #pragma clang diagnostic pop

@@ -27,7 +27,7 @@ const (
 	OutGone                       // alive, but its packets have no translation
 	InGone                        // alive, but its replies have no translation
 	OthersReply                   // the entry for its replies is another connection's
-	HostsOwn                      // the node's own connection: its address stays as it is
+	HostsOwn                      // the node's own connection, which was not asked for
 	conditionMax = iota
 )
 
@@ -58,16 +58,17 @@ const guardWindow = 1024
 
 // Touch has a BPF program look up the entries of connections that are alive, so
 // that the kernel's LRU keeps them, and sets each one's Condition. That is all
-// it does to Cilium's maps: no entry is written. The program is loaded when it
-// is first needed, and anew when Cilium replaced a map. Calls wait for each
+// it does to Cilium's maps: no entry is written. The node's own connections,
+// whose address stays as it is, only if host is set. The program is loaded when
+// it is first needed, and anew when Cilium replaced a map. Calls wait for each
 // other. Errors: ErrNoGuard, ErrPrivilege, or what else the kernel said.
-func (t *Tracer) Touch(all []Touched) error {
+func (t *Tracer) Touch(all []Touched, host bool) error {
 	t.guardMu.Lock()
 	defer t.guardMu.Unlock()
 	for _, v6 := range []bool{false, true} {
 		g, err := t.guardOf(v6)
 		if err == nil && g != nil {
-			err = g.touch(all)
+			err = g.touch(all, host)
 		}
 		if err != nil {
 			return err
@@ -175,7 +176,7 @@ func newGuard(m guardedMaps) (*guard, error) {
 func (g *guard) close() { g.collection.Close() }
 
 // touch takes care of those of its IP version, a window at a time.
-func (g *guard) touch(all []Touched) error {
+func (g *guard) touch(all []Touched, host bool) error {
 	n := 0
 	for i := range all {
 		if all[i].Tuple.Src.AddrPort().Addr().Is6() != g.of.v6 {
@@ -185,17 +186,17 @@ func (g *guard) touch(all []Touched) error {
 		g.of.maps[0].putKey(g.records[n].Key[:], all[i].Tuple, correlator.Out)
 		g.at[n] = i
 		if n++; n == guardWindow {
-			if err := g.run(n, all); err != nil {
+			if err := g.run(n, all, host); err != nil {
 				return err
 			}
 			n = 0
 		}
 	}
-	return g.run(n, all)
+	return g.run(n, all, host)
 }
 
 // run has the program look at the first n records, and notes its answers.
-func (g *guard) run(n int, all []Touched) error {
+func (g *guard) run(n int, all []Touched, host bool) error {
 	if n == 0 {
 		return nil
 	}
@@ -204,7 +205,11 @@ func (g *guard) run(n int, all []Touched) error {
 	if _, err := g.memory.WriteAt(raw, 0); err != nil {
 		return fmt.Errorf("telling the guard what to look up: %w", err)
 	}
-	if _, err := g.program.Run(&ebpf.RunOptions{Context: guardGuardRun{Records: uint32(n)}}); err != nil {
+	call := guardGuardRun{Records: uint32(n)}
+	if host {
+		call.Host = 1
+	}
+	if _, err := g.program.Run(&ebpf.RunOptions{Context: call}); err != nil {
 		return fmt.Errorf("running the guard: %w", explain(err))
 	}
 	if _, err := g.memory.ReadAt(raw, 0); err != nil {

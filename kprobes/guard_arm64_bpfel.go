@@ -23,6 +23,7 @@ type guardGuardRecord struct {
 type guardGuardRun struct {
 	_       structs.HostLayout
 	Records uint32
+	Host    uint32
 }
 
 type guardGuardStatus uint32

@@ -173,7 +173,7 @@ func alive(t *testing.T) uint32 {
 
 func (c *ciliums) touch(all []Touched) {
 	c.t.Helper()
-	if err := c.tracer.Touch(all); err != nil {
+	if err := c.tracer.Touch(all, false); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -86,6 +86,10 @@ func findConditions(t *testing.T, c *ciliums) {
 			t.Errorf("%s: %s, want %s", one.Tuple, one.Condition, want[i])
 		}
 	}
+	own := []Touched{{Tuple: host}, {Tuple: c.tuple(1)}}
+	if err := c.tracer.Touch(own, true); err != nil || own[0].Condition != Kept || own[1].Condition != Kept {
+		t.Errorf("asked for the node's own, too: %s, and a pod's %s: %v", own[0].Condition, own[1].Condition, err)
+	}
 }
 
 // dump returns all entries of all maps.
@@ -175,7 +179,7 @@ func TestGuardAmidChange(t *testing.T) {
 	}
 	kept := 0
 	for round := 0; round < 1000 || kept == 0; round++ { // none is there until the first was made
-		if err := c.tracer.Touch(all); err != nil {
+		if err := c.tracer.Touch(all, false); err != nil {
 			t.Error(err)
 			break
 		}
@@ -214,7 +218,7 @@ func TestPrivilegedGuardNeedsBPF(t *testing.T) {
 		}
 		defer func() { _ = unix.Capset(&header, &all[0]) }() // they are still permitted
 		one := []Touched{{Tuple: c.tuple(1)}}
-		err := c.tracer.Touch(one)
+		err := c.tracer.Touch(one, false)
 		if err == nil && one[0].Condition != Kept {
 			t.Errorf("it is %s", one[0].Condition)
 		}

@@ -59,7 +59,7 @@ func TestPrivilegedLacks(t *testing.T) {
 	if noCount := errors.Is(err, ErrNoCount); noCount != older(t, 6, 8) || (err != nil && !noCount) {
 		t.Errorf("Occupancy: %v", err)
 	}
-	err = r.Touch([]Touched{{Tuple: nat4.out(1, 1).tuple}})
+	err = r.Touch([]Touched{{Tuple: nat4.out(1, 1).tuple}}, false)
 	if noGuard := errors.Is(err, ErrNoGuard); noGuard != older(t, 5, 14) || (err != nil && !noGuard) {
 		t.Errorf("Touch: %v", err)
 	}

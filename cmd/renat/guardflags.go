@@ -22,6 +22,7 @@ type guardFlags struct {
 	share float64
 	cpu   float64
 	udp   bool
+	host  bool
 	match []string
 }
 
@@ -30,6 +31,7 @@ func (g *guardFlags) register(f *pflag.FlagSet) {
 	f.Float64Var(&g.share, "guard-share", guard.DefaultShare, "guard at most this share of the entries that a map can hold, up to 0.5")
 	f.Float64Var(&g.cpu, "guard-cpu", guard.DefaultCPU, "use at most this much of one core for it")
 	f.BoolVar(&g.udp, "guard-udp", false, "guard UDP, too")
+	f.BoolVar(&g.host, "guard-host", false, "guard the node's own connections, too: the host's, host-network pods', and those that iptables masquerades")
 	f.StringArrayVar(&g.match, "guard-match", nil, "guard only such connections: NAME=VALUE,... as the filters of renat observe ("+strings.Join(guardParams, ", ")+"); may be given several times")
 }
 
@@ -55,7 +57,7 @@ func (g *guardFlags) config(now time.Time) (*guard.Config, error) {
 	if !g.on {
 		return nil, nil
 	}
-	c := &guard.Config{Share: g.share, CPU: g.cpu, UDP: g.udp}
+	c := &guard.Config{Share: g.share, CPU: g.cpu, UDP: g.udp, Host: g.host}
 	if len(any) > 0 {
 		c.Match = func(i *incident.Incident) bool {
 			return slices.ContainsFunc(any, func(f filter.Filter) bool { return f.Match(i) })

@@ -15,9 +15,9 @@ func TestGuardFlags(t *testing.T) {
 	if c, err := flags.config(time.Now()); c != nil || err != nil {
 		t.Errorf("not asked for: %+v, %v", c, err)
 	}
-	flags.on, flags.udp = true, true
+	flags.on, flags.udp, flags.host = true, true, true
 	c, err := flags.config(time.Now())
-	if err != nil || c.Share != 0.25 || c.CPU != 0.01 || !c.UDP || c.Match != nil {
+	if err != nil || c.Share != 0.25 || c.CPU != 0.01 || !c.UDP || !c.Host || c.Match != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
 	flags.match = []string{"namespace=shop,destination=192.0.2.10:443,destination=db.example", "workload=Deployment/worker"}

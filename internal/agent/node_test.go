@@ -116,7 +116,7 @@ func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
 }
 
 // Touch finds the connections alive whose OUT entries are there.
-func (k *fakeKernel) Touch(all []kprobes.Touched) error {
+func (k *fakeKernel) Touch(all []kprobes.Touched, _ bool) error {
 	for i := range all {
 		all[i].Condition = kprobes.OutGone
 		if _, found := k.entries.Load(all[i].Tuple); found {

@@ -153,7 +153,7 @@ agent:
   maxConnections: 1000000
   stateDir: /data/renat
   outboxMaxBytes: 1073741824
-  guard: {enabled: true, share: 0.1, cpu: 0.005, udp: true, match: ["namespace=shop", "workload=cart,destination=db.example.com"]}
+  guard: {enabled: true, share: 0.1, cpu: 0.005, udp: true, host: true, match: ["namespace=shop", "workload=cart,destination=db.example.com"]}
   extraCapabilities: [SYS_ADMIN, SYS_RESOURCE]
   seccompProfile: {type: Unconfined}
   seLinuxOptions: {type: spc_t, level: s0}

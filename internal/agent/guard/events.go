@@ -35,7 +35,7 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	default:
 		return
 	}
-	if !g.guards(tuple.Protocol) || pod != nil && pod.Identity == identityHost {
+	if !g.guards(tuple.Protocol) || !g.config.Host && pod != nil && pod.Identity == identityHost {
 		return
 	}
 	g.mu.Lock()

@@ -21,7 +21,7 @@ import (
 
 // Kernel is what the guard needs of a *kprobes.Tracer.
 type Kernel interface {
-	Touch([]kprobes.Touched) error
+	Touch(all []kprobes.Touched, host bool) error
 	Updates() ([]kprobes.Updates, error)
 	Occupancy() ([]kprobes.Occupancy, error)
 	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
@@ -32,6 +32,7 @@ type Config struct {
 	Share float64 // of a map's usable entries to guard at most, up to 0.5; default 0.25
 	CPU   float64 // of one core to use at most, up to 1; default 0.01
 	UDP   bool    // guard UDP and SCTP, too
+	Host  bool    // guard the node's own connections, too
 	// Match chooses connections by what an incident would say of their two
 	// sides; nil: all.
 	Match func(*incident.Incident) bool
@@ -148,7 +149,7 @@ func (g *Guard) turn(ctx context.Context, now time.Time) (time.Duration, error) 
 
 // run looks up the chosen connections' entries and notes what was found.
 func (g *Guard) run(now time.Time) error {
-	if err := g.kernel.Touch(nil); err != nil { // to load the program is no part of a run
+	if err := g.kernel.Touch(nil, g.config.Host); err != nil { // to load the program is no part of a run
 		return err
 	}
 	began, err := g.spent()
@@ -162,7 +163,7 @@ func (g *Guard) run(now time.Time) error {
 	for _, c := range g.asked {
 		g.touched = append(g.touched, kprobes.Touched{Tuple: c.tuple})
 	}
-	if err := g.kernel.Touch(g.touched); err != nil {
+	if err := g.kernel.Touch(g.touched, g.config.Host); err != nil {
 		return err
 	}
 	g.mu.Lock()

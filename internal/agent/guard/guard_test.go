@@ -195,6 +195,24 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestGuardsHost guards the node's own connections when asked to, and counts
+// what is behind its address by the server, not as one workload.
+func TestGuardsHost(t *testing.T) {
+	for _, host := range []bool{false, true} {
+		n := newNode(1024) // 96 connections
+		g := newGuard(t, Config{Host: host}, n)
+		for port := range 200 {
+			ev := flow(port, &correlator.Peer{Identity: identityHost}, correlator.ACK, time.Duration(port))
+			ev.Flow.Point, ev.Tuple.Dst.Port = correlator.ToNetwork, uint16(440+port%10)
+			g.Flow(ev)
+		}
+		n.turn(t, g, time.Second)
+		if want := map[bool]int{false: 0, true: 96}[host]; len(n.touched) != want || n.host != host {
+			t.Errorf("asked for the node's own %t: %d are looked up, want %d; the program was asked for them: %t", host, len(n.touched), want, n.host)
+		}
+	}
+}
+
 // TestCountsKept estimates how many connections would have broken.
 func TestCountsKept(t *testing.T) {
 	n := newNode(1024)

@@ -24,6 +24,7 @@ type node struct {
 	keys    []correlator.Tuple
 	touched []correlator.Tuple // by the last run
 	runs    int
+	host    bool // asked for the node's own, too
 	err     error
 }
 
@@ -35,8 +36,9 @@ func newNode(entries uint32) *node {
 	}
 }
 
-func (n *node) Touch(all []kprobes.Touched) error {
+func (n *node) Touch(all []kprobes.Touched, host bool) error {
 	n.runs++
+	n.host = host
 	n.touched = nil
 	for i := range all {
 		n.touched = append(n.touched, all[i].Tuple)

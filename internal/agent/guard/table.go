@@ -85,8 +85,7 @@ func silent(all []*connection, limit int) []*connection {
 	owners := map[string]int{}
 	chosen := all[:0]
 	for _, c := range all {
-		side := endpoint(c.tuple.Src, c.pod)
-		owner := side.Owner()
+		owner := c.owner()
 		if len(chosen) == limit || owners[owner] == each {
 			c.kept = false
 			continue
@@ -95,6 +94,16 @@ func silent(all []*connection, limit int) []*connection {
 		chosen = append(chosen, c)
 	}
 	return chosen
+}
+
+// owner is whose connection it is. Behind an address that is no pod's as far as
+// is known, such as the node's own, are many: each of their servers counts alone.
+func (c *connection) owner() string {
+	side := endpoint(c.tuple.Src, c.pod)
+	if side.Pod == "" && side.Workload == "" {
+		return side.Owner() + " " + c.tuple.Dst.String()
+	}
+	return side.Owner()
 }
 
 // found notes how a connection was found and reports whether it is guarded.
