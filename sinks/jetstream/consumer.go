@@ -22,6 +22,10 @@ const (
 	ackWait = 15 * time.Minute
 	// claimWait is ackWait while a reader claims what another one left.
 	claimWait = time.Second
+	// claimHaste is for how long it is: the server delivers all again then, and
+	// would deliver them again and again, each second, to a reader that needs
+	// longer for them.
+	claimHaste = claimWait + 200*time.Millisecond
 	// claimQuiet is after how long without a message that is new to a claim it
 	// is asked again what is owed: a reader that was suspended, or cut off, may
 	// have acknowledged some since.
@@ -102,8 +106,12 @@ type Consumer struct {
 	claimed map[uint64]struct{}
 	grew    time.Time
 	limit   time.Time
-	// reclaim is when to claim once more, zero: never.
+	// calm is when the wait is to be long again, zero: it is.
+	calm time.Time
+	// reclaim is when to see whether to claim once more, zero: never. asked is
+	// what the server had sent when it was asked that, 0: it was not.
 	reclaim time.Time
+	asked   uint64
 }
 
 // OpenConsumer opens the durable consumer of the name, or creates it. The
@@ -156,62 +164,6 @@ func (o *Consumer) begin(before Progress) {
 		before = Progress{Stream: o.created, Through: o.consumer.CachedInfo().AckFloor.Stream}
 	}
 	o.reading.resume(before)
-}
-
-// claim makes the server deliver again what an earlier reader, which may have
-// been killed, did not acknowledge: a change of the wait takes effect on those
-// too. Until all have come, no message may be pending but those, so that none
-// overtakes them (nats-server, consumer.go: updateConfig, checkPending and
-// getNextMsg, which looks at the limit only for messages not delivered before).
-func (o *Consumer) claim(ctx context.Context) error {
-	if err := o.update(ctx, claimWait, 1); err != nil {
-		return err
-	}
-	info := o.consumer.CachedInfo()
-	if o.alone {
-		o.reading.sent(info.Delivered.Stream)
-	}
-	o.owed, o.owedTo, o.claimed = info.NumAckPending, info.Delivered.Stream, map[uint64]struct{}{}
-	o.grew, o.limit = time.Now(), time.Now().Add(claimLimit)
-	if o.owed == 0 {
-		return o.update(ctx, ackWait, o.config.MaxPending)
-	}
-	return nil
-}
-
-// endClaim returns to normal when all that was left has come. When that fails,
-// the next call tries again.
-func (o *Consumer) endClaim(ctx context.Context, each func(Delivery) error) error {
-	if o.owed == 0 || len(o.claimed) < o.owed && time.Now().Before(o.limit) || o.update(ctx, ackWait, o.config.MaxPending) != nil {
-		return nil
-	}
-	o.owed, o.claimed = 0, nil
-	return o.mark(ctx, each)
-}
-
-// mark tells the present one.
-func (o *Consumer) mark(ctx context.Context, each func(Delivery) error) error {
-	d := Delivery{Mark: Claiming}
-	if o.owed == 0 {
-		var err error
-		if d.Missed, err = o.lost(ctx, true); err != nil {
-			return err
-		}
-		d.Mark = Settled
-	}
-	if err := each(d); err != nil {
-		return stop{err}
-	}
-	return nil
-}
-
-// lost returns what never comes.
-func (o *Consumer) lost(ctx context.Context, claimed bool) (Spans, error) {
-	info, err := streamInfo(ctx, o.js)
-	if err != nil {
-		return nil, err
-	}
-	return o.reading.lost(info.State.FirstSeq, claimed), nil
 }
 
 // Progress returns how far the reader is when it has acknowledged all it did,
@@ -296,15 +248,25 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 	if err := o.endClaim(ctx, each); err != nil {
 		return err
 	}
+	if !o.calm.IsZero() && len(o.claimed) > 0 && time.Now().After(o.calm) {
+		if err := o.update(ctx, ackWait, 1); err != nil {
+			return err
+		}
+		o.calm = time.Time{}
+	}
 	due := !o.reclaim.IsZero() && o.owed == 0 && time.Now().After(o.reclaim)
+	if due {
+		var err error
+		if due, err = o.astray(ctx); err != nil {
+			return err
+		}
+	}
 	if due || o.owed > 0 && time.Since(o.grew) > claimQuiet {
 		limit := o.limit
 		if err := o.claim(ctx); err != nil {
 			return err
 		}
-		if due {
-			o.reclaim = time.Time{}
-		} else {
+		if !due {
 			o.limit = limit
 		}
 		if err := o.mark(ctx, each); err != nil {

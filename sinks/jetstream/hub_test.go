@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
@@ -118,6 +119,41 @@ func TestConsumerTakesOverFromTheUndead(t *testing.T) {
 	if !errors.Is(err, settled) || len(came) != 8 {
 		t.Errorf("Run = %v after %d messages", err, len(came))
 	}
+}
+
+// A reader that takes longer than the wait of a claim for what it claims is not
+// sent all of it again and again.
+func TestConsumerTakesOverSlowly(t *testing.T) {
+	t.Parallel()
+	const owed = 1000
+	nc := embed(t)
+	send(t, newPublisher(t, nc, jetstream.PublisherConfig{}), 0, owed)
+	consume(t, nc, owed)
+	second, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "test", MaxPending: owed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	came, again, settled := map[uint64]bool{}, 0, false
+	err = second.Run(ctx, func(d jetstream.Delivery) error {
+		switch {
+		case d.Mark == jetstream.Settled:
+			settled = true
+			time.AfterFunc(5*time.Second, cancel) // whatever else was sent comes
+		case d.Mark == jetstream.Claiming:
+		case came[d.Sequence]:
+			again++
+		default:
+			came[d.Sequence] = true
+			time.Sleep(4 * time.Millisecond)
+		}
+		return nil
+	})
+	if !settled || len(came) != owed || again > owed*3/4 {
+		t.Fatalf("Run = %v, settled %v, after %d messages, and %d once more", err, settled, len(came), again)
+	}
+	t.Logf("%d messages, and %d once more", len(came), again)
 }
 
 func TestConsumerNeedsAStream(t *testing.T) {
@@ -242,5 +278,56 @@ func TestDeadLetters(t *testing.T) {
 	}
 	if got := read(); got != "" {
 		t.Errorf("letters %s", got)
+	}
+}
+
+// The server goes on to send to a reader that it does not know to be gone, as
+// one whose machine went away: the next reader gets that, too.
+func TestConsumerTakesWhatWentAstray(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	p := newPublisher(t, nc, jetstream.PublisherConfig{})
+	send(t, p, 0, 1)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consume(t, nc, 1)
+	second, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "test", MaxPending: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	undead, err := js.Consumer(t.Context(), jetstream.Stream, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	came := map[uint64]int{}
+	settled := 0
+	err = second.Run(ctx, func(d jetstream.Delivery) error {
+		switch d.Mark {
+		case jetstream.Settled:
+			if settled++; settled > 1 {
+				break
+			}
+			batch, err := undead.Fetch(1000, natsjs.FetchMaxWait(5*time.Second))
+			if err != nil {
+				return err
+			}
+			send(t, p, 1, 200)
+			for range batch.Messages() { // never acknowledged
+			}
+		case jetstream.Message:
+			came[d.Sequence]++
+		}
+		if len(came) == 200 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("Run = %v after %d messages, settled %d times", err, len(came), settled)
 	}
 }

@@ -176,6 +176,13 @@ func (r *reading) came(seq uint64, alone bool) (gap bool) {
 	return gap
 }
 
+// misses reports whether something up to a sequence has not come.
+func (r *reading) misses(through uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.missing) > 0 && r.missing[0][0] <= through
+}
+
 // lost returns what never comes, as the stream begins with a later sequence.
 // At the end of a claim nothing else is missing: the rest was acknowledged, by
 // a reader that was believed dead.
