@@ -45,6 +45,8 @@ type conn struct {
 	known    int64     // since when the epoch is known to last, where its start is not; 0 if unknown
 	ended    int64     // what closed was when the epoch began
 	endedBy  connFlags // and the epochFlags, for continueUnseen
+	podFlags uint8     // of the pod's last packet, if it neither opened nor closed; else 0
+	podPoint Point     // where Hubble saw it
 	outAge   seconds   // how long the OUT entry had lasted when it was removed; 0 if unknown
 	inAge    seconds   // the same of the IN entry
 	collided int64     // last IN insert refused because the key existed (EEXIST)

@@ -71,6 +71,8 @@ type Correlator struct {
 	lag          lag
 	remembers    int64 // of the kernel's filter
 	flowsSeen    bool
+	lastFlow     int64        // the newest flow's stamp
+	usualAt      int64        // when Hubble last showed two packets alike within its usual interval
 	tracked      bool         // the inserts of tracking entries are seen
 	dispatch     func(*Event) // c.process, bound once
 	forget       func(ref)    // c.forgotten, bound once
@@ -283,6 +285,7 @@ func (c *Correlator) pass(now int64) {
 		}
 		c.until(deadline)
 		if c.suspects.oldest != 0 && c.suspects.at(c.suspects.oldest) == s {
+			s.waited = true
 			c.decide(s.conn)
 		}
 	}

@@ -5,7 +5,7 @@ package correlator
 // onFlow takes a packet that Hubble saw.
 func (c *Correlator) onFlow(ev *Event) {
 	f := &ev.Flow
-	c.flowsSeen = true
+	c.flowsSeen, c.lastFlow = true, max(c.lastFlow, ev.Time)
 	switch f.Point {
 	case ToEndpoint:
 		// Anything but a reply belongs to a connection that came to the pod.
@@ -53,6 +53,9 @@ func (c *Correlator) dropped(ev *Event) {
 			return
 		}
 		fct.what, pod, server = factReplyDropped, server, pod
+		if cn := c.table.at(r); cn.suspect != 0 {
+			c.suspects.at(cn.suspect).asked.answered = true
+		}
 	}
 	if isDenial(ev.Flow.DropReason) {
 		c.table.at(r).name(pod, server)
@@ -71,9 +74,11 @@ func (c *Correlator) fromPod(ev *Event) {
 	switch {
 	case tcp && (flags&SYN != 0 || ev.Flow.Reason == ReasonReopened), !tcp && ev.Flow.Reason == ReasonNew:
 		c.opening(r, ev)
+		cn.podFlags = 0
 		c.note(r, fact{at: ev.Time, what: factPodPacket, n: uint16(flags)})
 		return
 	case flags&(FIN|RST) != 0:
+		cn.podFlags = 0
 		c.closing(r, ev.Time, podFIN, flags&RST != 0)
 	default:
 		cn.flags &^= midstream
@@ -86,6 +91,7 @@ func (c *Correlator) fromPod(ev *Event) {
 			}
 		}
 		cn.talk(ev.Time, podFIN, serverFIN)
+		c.asks(cn, ev)
 		cn.lastPod = ev.Time
 		c.triggered(cn, ev.Time)
 	}

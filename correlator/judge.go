@@ -54,6 +54,9 @@ func (c *Correlator) accuse(r ref, rule *rule, ev *Event) {
 	early := s.at + c.lag.early
 	if cn.lastPod >= early {
 		s.triggered = cn.lastPod
+		if TCPFlags(cn.podFlags)&PSH != 0 {
+			s.asked.at = cn.lastPod
+		}
 	}
 	s.ended(cn.closed, cn.flags, early)
 	c.suspects.remember(s, cn)

@@ -49,6 +49,7 @@ type shown struct {
 
 const (
 	ack     = correlator.ACK
+	data    = correlator.ACK | correlator.PSH
 	fin     = correlator.FIN | correlator.ACK
 	syn     = correlator.SYN
 	synAck  = correlator.SYN | correlator.ACK
@@ -56,8 +57,8 @@ const (
 	refused = correlator.RST | correlator.ACK
 )
 
-// report is for how long Hubble shows no packet without new flags
-// (CT_REPORT_INTERVAL in Cilium's datapath).
+// report is for how long Hubble shows no packet without new flags, unless it
+// shows all (CT_REPORT_INTERVAL in Cilium's datapath).
 const report = int64(5 * time.Second)
 
 func snat(port uint16) correlator.Addr { return addr(172, 1, port) }
@@ -134,9 +135,9 @@ func (l *life) show(side int, tuple correlator.Tuple, flow correlator.Flow) {
 	l.flows = append(l.flows, packet{l.cpus[side], correlator.Event{Time: l.at, Kind: correlator.KindFlow, Tuple: tuple, Flow: flow}})
 }
 
-// is reports whether Hubble shows a packet.
-func (s *shown) is(at int64, flags correlator.TCPFlags) bool {
-	if flags&(correlator.SYN|correlator.RST) == 0 && flags&^s.flags == 0 && at-s.at < report {
+// shows reports whether Hubble shows a packet of a side.
+func (l *life) shows(s *shown, at int64, flags correlator.TCPFlags) bool {
+	if !l.showsAll && flags&(correlator.SYN|correlator.RST) == 0 && flags&^s.flags == 0 && at-s.at < report {
 		return false
 	}
 	s.flags |= flags
@@ -156,7 +157,7 @@ func (l *life) fromPod(flags correlator.TCPFlags) {
 		reason = correlator.ReasonReopened
 		l.podShown, l.serverShown = shown{}, shown{}
 	}
-	if l.podShown.is(l.at, flags) {
+	if l.shows(&l.podShown, l.at, flags) {
 		l.show(0, l.tuple(), correlator.Flow{Point: correlator.ToStack, Reason: reason, Flags: flags})
 	}
 	switch {
@@ -195,7 +196,7 @@ func (l *life) toPod(port uint16, flags correlator.TCPFlags) bool {
 		l.show(1, l.tuple().Reverse(), correlator.Flow{Point: correlator.Dropped, DropReason: 133, Flags: flags})
 		return false
 	}
-	if l.serverShown.is(l.at, flags) {
+	if l.shows(&l.serverShown, l.at, flags) {
 		l.show(1, l.tuple().Reverse(), correlator.Flow{Point: correlator.ToEndpoint, Reason: correlator.ReasonReply, Flags: flags})
 	}
 	return true
@@ -223,6 +224,9 @@ func (l *life) sends(flags correlator.TCPFlags, farewell bool) {
 		return
 	}
 	if l.port == l.known {
+		if flags == data {
+			l.acknowledge()
+		}
 		return
 	}
 	// The server takes it for a stranger's.
@@ -245,6 +249,15 @@ func (l *life) sends(flags correlator.TCPFlags, farewell bool) {
 	}
 	l.at += l.rtt
 	l.toPod(l.port, rst)
+}
+
+// acknowledge has the server do so, perhaps some time later.
+func (l *life) acknowledge() {
+	l.at += l.rtt
+	if l.at%3 == 0 {
+		l.at += int64(40 * time.Millisecond)
+	}
+	l.serverSends(ack)
 }
 
 // serverSends has the server send a packet of its connection.
@@ -315,7 +328,11 @@ func (l *life) act() {
 	}
 	switch n := l.rng.IntN(20); {
 	case n < 6:
-		l.podSends(ack)
+		flags := ack
+		if l.showsAll && l.at%2 == 0 {
+			flags = data
+		}
+		l.podSends(flags)
 	case n < 11:
 		l.serverSends(ack)
 	case n < 12:

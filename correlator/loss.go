@@ -113,6 +113,9 @@ func (c *Correlator) unseen(now int64) {
 
 func (c *Correlator) onLoss(ev *Event) {
 	l := &ev.Loss
+	if l.From == LossHubbleRestart {
+		c.usualAt = 0 // it may be configured anew
+	}
 	if l.From < lossSources {
 		c.stats.Lost[l.From] += l.Count
 	}

@@ -38,6 +38,9 @@ type suspect struct {
 	replaced  bool // a new connection began on its tuple before Hubble told of this one's end
 	guiltless bool // the rules acquitted it when it was replaced
 
+	waited bool // its deadline has come
+	asked  asked
+
 	m     *Map
 	rate  float64 // evictions per second before
 	facts []fact

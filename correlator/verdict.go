@@ -35,6 +35,8 @@ func (c *Correlator) incident(s *suspect, cn *conn) *incident.Incident {
 		i.Outcome = incident.Reset
 	case s.rule.unreset != "":
 		i.Outcome = s.rule.unreset
+	case s.waited && c.unanswered(s, cn):
+		i.Outcome = incident.Timeout
 	}
 	if s.m != nil {
 		i.NAT.Map, i.Map.MaxEntries = s.m.Name, s.m.MaxEntries

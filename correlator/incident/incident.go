@@ -59,7 +59,9 @@ const (
 	// Dropped: its packets were dropped, and none came through while renat waited
 	// for one.
 	Dropped Outcome = "dropped"
-	// Unconfirmed: no RST was seen while renat waited for one.
+	// Timeout: what the pod sent was not answered, nor reset, while renat waited.
+	Timeout Outcome = "timeout"
+	// Unconfirmed: nothing showed what became of it while renat waited.
 	Unconfirmed Outcome = "unconfirmed"
 )
 
@@ -78,7 +80,7 @@ type Incident struct {
 	// Process that deleted the entry, when the cause is userspace_delete.
 	DeletedBy string `json:"deleted_by,omitempty"`
 	// What became of the connection.
-	Outcome Outcome `json:"outcome" jsonschema:"enum=reset,enum=dropped,enum=unconfirmed"`
+	Outcome Outcome `json:"outcome" jsonschema:"enum=reset,enum=dropped,enum=timeout,enum=unconfirmed"`
 	// When the connection was re-NATted, its reply orphaned, or its packet dropped;
 	// of no_port when the first was refused.
 	Time time.Time `json:"time"`

@@ -32,7 +32,8 @@ var Causes = []Value[Cause]{
 var Outcomes = []Value[Outcome]{
 	{Reset, "the RST that ended it was seen"},
 	{Dropped, "its packets were dropped, and none came through while renat waited"},
-	{Unconfirmed, "neither was seen while renat waited for it"},
+	{Timeout, "what the pod sent was not answered while renat waited"},
+	{Unconfirmed, "none of these was seen while renat waited for it"},
 }
 
 // Names are the names of values.

@@ -83,10 +83,19 @@ func what(f Facts) string {
 		fmt.Fprintf(&b, "; %d "+another(f)+", of %d the server's packets found no entry", renat, orphaned)
 	case renat > 0:
 		b.WriteString("; the next packet " + another(f) + ", and the server does not know it")
+	case orphaned > 0 && f.Outcomes[incident.Timeout] == total:
+		b.WriteString("; the server's next packet found no entry")
 	case orphaned > 0:
 		b.WriteString("; the server's next packet found no entry, and the node reset it")
 	}
 	b.WriteString(".")
+	if n := f.Outcomes[incident.Timeout]; n > 0 {
+		on := plural(total, "it", "them")
+		if n < total {
+			on = fmt.Sprintf("%d of them", n)
+		}
+		b.WriteString(" What was sent on " + on + " since was neither answered nor reset: something drops it, such as a firewall, and the application waits until it times out.")
+	}
 	if f.Kinds[incident.NoPort] > 0 {
 		b.WriteString(" " + refused(f))
 	}

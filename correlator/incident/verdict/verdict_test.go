@@ -55,6 +55,25 @@ func TestOf(t *testing.T) {
 			say:       []string{"1 connection was broken:", "the node reset it", "here the server sent first", "has 512 entries. A larger one ends that"},
 			not:       []string{"evicts 0"},
 		},
+		"timed out": {
+			incidents: []*incident.Incident{lost(incident.Renat, incident.LRUEviction, func(i *incident.Incident) { i.Outcome = incident.Timeout })},
+			action:    "kubectl renat advise",
+			say:       []string{"does not know it. What was sent on it since was neither answered nor reset"},
+		},
+		"timed out, the server first": {
+			incidents: []*incident.Incident{lost(incident.OrphanedReply, incident.LRUEviction, func(i *incident.Incident) { i.Outcome = incident.Timeout })},
+			action:    "kubectl renat advise",
+			say:       []string{"the server's next packet found no entry. What was sent on it"},
+			not:       []string{"the node reset it"},
+		},
+		"timed out, some": {
+			incidents: []*incident.Incident{
+				lost(incident.Renat, incident.LRUEviction, func(i *incident.Incident) { i.Outcome = incident.Timeout }),
+				lost(incident.Renat, incident.LRUEviction, func(i *incident.Incident) { i.Outcome = incident.Reset }),
+			},
+			action: "kubectl renat advise",
+			say:    []string{"What was sent on 1 of them since"},
+		},
 		"both, not all evicted": {
 			incidents: []*incident.Incident{
 				lost(incident.Renat, incident.LRUEviction, nil), lost(incident.Renat, incident.UnknownCause, nil),
@@ -185,10 +204,11 @@ func TestOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := c.facts
-			f.Kinds, f.Causes = map[incident.Kind]int{}, map[incident.Cause]int{}
+			f.Kinds, f.Causes, f.Outcomes = map[incident.Kind]int{}, map[incident.Cause]int{}, map[incident.Outcome]int{}
 			for _, i := range c.incidents {
 				f.Kinds[i.Kind]++
 				f.Causes[i.Cause]++
+				f.Outcomes[i.Outcome]++
 				f.Learn(i)
 			}
 			v := verdict.Of(f)

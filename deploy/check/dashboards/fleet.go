@@ -46,7 +46,7 @@ var fleet = page{
 				nodes(`60 * sum by (kind) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{kind}}"))).DataLinks(incidents("&kind=${__field.labels.kind}")),
 			bars(lines("By cause", "What removed the connection's entry from the map.", "suffix:/min", 8,
 				nodes(`60 * sum by (cause) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{cause}}"))).DataLinks(incidents("&cause=${__field.labels.cause}")),
-			bars(lines("By outcome", "reset: the RST was seen. dropped: its packets were, and none came through. unconfirmed: neither was seen, within --settle.", "suffix:/min", 8,
+			bars(lines("By outcome", "reset: the RST was seen. dropped: its packets were, and none came through. timeout: what the pod sent was not answered. unconfirmed: none of these was seen, within --settle.", "suffix:/min", 8,
 				nodes(`60 * sum by (outcome) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{outcome}}"))).DataLinks(incidents("&outcome=${__field.labels.outcome}")),
 		}},
 		{"Nodes", []panel{

@@ -30,7 +30,7 @@ var node = page{
 		{"Connections", []panel{
 			bars(lines("Broken, by kind and cause", "Connections found broken.", "suffix:/min", 8,
 				this(`60 * sum by (kind, cause) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{kind}} {{cause}}"))).DataLinks(incidents("&node=${node}&kind=${__field.labels.kind}&cause=${__field.labels.cause}")),
-			bars(lines("Broken, by outcome", "reset: the RST was seen. dropped: its packets were, and none came through. unconfirmed: neither was seen, within --settle.", "suffix:/min", 8,
+			bars(lines("Broken, by outcome", "reset: the RST was seen. dropped: its packets were, and none came through. timeout: what the pod sent was not answered. unconfirmed: none of these was seen, within --settle.", "suffix:/min", 8,
 				this(`60 * sum by (outcome) (rate(renat_incidents_total{$s}[$__rate_interval]))`, "{{outcome}}"))).DataLinks(incidents("&node=${node}&outcome=${__field.labels.outcome}")),
 			lines("Suspects", "Connections that lost their mapping: those that wait for a verdict, and those that turned out well.", "short", 8,
 				this(`sum(renat_suspects{$s})`, "waiting"),

@@ -341,7 +341,7 @@ func nodeRows(n *nodestatus.Status) (rows [][]string) {
 	row := func(name, size, used, now, ten, forced, gap string) {
 		rows = append(rows, []string{
 			n.Node, string(n.State()), name, size, used, now, ten, forced,
-			fmt.Sprintf("%d/%d", n.Incidents.Reset+n.Incidents.Outcomes["dropped"], n.Incidents.Unconfirmed), strconv.FormatUint(lost, 10), n.Renat,
+			fmt.Sprintf("%d/%d", n.Incidents.Reset+n.Incidents.Outcomes["dropped"]+n.Incidents.Outcomes["timeout"], n.Incidents.Unconfirmed), strconv.FormatUint(lost, 10), n.Renat,
 			n.Hubble.Version, n.Machine.Kernel, n.Kernel.Backend, gap, atRisk, guardWords(n.Guard), strings.Join(waiting, ","), rate(60 * perSecond),
 		})
 	}

@@ -5,7 +5,7 @@
 
 export type Kind = "renat" | "orphaned_reply" | "tracking_lost" | "no_port" | "egress_changed" | "map_replaced";
 export type Cause = "lru_eviction" | "userspace_delete" | "datapath_delete" | "map_replaced" | "ports_exhausted" | "unknown";
-export type Outcome = "reset" | "dropped" | "unconfirmed";
+export type Outcome = "reset" | "dropped" | "timeout" | "unconfirmed";
 
 export interface Endpoint {
   ip: string;

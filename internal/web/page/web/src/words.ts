@@ -11,7 +11,7 @@ export const causeWords: Record<Cause, string> = {
   ports_exhausted: "all ports taken",
   unknown: "unknown",
 };
-export const outcomeWords: Record<Outcome, string> = { reset: "reset", dropped: "dropped", unconfirmed: "unconfirmed" };
+export const outcomeWords: Record<Outcome, string> = { reset: "reset", dropped: "dropped", timeout: "timed out", unconfirmed: "unconfirmed" };
 export const stateWords: Record<NodeState, string> = {
   ok: "ok", evicting: "evicting", breaking: "breaking", degraded: "degraded", silent: "silent", blind: "blind",
 };
