@@ -2,6 +2,8 @@
 
 package correlator
 
+import "time"
+
 // onFlow takes a packet that Hubble saw.
 func (c *Correlator) onFlow(ev *Event) {
 	f := &ev.Flow
@@ -244,7 +246,7 @@ func (c *Correlator) retie(r ref) {
 func (c *Correlator) answered(r ref, at int64) {
 	cn := c.table.at(r)
 	if cn.suspect != 0 {
-		if s := c.suspects.at(cn.suspect); s.rule.replies && cn.opened != 0 && cn.flags&sawAnswer == 0 && at > s.at+c.lag.late {
+		if s := c.suspects.at(cn.suspect); s.rule.replies && cn.opened != 0 && cn.flags&sawAnswer == 0 && at > s.at+c.lag.late && c.sentAgain(cn, at) {
 			s.harmless = true // what was orphaned was this answer, which the server sent again
 		}
 	}
@@ -274,6 +276,12 @@ func (c *Correlator) answered(r ref, at int64) {
 		}
 	}
 	cn.flags |= sawAnswer
+}
+
+// sentAgain reports whether a server's SYN-ACK may be one that it sent again, which it
+// does after a second at the earliest.
+func (c *Correlator) sentAgain(cn *conn, at int64) bool {
+	return cn.flags&openedUntied == 0 || at-cn.opened >= int64(time.Second)-skewQuiet-c.lag.apart
 }
 
 // closing takes a FIN of either side, or a reset by the pod.

@@ -34,8 +34,9 @@ type lag struct {
 	early, late int64
 	// apart is how much later than another a processor's flows may be stamped,
 	// if that is more than what two flows of a quiet Hubble differ by.
-	apart   int64
-	seconds [lagWindow]lagSecond
+	apart    int64
+	measured bool // early and apart are; late is what was, or more
+	seconds  [lagWindow]lagSecond
 }
 
 // lagSecond is what was measured in one second of event time.
@@ -81,8 +82,8 @@ func (l *lag) note(flow, d int64, exact bool) {
 			n, least, most = n+s.n, min(least, s.min), max(most, s.max)
 		}
 	}
-	l.early, l.apart = -skewEarly, 0
-	if n >= lagEnough {
+	l.early, l.apart, l.measured = -skewEarly, 0, n >= lagEnough
+	if l.measured {
 		l.early = least - skewEarly
 		if most-least > skewQuiet {
 			l.apart = most - least

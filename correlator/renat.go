@@ -21,7 +21,7 @@ import (
 //   - What closes before the packet that was re-NATted, or is that packet,
 //     acquits: the application was done. Which came first is plain when Hubble
 //     showed a packet of the pod between the two and the connection is older
-//     than Hubble may be late. A FIN right behind that packet, before the
+//     than Hubble may be late, unless nothing has told of late how late it is. A FIN right behind that packet, before the
 //     server said anything, says that the packet was a farewell (TLS
 //     close_notify, a protocol's quit): the application was done as well.
 //   - An RST without an ACK answers a packet that had one: what was re-NATted was
@@ -65,7 +65,8 @@ func doneBeforeRenat(c *Correlator, cn *conn, s *suspect, at int64) bool {
 	if at-c.lag.early <= s.at {
 		return true
 	}
-	if s.triggered == 0 || s.at-cn.opened <= c.lag.late {
+	sure := c.lag.measured || s.triggered-c.lag.late > s.at
+	if s.triggered == 0 || s.at-cn.opened <= c.lag.late || !sure {
 		return at-c.lag.late <= s.at
 	}
 	return at-cn.lastPod <= farewell && cn.lastServer < max(s.at+c.lag.early, s.triggered+breath+c.lag.apart)
