@@ -48,7 +48,12 @@ func TestLack(t *testing.T) {
 			@11.1s insert OUT TCP pod:40000 -> server:443 is node2:40000`, false},
 		"a question":      {"@0s to-stack new - UDP pod:40000 -> server:53\n@20ms to-endpoint reply - UDP server:53 -> pod:40000\n@10s evict OUT UDP pod:40000 -> server:53 is node:40000", false},
 		"a long exchange": {"@0s to-stack new - UDP pod:40000 -> server:53\n@5s to-endpoint reply - UDP server:53 -> pod:40000\n@10s evict OUT UDP pod:40000 -> server:53 is node:40000", true},
-		"another host's":  {"@0s to-stack new SYN TCP pod2:40000 -> server:443\n" + evicted, false},
+		"a server that speaks first": {`
+			@0s to-stack new - UDP pod:40000 -> server:53
+			@5s to-endpoint reply - UDP server:53 -> pod:40000
+			@10s evict OUT UDP pod:40000 -> server:53 is node:40000
+			@10.1s evict IN UDP server:53 -> node:40000 is pod:40000`, true},
+		"another host's": {"@0s to-stack new SYN TCP pod2:40000 -> server:443\n" + evicted, false},
 	} {
 		cor := newCorrelator(t, correlator.Config{}, func(*incident.Incident) {})
 		maps := newScenarioMaps(names)

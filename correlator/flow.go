@@ -30,6 +30,10 @@ func (c *Correlator) onFlow(ev *Event) {
 		if f.Point == ToNetwork {
 			key := ev.Tuple.Reverse()
 			if r := c.table.lookupReply(&key); r != 0 {
+				if f.Reason == ReasonUnknown && c.table.at(r).flags&host == 0 {
+					c.balanced(r, ev)
+					return
+				}
 				if host := c.table.lookup(&ev.Tuple); host != 0 && ev.Flow.Reason == ReasonNew && c.ties(c.table.at(host), ev.Time) {
 					c.table.at(host).flags |= sawOpening
 				}

@@ -2,9 +2,10 @@
 
 package correlator
 
-// An egress gateway translates pods of other nodes, and a load balancer its
-// clients. Hubble shows their packets there after translation only, and their
-// servers' on the way to the other node. At other aggregation levels than
+// An egress gateway translates pods of other nodes. Hubble shows their packets there
+// after translation only, and their servers' on the way to the other node. A load
+// balancer translates its clients, whom Hubble shows at other aggregation levels than
+// Helm's alone, after translation, and what their servers answer not at all. At other aggregation levels than
 // Helm's every node shows its pods' packets after translation, too.
 
 // translated takes a pod's packet after translation. Whose it is says the
@@ -21,12 +22,29 @@ func (c *Correlator) translated(ev *Event) {
 	} else if r = c.table.lookup(&ev.Tuple); r != 0 && !c.sentFrom(c.table.at(r), post.Src) {
 		return
 	}
-	if r != 0 && ev.Flow.Reason == ReasonUnknown && ev.Flow.Flags&SYN != 0 {
-		if cn := c.table.at(r); cn.flags&sawOpening != 0 && !c.established(cn) {
-			return // the same packet was shown before translation
-		}
+	if r != 0 && c.shownBefore(c.table.at(r), &ev.Flow) {
+		return
 	}
 	c.fromPod(&pre)
+}
+
+// balanced takes a packet of a load balancer's client after translation, which
+// Hubble shows from the node's address and, unlike those of the host, without a
+// reason.
+func (c *Correlator) balanced(r ref, ev *Event) {
+	cn := c.table.at(r)
+	if c.shownBefore(cn, &ev.Flow) {
+		return
+	}
+	pre := *ev
+	pre.Tuple, pre.Flow.Src = cn.tuple, nil
+	c.fromPod(&pre)
+}
+
+// shownBefore reports whether an opening packet, shown without a reason, is the one
+// that was shown before its translation.
+func (c *Correlator) shownBefore(cn *conn, f *Flow) bool {
+	return f.Reason == ReasonUnknown && f.Flags&SYN != 0 && cn.flags&sawOpening != 0 && !c.established(cn)
 }
 
 // sentFrom reports whether the connection's packets may have been translated to

@@ -27,8 +27,10 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano()
 // name with a prime is of the other version.
 var hosts = map[string]map[string]string{
 	"IPv4": {"pod": "10.0.1.10", "pod2": "10.0.1.11", "node": "192.168.50.1", "node2": "192.168.50.2", "server": "192.0.2.1",
+		"client": "203.0.113.9", "backend": "10.0.2.20",
 		"pod'": "[fd00::10]", "node'": "[2001:db8:50::1]", "server'": "[2001:db8::1]"},
 	"IPv6": {"pod": "[fd00::10]", "pod2": "[fd00::11]", "node": "[2001:db8:50::1]", "node2": "[2001:db8:50::2]", "server": "[2001:db8::1]",
+		"client": "[2001:db8:9::1]", "backend": "[fd00::220]",
 		"pod'": "10.0.1.10", "node'": "192.168.50.1", "server'": "192.0.2.1"},
 }
 
