@@ -27,6 +27,8 @@ const (
 	overheadRounds = 3
 	overheadBursts = 20 // in each round
 	burstUpdates   = 512
+
+	filterOn = "renat, filter on"
 )
 
 // way is one way to watch a map while it is changed.
@@ -59,21 +61,52 @@ func TestPrivilegedOverhead(t *testing.T) {
 		w.seen = nil
 		return w
 	}
+	const alone = "alone"
 	ways := []way{
-		{"alone", func(*testing.T) watcher { return watcher{stop: func() {}} }},
+		{alone, func(*testing.T) watcher { return watcher{stop: func() {}} }},
 		{"renat, map not watched", unwatched},
-		{"renat, filter on", traced(Config{BPFFS: bpffs})},
-		{"renat, a connection traced", traced(Config{BPFFS: bpffs, Traces: true}, Selection{
-			Pod: nat4.addr(pod, 40000), Server: nat4.addr(server, 443), Protocol: correlator.TCP,
-		})},
-		{"renat, a pod traced", traced(Config{BPFFS: bpffs, Traces: true}, Selection{Pod: nat4.addr(pod, 0)})},
+		{filterOn, traced(Config{BPFFS: bpffs})},
 		{"renat, everything sent", traced(Config{BPFFS: bpffs, Everything: true})},
 		{"renat by kprobe, filter on", traced(Config{BPFFS: bpffs, Backend: Kprobe})},
 		{"bpftrace, prints evictions", bpftraced(printEvictions, id)},
 		{"bpftrace, and remembers them", bpftraced(rememberEvictions, id)},
 	}
+	took := compare(t, u, ways)
+	added := func(name string) float64 { return float64(took[name] - took[alone]) }
+	for _, w := range ways {
+		if strings.HasPrefix(w.name, "bpftrace") {
+			t.Logf("renat with the filter on adds %.2f times what %q adds", added(filterOn)/added(w.name), w.name)
+		}
+	}
+}
+
+// TestPrivilegedTraceOverhead measures in the same way what traces of one
+// connection, and of one pod, add to the updates of others.
+func TestPrivilegedTraceOverhead(t *testing.T) {
+	bpffs := newBPFFS(t)
+	m := newMap(t, bpffs, "cilium_snat_v4_external", nat4, stormEntries)
+	config := Config{BPFFS: bpffs, Traces: true}
+	const noTrace = "renat, no trace running"
+	ways := []way{
+		{filterOn, traced(Config{BPFFS: bpffs})},
+		{noTrace, traced(config)},
+		{"renat, a connection traced", traced(config, Selection{
+			Pod: nat4.addr(pod, 40000), Server: nat4.addr(server, 443), Protocol: correlator.TCP,
+		})},
+		{"renat, a pod traced", traced(config, Selection{Pod: nat4.addr(pod, 0)})},
+	}
+	took := compare(t, newUser(t, m, nat4), ways)
+	for _, w := range ways {
+		t.Logf("%q takes %.1f %% more than %q", w.name, 100*float64(took[w.name]-took[noTrace])/float64(took[noTrace]), noTrace)
+	}
+}
+
+// compare fills a map, and returns the median time of an update in each way to
+// watch it.
+func compare(t *testing.T, u *user, ways []way) map[string]time.Duration {
+	t.Helper()
 	for range stormEntries / burstUpdates * 2 {
-		burst(t, u.objects.Storm) // fills the map
+		burst(t, u.objects.Storm)
 	}
 	bursts := map[string][]time.Duration{}
 	for range overheadRounds {
@@ -81,19 +114,14 @@ func TestPrivilegedOverhead(t *testing.T) {
 			bursts[w.name] = append(bursts[w.name], measure(t, w, u.objects.Storm)...)
 		}
 	}
-	alone := quantile(bursts["alone"], 50)
-	added := map[string]time.Duration{}
+	took := map[string]time.Duration{}
 	for _, w := range ways {
 		b := bursts[w.name]
-		added[w.name] = quantile(b, 50) - alone
-		t.Logf("%-28s %6d ns per update (of ten bursts nine within %d to %d), adds %6d ns", w.name,
-			quantile(b, 50), quantile(b, 5), quantile(b, 95), added[w.name])
+		took[w.name] = quantile(b, 50)
+		t.Logf("%-28s %6d ns per update (of ten bursts nine within %d to %d), %6d ns more than %s", w.name,
+			quantile(b, 50), quantile(b, 5), quantile(b, 95), took[w.name]-took[ways[0].name], ways[0].name)
 	}
-	for _, w := range ways {
-		if strings.HasPrefix(w.name, "bpftrace") {
-			t.Logf("renat with the filter on adds %.2f times what %q adds", float64(added["renat, filter on"])/float64(added[w.name]), w.name)
-		}
-	}
+	return took
 }
 
 // measure returns the time of one update in each burst.

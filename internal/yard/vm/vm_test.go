@@ -220,14 +220,19 @@ func TestPanic(t *testing.T) {
 }
 
 // BenchmarkOverhead measures on the newer kernel what renat adds to an update,
-// in instructions, which do not depend on how busy the host is, and in time:
+// in instructions, which do not depend on how busy the host is, and in time; and
+// what traces add to that, in instructions, on two kernels:
 // go test ./internal/yard/vm -run '^$' -bench Overhead/instructions -benchtime 1x -v
 func BenchmarkOverhead(b *testing.B) {
-	b.Run("instructions", func(b *testing.B) { overhead(b, true) })
-	b.Run("time", func(b *testing.B) { overhead(b, false) })
+	const watching, tracing = "TestPrivilegedOverhead", "TestPrivilegedTraceOverhead"
+	b.Run("instructions", func(b *testing.B) { overhead(b, linux6_12, watching, true) })
+	b.Run("time", func(b *testing.B) { overhead(b, linux6_12, watching, false) })
+	for _, l := range []vm.Linux{linux6_12, linux6_1} {
+		b.Run("traces/"+l.Series, func(b *testing.B) { overhead(b, l, tracing, true) })
+	}
 }
 
-func overhead(b *testing.B, countInstructions bool) {
+func overhead(b *testing.B, l vm.Linux, run string, countInstructions bool) {
 	if err := vm.RequireQEMU(b.Context(), "amd64"); err != nil {
 		b.Fatal(err)
 	}
@@ -235,7 +240,7 @@ func overhead(b *testing.B, countInstructions bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	kernel, err := vm.Fetch(b.Context(), cache, linux6_12)
+	kernel, err := vm.Fetch(b.Context(), cache, l)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -247,7 +252,7 @@ func overhead(b *testing.B, countInstructions bool) {
 	for range b.N {
 		result, err := vm.Run(b.Context(), vm.Config{
 			Kernel: kernel, Output: os.Stdout, Files: files, Memory: 2048, Steady: countInstructions, Timeout: 40 * time.Minute,
-			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=TestPrivilegedOverhead"}}},
+			Commands: []vm.Command{{Binary: binary, Args: []string{"-test.v", "-test.run=" + run}}},
 		})
 		if err != nil {
 			b.Fatal(err)
