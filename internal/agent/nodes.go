@@ -13,23 +13,23 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
-const (
-	// tellEvery is how often NATS learns how the node is doing.
-	tellEvery = 10 * time.Second
-	tellWait  = 5 * time.Second
-)
+// tellEvery is how often NATS learns how the node is doing.
+const tellEvery = 10 * time.Second
 
 // tell puts the node's status on the board and into NATS until ctx ends.
 func (a *agent) tell(ctx context.Context) error {
 	ticks := time.NewTicker(tellEvery)
 	defer ticks.Stop()
-	var nodes *jetstream.Nodes
+	teller := jetstream.NewTeller(a.nats, a.config.Replicas)
 	ready := readiness{}
 	for failing := ""; ; {
 		s := a.status()
 		ready.log(a.log, s.Parts)
 		a.board.SetStatus(*s, time.Now())
-		err := a.tellNATS(ctx, &nodes, s)
+		var err error
+		if a.nats.IsConnected() { // else readyz says so
+			err = teller.Put(ctx, s.Cluster, s.Node, s)
+		}
 		a.twin.Store(errors.Is(err, jetstream.ErrSameNode))
 		switch {
 		case errors.Is(err, jetstream.ErrSameNode): // part of the status
@@ -45,24 +45,6 @@ func (a *agent) tell(ctx context.Context) error {
 		case <-ticks.C:
 		}
 	}
-}
-
-// tellNATS opens the bucket when it has to.
-func (a *agent) tellNATS(ctx context.Context, nodes **jetstream.Nodes, s *nodestatus.Status) (err error) {
-	if !a.nats.IsConnected() {
-		return nil // readyz says so
-	}
-	ctx, cancel := context.WithTimeout(ctx, tellWait)
-	defer cancel()
-	if *nodes == nil {
-		if *nodes, err = jetstream.OpenNodes(ctx, a.nats, a.config.Replicas); err != nil {
-			return err
-		}
-	}
-	if err = (*nodes).Put(ctx, s.Cluster, s.Node, s); err != nil && !errors.Is(err, jetstream.ErrSameNode) {
-		*nodes = nil // somebody may have removed it
-	}
-	return err
 }
 
 // readiness is which parts were ready when last looked at.

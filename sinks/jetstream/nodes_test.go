@@ -141,3 +141,56 @@ func TestNodesRemoved(t *testing.T) {
 		t.Error("it goes on watching what is not there")
 	}
 }
+
+// A Teller opens the bucket once, not again because an answer was late, but when
+// the bucket was removed.
+func TestTeller(t *testing.T) {
+	s := startServer(t, embedded.Config{})
+	nc := connect(t, jetstream.Config{InProcess: s})
+	asked, err := nc.SubscribeSync("$JS.API.STREAM.INFO.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := func() (n int) {
+		t.Helper()
+		if err := nc.Flush(); err != nil { // what was asked before has been seen then
+			t.Fatal(err)
+		}
+		for {
+			if _, err := asked.NextMsg(10 * time.Millisecond); err != nil {
+				return n
+			}
+			n++
+		}
+	}
+	teller := jetstream.NewTeller(nc, 0)
+	put := func() error { return teller.Put(t.Context(), "prod", "node-a", struct{}{}) }
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if opened() == 0 {
+		t.Fatal("nobody sees who opens the bucket")
+	}
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := teller.Put(late, "prod", "node-a", struct{}{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("without time: %v", err)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
+	}
+	if n := opened(); n > 0 {
+		t.Errorf("opened it %d times again", n)
+	}
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), jetstream.NodesBucket); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a bucket made anew", func() bool { return put() == nil })
+	if all, err := jetstream.ReadNodes(t.Context(), nc); err != nil || len(all) != 1 {
+		t.Errorf("read %+v, %v", all, err)
+	}
+}

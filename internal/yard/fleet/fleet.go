@@ -29,6 +29,7 @@ type fleet struct {
 	nodes   []*node
 	readers []*reader
 	account *account
+	told    lags // statuses, by NATS's answer
 	nc      *nats.Conn
 	self    usage
 	hubsOf  func(context.Context, string) (*child, error)
@@ -60,7 +61,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	for _, n := range f.nodes {
 		background.Go(func() { n.tell(ctx, &f.config) })
 	}
-	if err := wait(ctx, c.Every+2*time.Minute, "every node to tell its status", f.allTold); err != nil {
+	if err := wait(ctx, c.Every+10*time.Minute, "every node to tell its status", f.allTold); err != nil {
 		return nil, err
 	}
 	for range c.Readers {
@@ -114,7 +115,7 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	for k := range c.Nodes {
 		f.nodes = append(f.nodes, &node{
 			cluster: fmt.Sprintf("cluster-%c", 'a'+k%c.Clusters), name: fmt.Sprintf("ip-10-0-%d-%d.eu-central-1.compute.internal", k/c.Clusters/250, k/c.Clusters%250),
-			number: k, started: time.Now(),
+			number: k, started: time.Now(), took: &f.told,
 		})
 	}
 	var connecting errgroup.Group

@@ -26,6 +26,7 @@ type node struct {
 	incidents     atomic.Uint64
 
 	puts, failed atomic.Uint64
+	took         *lags // of all nodes' statuses
 }
 
 // connect gives it its connection.
@@ -34,26 +35,22 @@ func (n *node) connect(ctx context.Context, c *Config, urls string) (err error) 
 	return err
 }
 
-// tellWait is how long the agent lets a status take.
-const tellWait = 5 * time.Second
-
-// tell puts the status, as internal/agent does, until ctx ends. Nodes of a fleet
-// did not start at the same time.
+// tell puts the status every so often until ctx ends. The nodes of a fleet did not
+// start at the same time.
 func (n *node) tell(ctx context.Context, c *Config) {
-	select {
-	case <-ctx.Done():
+	if sleep(ctx, rand.N(c.Every)) != nil { //nolint:gosec // a phase, no secret
 		return
-	case <-time.After(rand.N(c.Every)): //nolint:gosec // a phase, no secret
 	}
-	var nodes *jetstream.Nodes
+	teller := jetstream.NewTeller(n.nc, c.Replicas)
 	ticks := time.NewTicker(c.Every)
 	defer ticks.Stop()
 	for {
-		if err := n.put(ctx, c, &nodes); err != nil && ctx.Err() == nil {
-			n.failed.Add(1)
-			nodes = nil
-		} else {
+		began := time.Now()
+		if err := teller.Put(ctx, n.cluster, n.name, n.status()); err == nil {
 			n.puts.Add(1)
+			n.took.add(time.Since(began))
+		} else if ctx.Err() == nil {
+			n.failed.Add(1)
 		}
 		select {
 		case <-ctx.Done():
@@ -61,17 +58,6 @@ func (n *node) tell(ctx context.Context, c *Config) {
 		case <-ticks.C:
 		}
 	}
-}
-
-func (n *node) put(ctx context.Context, c *Config, nodes **jetstream.Nodes) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, tellWait)
-	defer cancel()
-	if *nodes == nil {
-		if *nodes, err = jetstream.OpenNodes(ctx, n.nc, c.Replicas); err != nil {
-			return err
-		}
-	}
-	return (*nodes).Put(ctx, n.cluster, n.name, n.status())
 }
 
 // status is that of an agent for IPv4 with a guard.

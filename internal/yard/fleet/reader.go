@@ -27,8 +27,11 @@ type reader struct {
 	first, answers lags
 	firstBytes     int64
 	events         atomic.Uint64
-	shown          lags // incidents, since they happened
 	lost           atomic.Uint64
+	// shown is how old the newest incident is when it is shown for the first time.
+	shown  lags
+	mu     sync.Mutex
+	newest time.Time
 }
 
 // places are where the hubs' pages are.
@@ -53,9 +56,10 @@ func (p *places) one() string {
 }
 
 const (
-	refresh = time.Second      // now.tsx: refreshMs
-	roll    = 20 * time.Second // rollMs
-	again   = time.Second      // live.ts: retry
+	refresh      = time.Second      // now.tsx: refreshMs
+	refreshNodes = 5 * time.Second  // nodesMs
+	roll         = 20 * time.Second // rollMs
+	again        = time.Second      // live.ts: retry
 )
 
 func newReader(hubs *places) *reader {
@@ -87,9 +91,10 @@ func (c *counted) Read(b []byte) (int, error) {
 
 const (
 	summaryPath = "/v1/summary?since=1h"
-	nodesPath   = "/v1/nodes"
+	nodesPath   = "/v1/nodes?limit=24"
 	latestPath  = "/v1/incidents?limit=8"
-	advicePath  = "/v1/advice"
+	advicePath  = "/v1/advice?limit=20"
+	eventsPath  = "/v1/events?tell=changes"
 )
 
 // run looks until ctx ends; a page whose hub went away is opened anew.
@@ -116,10 +121,10 @@ func (r *reader) look(ctx context.Context) error {
 			return err
 		}
 	}
-	stir := make(chan struct{}, 1)
+	incidents, nodes := make(chan struct{}, 1), make(chan struct{}, 1)
 	var background sync.WaitGroup
 	defer background.Wait()
-	background.Go(func() { cancel(r.follow(ctx, hub, stir)) })
+	background.Go(func() { cancel(r.follow(ctx, hub, incidents, nodes)) })
 	if err := r.all(ctx, hub, "/v1/about", summaryPath, nodesPath, latestPath, advicePath); err != nil {
 		return err
 	}
@@ -127,24 +132,35 @@ func (r *reader) look(ctx context.Context) error {
 	if r.firstBytes == 0 {
 		r.firstBytes = r.bytes.Load() - before
 	}
+	background.Go(func() { cancel(r.refresh(ctx, hub, nodes, refreshNodes, nodesPath)) })
+	background.Go(func() { cancel(r.refresh(ctx, hub, incidents, refresh, summaryPath, latestPath)) })
 	rolls := time.NewTicker(roll)
 	defer rolls.Stop()
 	for {
-		asked := []string{summaryPath, latestPath}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-rolls.C:
-			asked = append(asked, nodesPath, advicePath)
-		case <-stir:
 		}
-		if err := r.all(ctx, hub, asked...); err != nil {
+		if err := r.all(ctx, hub, summaryPath, latestPath, nodesPath, advicePath); err != nil {
 			return err
 		}
+	}
+}
+
+// refresh asks again when something changed, at most every so often.
+func (r *reader) refresh(ctx context.Context, hub string, changed <-chan struct{}, every time.Duration, paths ...string) error {
+	for {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(refresh):
+			return ctx.Err()
+		case <-changed:
+		}
+		if err := r.all(ctx, hub, paths...); err != nil {
+			return err
+		}
+		if err := sleep(ctx, every); err != nil {
+			return err
 		}
 	}
 }
@@ -169,11 +185,29 @@ func (r *reader) get(ctx context.Context, url string) error {
 		return err
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
 		return err
 	}
 	r.answers.add(time.Since(began))
+	if strings.HasSuffix(url, summaryPath) {
+		r.see(body)
+	}
 	return nil
+}
+
+// see notes the newest incident of a summary.
+func (r *reader) see(summary []byte) {
+	var s struct{ Newest time.Time }
+	if json.Unmarshal(summary, &s) != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.Newest.After(r.newest) {
+		r.newest = s.Newest
+		r.shown.add(time.Since(s.Newest))
+	}
 }
 
 func (r *reader) ask(ctx context.Context, url string) (*http.Response, error) {
@@ -193,41 +227,40 @@ func (r *reader) ask(ctx context.Context, url string) (*http.Response, error) {
 }
 
 // follow listens for what changes.
-func (r *reader) follow(ctx context.Context, hub string, stir chan<- struct{}) error {
-	res, err := r.ask(ctx, hub+"/v1/events")
+func (r *reader) follow(ctx context.Context, hub string, incidents, nodes chan<- struct{}) error {
+	res, err := r.ask(ctx, hub+eventsPath)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	name := ""
 	lines := bufio.NewScanner(res.Body)
-	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if event, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
-			name = event
-			continue
-		}
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
 		if !ok {
 			continue
 		}
 		r.events.Add(1)
-		if name != "incident" {
-			continue
+		var changed struct{ Incidents, Nodes int }
+		if json.Unmarshal([]byte(data), &changed) != nil {
+			continue // of another event
 		}
-		var e struct {
-			Data struct{ Time time.Time }
+		if changed.Incidents > 0 {
+			note(incidents)
 		}
-		if json.Unmarshal([]byte(data), &e) == nil {
-			r.shown.add(time.Since(e.Data.Time))
-		}
-		select {
-		case stir <- struct{}{}:
-		default:
+		if changed.Nodes > 0 {
+			note(nodes)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return err
 	}
 	return io.ErrUnexpectedEOF
+}
+
+// note says that something changed, once until it is heard.
+func note(changed chan<- struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default:
+	}
 }

@@ -21,7 +21,8 @@ type Report struct {
 	Calm, Storm Phase
 	StatusBytes int // of one status
 	Puts        uint64
-	FailedPuts  uint64 // that the node tries again
+	FailedPuts  uint64 // the next one comes in its time
+	StatusTook  Lag
 	// Lags of incidents since they happened: to be confirmed by NATS, and to be
 	// told of, which waits for their group.
 	Stored, Told  Lag
@@ -174,6 +175,7 @@ func (f *fleet) fill(ctx context.Context, r *Report) (err error) {
 	for _, n := range f.nodes {
 		r.Puts, r.FailedPuts = r.Puts+n.puts.Load(), r.FailedPuts+n.failed.Load()
 	}
+	r.StatusTook = f.told.sum()
 	var first, answers, shown lags
 	for _, reader := range f.readers {
 		first.all, answers.all, shown.all = append(first.all, reader.first.all...), append(answers.all, reader.answers.all...), append(shown.all, reader.shown.all...)
@@ -293,7 +295,7 @@ func (r *Report) Write(w io.Writer) {
 	fmt.Fprintf(w, "\nincident stored: %v; stored again: %d\nincident told of (waits %v or %v for its group): %v; %d notifications, %d twice\n",
 		r.Stored, r.Retried, groupWait, c.GroupInterval, r.Told, r.Notifications, r.Twice)
 	fmt.Fprintf(w, "hub taken over after %v; all told of %v after the storm\n", short(r.Takeover), short(r.Caught))
-	fmt.Fprintf(w, "statuses stored: %d, failed: %d\n", r.Puts, r.FailedPuts)
+	fmt.Fprintf(w, "statuses stored: %d, failed: %d; %v\n", r.Puts, r.FailedPuts, r.StatusTook)
 	fmt.Fprintf(w, "page drawn: %v, %s; answers: %v; incident on it: %v; opened anew %d times\n", r.First, size(float64(r.FirstBytes)), r.Answers, r.Shown, r.PageLost)
 	fmt.Fprintf(w, "kubectl renat nodes: --nats-url %v; agents %v\n", r.NATS, r.Agents)
 	for _, s := range r.Stores {
