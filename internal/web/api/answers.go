@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/correlator/incident/verdict"
-	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/web/board"
 )
 
@@ -46,20 +45,6 @@ type IncidentDetail struct {
 // Summary is the answer of /v1/summary.
 type Summary struct {
 	board.Summary
-	board.Problem
-}
-
-// NodeList is the answer of /v1/nodes.
-type NodeList struct {
-	Nodes []board.Node `json:"nodes"`
-	board.Problem
-}
-
-// SizeAdvice is the answer of /v1/advice.
-type SizeAdvice struct {
-	// What renat advise says where Cilium's settings are not known. Without nodes
-	// in it, nothing was measured.
-	Plan sizing.Plan `json:"plan"`
 	board.Problem
 }
 
@@ -131,14 +116,6 @@ func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w, Summary{Summary: s, Problem: a.config.Board.Problem()})
-}
-
-func (a *API) nodes(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, NodeList{Nodes: a.config.Board.Nodes(time.Now()), Problem: a.config.Board.Problem()})
-}
-
-func (a *API) advice(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, SizeAdvice{Plan: a.config.Board.Plan(time.Now()), Problem: a.config.Board.Problem()})
 }
 
 func (a *API) about(w http.ResponseWriter, _ *http.Request) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -93,6 +94,37 @@ func document(t *testing.T) (doc map[string]any, schema func(pointer string) *js
 			t.Fatal(err)
 		}
 		return s
+	}
+}
+
+// A list of a few nodes tells of all.
+func TestFewNodes(t *testing.T) {
+	b := newBoard()
+	for n := range 9 {
+		b.SetStatus(nodestatus.Status{Node: fmt.Sprintf("node-%d", n), Cluster: "prod", Time: time.Now(), Machine: nodestatus.Machine{CPUs: 4, MemoryBytes: 16 << 30},
+			Maps: []nodestatus.Map{{Name: "cilium_snat_v4_external", MaxEntries: 131072, Inserts: 1000, Evictions: 9, LastMinute: nodestatus.Rates{Inserts: 100}}}}, time.Now())
+	}
+	b.SetStatus(nodestatus.Status{Node: "node-9", Cluster: "prod", Time: time.Now(), Parts: []nodestatus.Part{{Name: nodestatus.PartKernel}}}, time.Now())
+	s := serve(t, b)
+	var nodes api.NodeList
+	for query, want := range map[string]int{"": 11, "?limit=3": 3, "?limit=100": 11} {
+		if _, body := get(t, s.URL+"/v1/nodes"+query); json.Unmarshal(body, &nodes) != nil || len(nodes.Nodes) != want || nodes.Fleet.Total != 11 {
+			t.Errorf("nodes%s: %d of %d", query, len(nodes.Nodes), nodes.Fleet.Total)
+		}
+		if first := nodes.Nodes[0].State; (first == nodestatus.Blind) != (query != "") {
+			t.Errorf("nodes%s: a node that is %s comes first", query, first)
+		}
+	}
+	whole := b.Plan(time.Now())
+	var advice api.SizeAdvice
+	if _, body := get(t, s.URL+"/v1/advice?limit=2"); json.Unmarshal(body, &advice) != nil || len(advice.Plan.Nodes) != 2 || advice.Maps != len(whole.Nodes) ||
+		advice.Unmeasured != len(whole.Unmeasured) || len(advice.Plan.Unmeasured) > 2 {
+		t.Errorf("advice %s", body)
+	}
+	for _, path := range []string{"/v1/nodes?limit=0", "/v1/nodes?limit=many", "/v1/advice?limit=1001"} {
+		if status, _ := get(t, s.URL+path); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", path, status)
+		}
 	}
 }
 

@@ -16,6 +16,12 @@ const (
 	heartbeat = 15 * time.Second
 	// patience is how long a reader may take to take what is written.
 	patience = 10 * time.Second
+	// changesEvery is how often who wants no more hears that something changed.
+	changesEvery = time.Second
+
+	// The values of tell.
+	tellAll     = "all"
+	tellChanges = "changes"
 )
 
 // events serves the board's changes until the reader goes or is too slow.
@@ -23,6 +29,10 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	f, err := chosen(r)
 	if err != nil {
 		return err
+	}
+	tell := r.URL.Query().Get("tell")
+	if tell != "" && tell != tellAll && tell != tellChanges {
+		return wrong("tell", "tell %q is neither %s nor %s", tell, tellAll, tellChanges)
 	}
 	select {
 	case a.hearing <- struct{}{}:
@@ -40,9 +50,12 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
+	var changes changes
 	for {
 		var err error
 		select {
+		case <-changes.due:
+			err = changes.tell(out)
 		case <-r.Context().Done():
 			return nil
 		case <-beat.C:
@@ -53,6 +66,8 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 				_ = out.event("", "dropped", map[string]string{"detail": "the reader was too slow"}) // it may not even take this
 				return nil
 			case e.Incident != nil && !f.Match(e.Incident):
+			case tell == tellChanges && (e.Incident != nil || e.Node != nil):
+				changes.add(e)
 			default:
 				err = out.tell(e)
 			}
@@ -61,6 +76,33 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 			return nil // the reader has gone, and knows no more of it
 		}
 	}
+}
+
+// changes are those that have not been told yet.
+type changes struct {
+	Incidents int `json:"incidents"`
+	Nodes     int `json:"nodes"`
+
+	id   string // of the last incident
+	told time.Time
+	due  <-chan time.Time // when to tell; nil: there are none
+}
+
+func (c *changes) add(e board.Event) {
+	if e.Incident != nil {
+		c.Incidents, c.id = c.Incidents+1, e.ID
+	} else {
+		c.Nodes++
+	}
+	if c.due == nil {
+		c.due = time.After(time.Until(c.told.Add(changesEvery)))
+	}
+}
+
+func (c *changes) tell(out stream) error {
+	err := out.event(c.id, "changed", c)
+	*c = changes{id: c.id, told: time.Now()}
+	return err
 }
 
 // stream writes server-sent events.

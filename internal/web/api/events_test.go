@@ -5,6 +5,7 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -93,6 +94,51 @@ func TestEvents(t *testing.T) {
 	other()
 	if e := other(); e.name != "restart" {
 		t.Errorf("resumed another's with %+v", e)
+	}
+}
+
+// Who wants to know only that there were changes hears how many, once a second at
+// most.
+func TestChanges(t *testing.T) {
+	b := newBoard()
+	s := serve(t, b)
+	next := listen(t, s.URL+"/v1/events?tell=changes&node=node-a", "")
+	next()
+	const incidents, nodes = 300, 40
+	began := time.Now()
+	for n := range incidents {
+		b.Add(sample(100+n), 0)
+	}
+	for n := range nodes {
+		b.SetStatus(nodestatus.Status{Node: "node-b", Time: time.Unix(int64(n), 0)}, time.Now())
+	}
+	other := sample(1000)
+	other.Node, other.ID = "node-b", other.NewID(1)
+	b.Add(other, 0) // the filter leaves it out
+	var told struct{ Incidents, Nodes int }
+	last, events := event{}, 0
+	for told.Incidents < incidents || told.Nodes < nodes {
+		last = next()
+		var more struct{ Incidents, Nodes int }
+		if err := json.Unmarshal([]byte(last.data), &more); err != nil || last.name != "changed" {
+			t.Fatalf("got %+v, %v", last, err)
+		}
+		told.Incidents, told.Nodes, events = told.Incidents+more.Incidents, told.Nodes+more.Nodes, events+1
+	}
+	if told.Incidents != incidents || told.Nodes != nodes {
+		t.Errorf("told of %+v", told)
+	}
+	if most := 1 + int(time.Since(began)/time.Second); events > most {
+		t.Errorf("%d events, at most %d were due", events, most)
+	}
+	b.Add(sample(2000), 0)
+	resumed := listen(t, s.URL+"/v1/events?tell=changes&node=node-a", last.id)
+	resumed()
+	if e := resumed(); e.name != "changed" || e.data != `{"incidents":1,"nodes":0}` {
+		t.Errorf("resumed with %+v", e)
+	}
+	if status, _ := get(t, s.URL+"/v1/events?tell=little"); status != http.StatusBadRequest {
+		t.Errorf("a wrong value: status %d", status)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	maxLimit     = 1000
 	maxSkip      = 10_000_000
 	maxGroups    = 1000
+	maxNodes     = 1000
 )
 
 // filters are the parameters that choose incidents, and others.
@@ -68,19 +69,23 @@ var Routes = []Route{
 	},
 	{
 		Path: "/v1/nodes", Summary: "Show how the nodes are",
-		Answer: NodeList{}, serve: (*API).nodes,
+		Description: "All nodes, by cluster and name; with a limit those in the worst state, and of these those that evict most. fleet tells of all either way.",
+		Params:      []Param{{Name: "limit", In: "query", Help: "at most so many, the worst first (all, by name)", Low: 1, High: maxNodes}},
+		Answer:      NodeList{}, serve: (*API).nodes,
 	},
 	{
 		Path: "/v1/advice", Summary: "Advise on the size of the NAT maps",
 		Description: "From the nodes' statuses alone: renat advise also reads Cilium's settings, and asks the agents how much of a full map belongs to open connections.",
+		Params:      []Param{{Name: "limit", In: "query", Help: "name at most so many nodes in each list of the plan, those with maps that are too small first (all)", Low: 1, High: maxNodes}},
 		Answer:      SizeAdvice{}, serve: (*API).advice,
 	},
 	{
 		Path: "/v1/events", Summary: "Follow what changes",
 		Description: "Server-sent events: incident (as in lists), node (as in /v1/nodes), problem (why nothing new may come, and since when; empty: nothing is wrong), " +
 			"restart (ask for everything again) and dropped (the reader was too slow; connect again). " +
-			"The Last-Event-ID header resumes after an incident. A comment comes every 15 seconds.",
-		Params: filters(), serve: (*API).events,
+			"The Last-Event-ID header resumes after an incident. A comment comes every 15 seconds. " +
+			"With tell=changes, instead of incident and node comes changed, at most once a second: how many there were of each.",
+		Params: filters(Param{Name: "tell", In: "query", Help: "each change, or only that there were some (all)", Values: []string{tellAll, tellChanges}}), serve: (*API).events,
 	},
 	{
 		Path: "/v1/about", Summary: "Show what serves this",

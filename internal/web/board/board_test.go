@@ -228,6 +228,7 @@ func TestBriefIsBounded(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	b := fill(board.New(board.Config{}), span(0, 60)...)
+	b.SetStatus(nodestatus.Status{Node: "node-1"}, epoch)
 	s := summary(t, b, parse(t, ""), 2, epoch.Add(10*time.Minute))
 	if s.Total != 60 || s.Held != 60 || s.Kinds[incident.Renat] != 30 || s.Outcomes[incident.Reset] != 30 || s.Causes[incident.LRUEviction] != 60 {
 		t.Errorf("got %+v", s)
@@ -237,6 +238,9 @@ func TestSummary(t *testing.T) {
 	}
 	if want := []board.Count{{Name: "node-0", Count: 20}, {Name: "node-1", Count: 20}, {Name: "node-2", Count: 20}}; !slices.Equal(s.Nodes, want) {
 		t.Errorf("nodes %+v", s.Nodes)
+	}
+	if want := []string{"node-0", "node-2"}; !slices.Equal(s.Untold, want) {
+		t.Errorf("of %v no status is known, not of %v", s.Untold, want)
 	}
 	if s.Workloads[0] != (board.Count{Name: "shop/Deployment/cart", Count: 60}) || s.Destinations[0] != (board.Count{Name: "api.example.com:443", Count: 60}) {
 		t.Errorf("got %+v, %+v", s.Workloads, s.Destinations)

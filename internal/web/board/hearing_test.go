@@ -3,6 +3,7 @@
 package board_test
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -175,5 +176,39 @@ func TestProblemSince(t *testing.T) {
 		if n == 1 {
 			b.Loaded()
 		}
+	}
+}
+
+// The worst nodes come first, and what all are together is told however few are
+// listed.
+func TestWorst(t *testing.T) {
+	b := board.New(board.Config{})
+	now := time.Unix(1e9, 0)
+	status := func(cluster, name string, evictions float64, parts ...nodestatus.Part) nodestatus.Status {
+		return nodestatus.Status{Node: name, Cluster: cluster, Time: now, Parts: parts, Maps: []nodestatus.Map{
+			{Name: "nat", LastMinute: nodestatus.Rates{Evictions: evictions}, LastTenMinutes: nodestatus.Rates{Evictions: evictions}},
+			{Name: "ct", CT: true, LastMinute: nodestatus.Rates{Evictions: 1000}},
+		}}
+	}
+	b.SetStatus(status("prod", "node-a", 0), now)
+	b.SetStatus(status("prod", "node-b", 2), now)
+	b.SetStatus(status("test", "node-a", 3), now)
+	b.SetStatus(status("test", "node-c", 0, nodestatus.Part{Name: nodestatus.PartKernel}), now)
+	worst, all := b.Worst(now, 3)
+	var names []string
+	for _, n := range worst {
+		names = append(names, n.Status.Cluster+"/"+n.Status.Node)
+	}
+	if want := []string{"test/node-c", "test/node-a", "prod/node-b"}; !slices.Equal(names, want) {
+		t.Errorf("the worst are %v, not %v", names, want)
+	}
+	if all.Total != 4 || all.Clusters != 2 || all.States[nodestatus.Blind] != 1 || all.States[nodestatus.Evicting] != 2 || all.States[nodestatus.OK] != 1 {
+		t.Errorf("together %+v", all)
+	}
+	if sum := all.Evictions[board.History-1]; sum == nil || *sum != 5 || all.Evictions[0] != nil {
+		t.Errorf("together they evict %v", all.Evictions)
+	}
+	if worst, all = b.Worst(now.Add(time.Minute), 10); len(worst) != 4 || all.States[nodestatus.Silent] != 4 {
+		t.Errorf("later %d are %+v", len(worst), all)
 	}
 }

@@ -71,18 +71,14 @@ func (b *Board) SetStatus(s nodestatus.Status, arrived time.Time) {
 		return
 	}
 	n.status, n.heard = s, arrived
-	rate := 0.0
-	for _, m := range s.Maps {
-		if !m.CT {
-			rate += m.LastMinute.Evictions
-		}
-	}
-	minute := arrived.Unix() / 60
+	rate, minute := n.evicts(), arrived.Unix()/60
 	if at := &n.minutes[(minute%History+History)%History]; at.minute != minute || rate > at.rate {
 		at.minute, at.rate = minute, rate
 	}
-	shown := n.shown(arrived)
-	b.hearing.tell(Event{Node: &shown})
+	if len(b.hearing.listeners) > 0 {
+		shown := n.shown(arrived)
+		b.hearing.tell(Event{Node: &shown})
+	}
 }
 
 // Nodes returns all nodes, by cluster and name. One that has been silent for an
@@ -95,9 +91,7 @@ func (b *Board) Nodes(now time.Time) []Node {
 	for _, n := range b.nodes {
 		all = append(all, n.shown(now))
 	}
-	slices.SortFunc(all, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(a.Status.Cluster, b.Status.Cluster), cmp.Compare(a.Status.Node, b.Status.Node))
-	})
+	slices.SortFunc(all, func(a, b Node) int { return byName(&a.Status, &b.Status) })
 	return all
 }
 
@@ -107,13 +101,13 @@ func (b *Board) Nodes(now time.Time) []Node {
 func (b *Board) Plan(now time.Time) sizing.Plan {
 	var measured []sizing.Node
 	var others []string
-	for _, n := range b.Nodes(now) {
+	for _, s := range b.statuses(now) {
 		var of []sizing.Node
-		if n.State != nodestatus.Silent && n.State != nodestatus.Blind {
-			of = n.Status.Measured(nil)
+		if s.state != nodestatus.Silent && s.state != nodestatus.Blind {
+			of = s.status.Measured(nil)
 		}
 		if len(of) == 0 {
-			others = append(others, n.Status.Node)
+			others = append(others, s.status.Node)
 		}
 		measured = append(measured, of...)
 	}
@@ -122,22 +116,56 @@ func (b *Board) Plan(now time.Time) sizing.Plan {
 	return p
 }
 
+// stated is a status and what it amounts to.
+type stated struct {
+	status nodestatus.Status
+	state  nodestatus.State
+}
+
+// statuses are those of all nodes, by cluster and name.
+func (b *Board) statuses(now time.Time) []stated {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forget(now)
+	all := make([]stated, 0, len(b.nodes))
+	for _, n := range b.nodes {
+		all = append(all, stated{n.status, n.state(now)})
+	}
+	slices.SortFunc(all, func(a, b stated) int { return byName(&a.status, &b.status) })
+	return all
+}
+
+func byName(a, b *nodestatus.Status) int {
+	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node))
+}
+
 // forget removes who has been silent for too long.
 func (b *Board) forget(now time.Time) {
 	maps.DeleteFunc(b.nodes, func(_ nodeKey, n *node) bool { return now.Sub(n.heard) > forgotten })
 }
 
-func (n *node) shown(now time.Time) Node {
-	s := Node{State: n.status.State(), Ready: n.status.Ready(), Heard: n.heard, Status: n.status, Evictions: make([]*Rate, History)}
+// state is how bad it is now.
+func (n *node) state(now time.Time) nodestatus.State {
 	if now.Sub(n.heard) > SilentAfter {
-		s.State = nodestatus.Silent
+		return nodestatus.Silent
 	}
+	return n.status.State()
+}
+
+// rate is the highest that was told in a minute; false: none was.
+func (n *node) rate(minute int64) (float64, bool) {
+	at := n.minutes[(minute%History+History)%History]
+	return at.rate, at.minute == minute
+}
+
+func (n *node) shown(now time.Time) Node {
+	s := Node{State: n.state(now), Ready: n.status.Ready(), Heard: n.heard, Status: n.status, Evictions: make([]*Rate, History)}
 	last := now.Unix() / 60
+	rates := make([]Rate, History) // copies: the node's may change
 	for k := range s.Evictions {
-		minute := last - History + 1 + int64(k)
-		if at := n.minutes[(minute%History+History)%History]; at.minute == minute {
-			rate := Rate(at.rate) // the node's may change
-			s.Evictions[k] = &rate
+		if rate, ok := n.rate(last - History + 1 + int64(k)); ok {
+			rates[k] = Rate(rate)
+			s.Evictions[k] = &rates[k]
 		}
 	}
 	return s

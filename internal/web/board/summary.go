@@ -30,6 +30,8 @@ type Summary struct {
 	Workloads    []Count `json:"workloads"`
 	Destinations []Count `json:"destinations"`
 	Nodes        []Count `json:"nodes"`
+	// Untold are those of Nodes of which no status is known.
+	Untold []string `json:"untold,omitempty"`
 	// Groups with the most incidents, as many as were asked for; MoreGroups
 	// is how many others there are.
 	Groups     []Group `json:"groups"`
@@ -91,6 +93,7 @@ func (b *Board) Summary(ctx context.Context, f *filter.Filter, groups int, now t
 		return s, err
 	}
 	s.count(chosen)
+	s.Untold = b.untold(s.Nodes)
 	s.fill(chosen, f, now)
 	s.group(chosen, groups)
 	return s, nil

@@ -3,11 +3,14 @@
 import { Card, Copy, Share } from "./parts";
 import { incidentsHref } from "./router";
 import { params, type Range } from "./range";
-import type { Cause, Plan, Summary } from "./types";
+import type { Advice, Cause, Plan, Summary } from "./types";
 import { causeWords, count, plural, word } from "./words";
 
-// needing are the maps that the plan changes.
-const needing = (plan: Plan) => (plan.nodes ?? []).filter((n) => n.verdict === "grow" || n.verdict === "tight");
+// adviceOfFew is where advice comes from, with as many names as are shown.
+export const adviceOfFew = "/v1/advice?limit=20";
+
+// few are names to hover over, of so many in all.
+const few = (names: string[], all: number) => names.join(", ") + (all > names.length ? ", …" : "");
 
 // Why counts the causes.
 export function Why({ s, range }: { s: Summary; range: Range }) {
@@ -28,11 +31,11 @@ export function Why({ s, range }: { s: Summary; range: Range }) {
 }
 
 // Cure is what to do about it, in the words and numbers of renat advise.
-export function Cure({ plan, causes, range }: { plan: Plan; causes: Summary["causes"]; range: Range }) {
+export function Cure({ advice, causes, range }: { advice: Advice; causes: Summary["causes"]; range: Range }) {
   const deleted = causes.userspace_delete ?? 0;
   return (
     <Card id="cure" title="What to do">
-      <Sizes plan={plan} />
+      <Sizes advice={advice} />
       {deleted > 0 && (
         <p><a href={incidentsHref({ cause: "userspace_delete", ...params(range) })}>{plural(deleted, "connection")}</a> broke because a process deleted NAT entries: a larger map does not help against that.</p>
       )}
@@ -41,22 +44,20 @@ export function Cure({ plan, causes, range }: { plan: Plan; causes: Summary["cau
 }
 
 // Sizes are Cilium's Helm values to set.
-export function Sizes({ plan }: { plan: Plan }) {
+export function Sizes({ advice }: { advice: Advice }) {
+  const { plan, maps, small, sizes, unmeasured } = advice;
   const [size, ...others] = plan.values;
-  const unmeasured = plan.unmeasured ?? [];
-  const incomplete = unmeasured.length > 0 && <p title={unmeasured.join(", ")}>Nothing is known of {plural(unmeasured.length, "node")}, which may need more.</p>;
+  const incomplete = unmeasured > 0 && <p title={few(plan.unmeasured ?? [], unmeasured)}>Nothing is known of {plural(unmeasured, "node")}, which may need more.</p>;
   if (!size) {
-    const why = plan.impossible ? `No setting is enough: ${plan.impossible}.` : plan.nodes?.length ? "By what the agents measured, no setting needs to change." : "Nothing was measured.";
+    const why = plan.impossible ? `No setting is enough: ${plan.impossible}.` : maps > 0 ? "By what the agents measured, no setting needs to change." : "Nothing was measured.";
     return <><p>{why}</p>{incomplete}</>;
   }
-  const small = needing(plan);
-  const now = [...new Set(small.map((n) => n.current_entries))].sort((a, b) => a - b);
-  const nodes = [...new Set(small.map((n) => n.node))];
+  const nodes = [...new Set((plan.nodes ?? []).filter((n) => n.verdict === "grow" || n.verdict === "tight").map((n) => n.node))];
   return (
     <>
       <p class="advised">
-        <code>{size.path}</code> {now.length > 0 && <>{now.length > 1 ? `${now[0]}…${now.at(-1)}` : now[0]} → </>}<b>{size.value}</b>
-        {nodes.length > 0 && <span title={nodes.join(", ")}> on {plural(nodes.length, "node")}</span>}
+        <code>{size.path}</code> {sizes && <>{sizes[0] < sizes[1] ? `${sizes[0]}…${sizes[1]}` : sizes[0]} → </>}<b>{size.value}</b>
+        {small > 0 && <span title={few(nodes, small)}> on {plural(small, "node")}</span>}
       </p>
       {others.length > 0 && <p>With it: {others.map((v) => `${v.path} ${v.value}`).join(", ")}.</p>}
       {incomplete}

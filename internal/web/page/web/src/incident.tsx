@@ -3,12 +3,12 @@
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { useAsk } from "./api";
-import { Sizes } from "./cure";
+import { adviceOfFew, Sizes } from "./cure";
 import { type Line, useLive } from "./live";
 import { Card, Copy, Failure, Icon, Time, Waiting } from "./parts";
 import { incidentsHref } from "./router";
 import { Timeline } from "./timeline";
-import type { Endpoint, Incident, IncidentDetail, Plan, Verdict, PodCount } from "./types";
+import type { Advice as SizeAdvice, Endpoint, Incident, IncidentDetail, Verdict, PodCount } from "./types";
 import { cause, count, host, hostPort, kindWords, millis, outcomeWords, podName, rate, span, utc, word } from "./words";
 
 export function IncidentView({ id, onLine }: { id: string; onLine: (l: Line) => void }) {
@@ -79,11 +79,11 @@ function Said({ v }: { v: Verdict }) {
 
 // Advice has the size that all nodes need where a larger NAT map helps at all.
 function Advice({ i, v }: { i: Incident; v: Verdict }) {
-  const plan = useAsk<{ plan: Plan }>("/v1/advice").data?.plan;
+  const advice = useAsk<SizeAdvice>(adviceOfFew).data;
   const helps = i.cause === "lru_eviction" && (i.kind === "renat" || i.kind === "orphaned_reply");
   return (
     <Card id="advice" title="What to do">
-      {helps && plan && plan.values.length > 0 && <Sizes plan={plan} />}
+      {helps && advice && advice.plan.values.length > 0 && <Sizes advice={advice} />}
       {v.size && <p>{v.size}</p>}
       <pre class="command" tabIndex={0} aria-label="What to run">{v.action}</pre>
       <p class="actions"><Copy text={v.action}>Copy</Copy> <a href={v.runbook}>Runbook</a></p>

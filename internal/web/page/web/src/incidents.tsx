@@ -32,10 +32,10 @@ export function IncidentsView({ query, onLine }: { query: URLSearchParams; onLin
   const count = useSoon(summary.again, summaryMs);
   const wrong = rows.failure?.status === 400; // nothing will come of it
   const line = useLive(wrong ? null : filters, {
-    incident: () => {
+    incidents: (came) => {
       count();
       if (top || grouped) soon();
-      else setWaiting((n) => n + 1);
+      else setWaiting((n) => n + came);
     },
     restart: () => (summary.again(), show()),
   });

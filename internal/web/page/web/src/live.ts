@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { CloudEvent, NodeView } from "./types";
 
 // Line is the state of the connection over which changes come.
 export interface Line {
@@ -23,9 +22,11 @@ export function unknownSince(l: Line): Date | null | undefined {
   return l.state === "lost" ? new Date(l.lostAt) : undefined;
 }
 
+// Listener is told that something changed, at most once a second: what it is, a
+// fleet has too much of to be sent.
 export interface Listener {
-  incident?: (e: CloudEvent) => void;
-  node?: (n: NodeView) => void;
+  incidents?: (count: number) => void;
+  nodes?: () => void;
   // restart: there was more than could be told; ask for everything again.
   restart?: () => void;
 }
@@ -51,7 +52,7 @@ export function useLive(query: string | null, listener: Listener): Line {
     let timer = 0;
     let wasLost = false;
     const connect = () => {
-      const opened = (source = new EventSource(`/v1/events${query && "?" + query}`));
+      const opened = (source = new EventSource(`/v1/events?tell=changes${query && "&" + query}`));
       const on = <T>(name: string, then: (data: T) => void) =>
         opened.addEventListener(name, (e) => then(JSON.parse((e as MessageEvent<string>).data) as T));
       opened.addEventListener("open", () => {
@@ -66,8 +67,10 @@ export function useLive(query: string | null, listener: Listener): Line {
         timer = window.setTimeout(connect, retryMs);
       });
       on<{ problem: string; problem_since?: string }>("problem", (p) => setLine((l) => ({ ...l, problem: p.problem, problemSince: p.problem_since })));
-      on<CloudEvent>("incident", (e) => current.current.incident?.(e));
-      on<NodeView>("node", (n) => current.current.node?.(n));
+      on<{ incidents: number; nodes: number }>("changed", (c) => {
+        if (c.incidents > 0) current.current.incidents?.(c.incidents);
+        if (c.nodes > 0) current.current.nodes?.();
+      });
       on("restart", () => current.current.restart?.());
     };
     const stop = () => {

@@ -4,75 +4,66 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { Chart, type ChartData } from "./chart";
-import { Cure, Why } from "./cure";
+import { adviceOfFew, Cure, Why } from "./cure";
 import { type Line, unknownSince, useEvery, useLive, useSoon } from "./live";
 import { Card, Failure, HostPort, Icon, Share, Time, Waiting } from "./parts";
 import { during, isHour, params, type Range, rangeOf, RangeSwitch } from "./range";
 import { incidentHref, incidentsHref } from "./router";
-import { Tiles, unwatched } from "./tiles";
-import type { CloudEvent, Count, IncidentList, NodeView, Plan, Summary } from "./types";
+import { mostShown, shown, Tiles, unwatched } from "./tiles";
+import type { Advice, CloudEvent, Count, IncidentList, NodeList, Summary } from "./types";
 import { ago, clock, count, each, host, kindWords, localTime, outcomeWords, plural, podName, word } from "./words";
 
 const newest = 8;
 const refreshMs = 1000;
+const nodesMs = 5000;
 const rollMs = 20_000; // the hour moves on
 
 export function NowView({ query, capacity, onLine }: { query: URLSearchParams; capacity: number | undefined; onLine: (l: Line) => void }) {
   const range = rangeOf(query);
   const summary = useAsk<Summary>("/v1/summary?" + new URLSearchParams(params(range)).toString());
-  const nodes = useAsk<{ nodes: NodeView[] }>("/v1/nodes");
-  const advice = useAsk<{ plan: Plan }>("/v1/advice");
+  const [all, setAll] = useState(false); // nodes are asked for
+  const nodes = useAsk<NodeList>(`/v1/nodes?limit=${all ? mostShown : shown}`);
+  const [listed, setListed] = useState<NodeList | undefined>(); // while more are awaited
+  useEffect(() => { if (nodes.data) setListed(nodes.data); }, [nodes.data]);
+  const advice = useAsk<Advice>(adviceOfFew);
   // The newest there are, whenever that was, unless the time has an end.
   const latest = useAsk<IncidentList>("/v1/incidents?" + new URLSearchParams({ limit: String(newest), ...(range.until && params(range)) }).toString());
-  const [told, setTold] = useState<Map<string, NodeView>>(new Map());
   const refresh = useSoon(() => (summary.again(), latest.again()), refreshMs);
-  const all = () => (summary.again(), latest.again(), nodes.again(), advice.again());
-  useEffect(() => setTold(new Map()), [nodes.data]);
-  const line = useLive("", {
-    incident: refresh,
-    node: (n) => setTold((m) => new Map(m).set(nodeKey(n), n)),
-    restart: all,
-  });
-  useEvery(all, rollMs);
+  const refreshNodes = useSoon(nodes.again, nodesMs);
+  const everything = () => (summary.again(), latest.again(), nodes.again(), advice.again());
+  const line = useLive("", { incidents: refresh, nodes: refreshNodes, restart: everything });
+  useEvery(everything, rollMs);
   useEffect(() => onLine(line), [line]);
   useEffect(() => void (document.title = "Now · renat"), []);
 
-  const current = useMemo(() => merge(nodes.data?.nodes ?? [], told), [nodes.data, told]);
   const failure = summary.failure ?? nodes.failure ?? latest.failure;
   const choose = <RangeSwitch path="/" query={query} />;
-  if (failure && !summary.data) return <>{choose}<Failure failure={failure} again={all} /></>;
-  if (!summary.data || !nodes.data || !latest.data) return <>{choose}<Waiting what="what happens now" /></>;
+  if (failure && !summary.data) return <>{choose}<Failure failure={failure} again={everything} /></>;
+  if (!summary.data || !listed || !latest.data) return <>{choose}<Waiting what="what happens now" /></>;
   return (
-    <Now s={summary.data} nodes={current} latest={latest.data.incidents} plan={advice.data?.plan} range={range} choose={choose}
+    <Now s={summary.data} list={listed} onAll={() => setAll(true)} latest={latest.data.incidents} advice={advice.data} range={range} choose={choose}
       unknown={unknownSince(line)} full={summary.data.held === summary.data.total && summary.data.held >= (capacity ?? Infinity)} />
   );
 }
 
-const nodeKey = (n: NodeView) => `${n.status.cluster ?? ""}/${n.status.node}`;
-
-function merge(asked: NodeView[], told: Map<string, NodeView>): NodeView[] {
-  const all = new Map(asked.map((n) => [nodeKey(n), n]));
-  told.forEach((n, key) => all.set(key, n));
-  return [...all.values()];
-}
-
 interface NowProps {
   s: Summary;
-  nodes: NodeView[];
+  list: NodeList;
+  onAll: () => void; // more of the nodes are wanted
   latest: CloudEvent[];
-  plan: Plan | undefined;
+  advice: Advice | undefined;
   range: Range;
   choose: ComponentChildren;
   unknown: Date | null | undefined; // see unknownSince
   full: boolean; // older ones had to go
 }
 
-function Now({ s, nodes, latest, plan, range, choose, unknown, full }: NowProps) {
+function Now({ s, list, onAll, latest, advice, range, choose, unknown, full }: NowProps) {
   const broken = useMemo<ChartData>(() => ({
     times: s.buckets.map((b) => Date.parse(b.time) / 1000),
     values: s.buckets.map((b) => b.renat + b.orphaned_reply + b.other),
   }), [s]);
-  const evicted = useMemo(() => evictions(nodes), [nodes]);
+  const evicted = useMemo(() => evictions(list), [list]);
   const known = evicted.values.filter((v) => v !== null);
   return (
     <>
@@ -80,11 +71,11 @@ function Now({ s, nodes, latest, plan, range, choose, unknown, full }: NowProps)
         <h1 class="headline">{unknown === undefined ? headline(s, range) : unknown === null ? "What broke is not known yet" : `What broke since ${sameDay(unknown) ? clock(unknown) : localTime(unknown)} is not known`}</h1>
         {choose}
       </div>
-      <Unwatched nodes={nodes} />
-      <p class="sub">{unknown !== undefined && <b>{unknown === null ? "So far: " : "Before that: "}{headline(s, range)}</b>}<Subline s={s} nodes={nodes} range={range} full={full} /></p>
+      <Unwatched list={list} />
+      <p class="sub">{unknown !== undefined && <b>{unknown === null ? "So far: " : "Before that: "}{headline(s, range)}</b>}<Subline s={s} fleet={list.fleet} range={range} full={full} /></p>
       <div class="grid now">
         {s.total > 0 && <Why s={s} range={range} />}
-        {plan && nodes.length > 0 && (s.total > 0 || plan.values.length > 0) && <Cure plan={plan} causes={s.causes} range={range} />}
+        {advice && list.fleet.total > 0 && (s.total > 0 || advice.plan.values.length > 0) && <Cure advice={advice} causes={s.causes} range={range} />}
         <Card id="broken" title="Broken connections" aside={<span class="muted">per {each(s.step_seconds)}, {during(range).replace(/^in the /, "")}</span>}>
           <Chart data={broken} look="bars" unit="broken" height={150} label={chartLabel(s, range)} />
         </Card>
@@ -93,7 +84,7 @@ function Now({ s, nodes, latest, plan, range, choose, unknown, full }: NowProps)
             ? <Chart data={evicted} look="area" unit="evictions/s" height={150} label={`Evictions per second over the last hour: now ${(known.at(-1) ?? 0).toFixed(1)}, at most ${Math.max(...known).toFixed(1)}`} />
             : <p class="none">No agent has reported evictions yet.</p>}
         </Card>
-        <Tiles nodes={nodes} counts={s.nodes} range={range} />
+        <Tiles list={list} onAll={onAll} s={s} range={range} />
         <Ranking id="workloads" title="Worst workloads" counts={s.workloads} filter="workload" range={range} />
         <Ranking id="destinations" title="Worst destinations" counts={s.destinations} filter="destination" range={range} />
         <Latest latest={latest} held={s.held} />
@@ -110,17 +101,17 @@ function headline(s: Summary, range: Range): string {
 const sameDay = (t: Date) => t.toDateString() === new Date().toDateString();
 
 // Unwatched says on which nodes connections may break unseen.
-function Unwatched({ nodes }: { nodes: NodeView[] }) {
-  const gone = nodes.filter(unwatched);
-  if (gone.length === 0) return null;
-  const named = gone.slice(0, 3).map((n) => n.status.node).join(", ") + (gone.length > 3 ? ` and ${count(gone.length - 3)} more` : "");
+function Unwatched({ list: { nodes, fleet } }: { list: NodeList }) {
+  const gone = (fleet.states.blind ?? 0) + (fleet.states.silent ?? 0);
+  if (gone === 0) return null;
+  const named = nodes.filter(unwatched).slice(0, 3).map((n) => n.status.node).join(", ") + (gone > 3 ? ` and ${count(gone - 3)} more` : "");
   return (
     <p class="unwatched" role="status"><Icon name="blind" />
-      <span><b>{plural(gone.length, "node is", "nodes are")} not watched</b>: {named}. What breaks there goes unseen.</span></p>
+      <span><b>{plural(gone, "node is", "nodes are")} not watched</b>: {named}. What breaks there goes unseen.</span></p>
   );
 }
 
-function Subline({ s, nodes, range, full }: { s: Summary; nodes: NodeView[]; range: Range; full: boolean }) {
+function Subline({ s, fleet, range, full }: { s: Summary; fleet: NodeList["fleet"]; range: Range; full: boolean }) {
   const parts: string[] = [];
   if (s.total > 0) parts.push(`${count(s.outcomes.reset ?? 0)} seen reset`);
   if (s.kinds.renat) parts.push(`${count(s.kinds.renat)} ${kindWords.renat}`);
@@ -129,17 +120,16 @@ function Subline({ s, nodes, range, full }: { s: Summary; nodes: NodeView[]; ran
   if (s.kinds.no_port) parts.push(`${count(s.kinds.no_port)} ${kindWords.no_port}`);
   if (s.kinds.tracking_lost) parts.push(`${count(s.kinds.tracking_lost)} ${kindWords.tracking_lost}`);
   if (s.kinds.orphaned_reply) parts.push(plural(s.kinds.orphaned_reply, "orphaned reply", "orphaned replies"));
-  const of = (state: string) => nodes.filter((n) => n.state === state).length;
-  if (nodes.length > 0) {
-    const states = (["blind", "silent", "degraded", "breaking", "evicting", "ok"] as const).filter((st) => of(st) > 0).map((st) => `${count(of(st))} ${st}`);
-    parts.push(`${plural(nodes.length, "node")}: ${states.join(", ")}`);
+  if (fleet.total > 0) {
+    const states = (["blind", "silent", "degraded", "breaking", "evicting", "ok"] as const).filter((st) => fleet.states[st]).map((st) => `${count(fleet.states[st] ?? 0)} ${st}`);
+    parts.push(`${plural(fleet.total, "node")}: ${states.join(", ")}`);
   }
   return (
     <>
       <span>{parts.join(" · ")}</span>
       {full && <span>only the newest {count(s.held)} incidents are kept here</span>}
       {s.total === 0 && s.newest && !range.until && <span>the newest of {plural(s.held, "incident")} is from <Time at={s.newest} />: <a href={hourBefore(s.newest)}>show that hour</a></span>}
-      {s.held === 0 && nodes.length === 0 && "renat shows here which connections Cilium's NAT map breaks, as soon as it happens."}
+      {s.held === 0 && fleet.total === 0 && "renat shows here which connections Cilium's NAT map breaks, as soon as it happens."}
     </>
   );
 }
@@ -156,17 +146,10 @@ function chartLabel(s: Summary, range: Range): string {
   return `Broken connections per ${each(s.step_seconds)} ${during(range)}: ${s.total} in all` + (most.n > 0 ? `, most ${most.n} at ${clock(new Date(most.at))}` : "");
 }
 
-// evictions adds up the nodes' rates of each minute.
-function evictions(nodes: NodeView[]): ChartData {
-  const minutes = nodes[0]?.evictions_per_second.length ?? 0;
+// evictions are those of all nodes in each minute.
+function evictions({ fleet: { total, evictions_per_second: values } }: NodeList): ChartData {
   const last = Math.floor(Date.now() / 60_000) * 60;
-  const times = Array.from({ length: minutes }, (_, n) => last - (minutes - 1 - n) * 60);
-  const values = times.map((_, n) =>
-    nodes.reduce<number | null>((sum, node) => {
-      const v = node.evictions_per_second[n] ?? null;
-      return v === null ? sum : (sum ?? 0) + v;
-    }, null));
-  return { times, values };
+  return total === 0 ? { times: [], values: [] } : { times: values.map((_, n) => last - (values.length - 1 - n) * 60), values };
 }
 
 function Ranking({ id, title, counts, filter, range }: { id: string; title: string; counts: Count[]; filter: string; range: Range }) {

@@ -1,37 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useState } from "preact/hooks";
 import { Spark } from "./chart";
 import { Card, Icon, Share } from "./parts";
 import { during, isHour, params, type Range } from "./range";
 import { incidentsHref } from "./router";
-import type { Count, NodeMap, NodeState, NodeView } from "./types";
+import type { NodeList, NodeMap, NodeView, Summary } from "./types";
 import { ago, count, plural, rate, stateWords, word } from "./words";
-
-const order: Record<NodeState, number> = { blind: 0, silent: 1, degraded: 2, breaking: 3, evicting: 4, ok: 5 };
 
 // unwatched are nodes of which nothing is known now.
 export const unwatched = (n: NodeView) => n.state === "blind" || n.state === "silent";
-const shown = 24;
+
+// shown are how many nodes are, mostShown when all are wanted.
+export const shown = 24;
+export const mostShown = 1000;
 
 // Tiles are the nodes, the worst first. A node that has incidents but tells no
 // status is there, too: its incidents came from a recording, or its agent is gone.
-export function Tiles({ nodes, counts, range }: { nodes: NodeView[]; counts: Count[]; range: Range }) {
-  const [all, setAll] = useState(false);
-  const hour = new Map(isHour(range) ? counts.map((c) => [c.name, c.count]) : []);
-  const sorted = [...nodes].sort((a, b) =>
-    order[a.state] - order[b.state] || evicted(b) - evicted(a) || a.status.node.localeCompare(b.status.node));
-  const known = new Set(nodes.map((n) => n.status.node));
-  const unknown = counts.filter((c) => !known.has(c.name));
-  const few = all ? sorted : sorted.slice(0, shown);
-  const severalClusters = new Set(nodes.map((n) => n.status.cluster)).size > 1;
+export function Tiles({ list: { nodes, fleet }, onAll, s, range }: { list: NodeList; onAll: () => void; s: Summary; range: Range }) {
+  const hour = new Map(isHour(range) ? s.nodes.map((c) => [c.name, c.count]) : []);
+  const unknown = s.nodes.filter((c) => s.untold?.includes(c.name));
+  const severalClusters = fleet.clusters > 1;
   return (
-    <Card id="nodes" title="Nodes" aside={<span class="muted">{nodes.length > 0 && plural(nodes.length, "agent")}</span>}>
+    <Card id="nodes" title="Nodes" aside={<span class="muted">{fleet.total > 0 && plural(fleet.total, "agent")}</span>}>
       {nodes.length === 0 && unknown.length === 0 && (
         <p class="none">No agent has reported yet. <code>renat agent</code> on a node does.</p>
       )}
       <ul class="tiles">
-        {few.map((n) => <Tile key={`${n.status.cluster}/${n.status.node}`} n={n} hour={hour.get(n.status.node) ?? 0} cluster={severalClusters} />)}
+        {nodes.map((n) => <Tile key={`${n.status.cluster}/${n.status.node}`} n={n} hour={hour.get(n.status.node) ?? 0} cluster={severalClusters} />)}
         {unknown.map((c) => (
           <li class="tile silent" key={c.name}>
             <h3><a href={incidentsHref({ node: c.name, ...params(range) })} title={c.name}>{c.name}</a></h3>
@@ -40,7 +35,9 @@ export function Tiles({ nodes, counts, range }: { nodes: NodeView[]; counts: Cou
           </li>
         ))}
       </ul>
-      {sorted.length > few.length && <button type="button" onClick={() => setAll(true)}>Show all {count(sorted.length)} nodes</button>}
+      {fleet.total > nodes.length && nodes.length < mostShown && (
+        <button type="button" onClick={onAll}>Show {fleet.total > mostShown && `the worst ${count(mostShown)} of `}{fleet.total <= mostShown && "all "}{count(fleet.total)} nodes</button>
+      )}
     </Card>
   );
 }

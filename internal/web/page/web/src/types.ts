@@ -116,6 +116,7 @@ export interface Summary {
   workloads: Count[];
   destinations: Count[];
   nodes: Count[];
+  untold?: string[]; // of these, those that tell no status
   groups: Group[];
   more_groups: number;
 }
@@ -148,6 +149,21 @@ export interface NodeView {
     at_risk?: number; // connections that break by their next packet
     guard?: { connections: number; idle: boolean; lost: number; kept: number; problem?: string };
   };
+}
+
+// NodeList has the worst nodes, and what all are together.
+export interface NodeList {
+  nodes: NodeView[];
+  fleet: { total: number; clusters: number; states: Partial<Record<NodeState, number>>; evictions_per_second: (number | null)[] };
+}
+
+// Advice is of all nodes; its lists name a few of them.
+export interface Advice {
+  plan: Plan;
+  maps: number;
+  small: number;
+  sizes?: [number, number];
+  unmeasured: number;
 }
 
 // Plan is what renat advise says, too.
