@@ -210,7 +210,7 @@ func eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 func complete(t testing.TB, want int, what string, count func() int) {
 	t.Helper()
 	for so := count(); so < want; {
-		eventually(t, time.Minute, fmt.Sprintf("more than %d of %d %s", so, want, what), func() bool {
+		eventually(t, starved, fmt.Sprintf("more than %d of %d %s", so, want, what), func() bool {
 			before := so
 			so = count()
 			return so > before
