@@ -30,6 +30,7 @@ type API struct {
 	config  Config
 	mux     http.ServeMux
 	hearing chan struct{} // a place for each listener of /v1/events
+	advisor advisor
 }
 
 // maxListeners of /v1/events at a time: each page that is open is one.

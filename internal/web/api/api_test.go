@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,11 @@ func TestFewNodes(t *testing.T) {
 	if _, body := get(t, s.URL+"/v1/advice?limit=2"); json.Unmarshal(body, &advice) != nil || len(advice.Plan.Nodes) != 2 || advice.Maps != len(whole.Nodes) ||
 		advice.Unmeasured != len(whole.Unmeasured) || len(advice.Plan.Unmeasured) > 2 {
 		t.Errorf("advice %s", body)
+	}
+	for _, query := range []string{"?limit=2", ""} { // the short answer leaves the long one as it is
+		if _, body := get(t, s.URL+"/v1/advice"+query); json.Unmarshal(body, &advice) != nil || query == "" && !reflect.DeepEqual(advice.Plan.Nodes, whole.Nodes) {
+			t.Errorf("advice%s: %+v, not %+v", query, advice.Plan.Nodes, whole.Nodes)
+		}
 	}
 	for _, path := range []string{"/v1/nodes?limit=0", "/v1/nodes?limit=many", "/v1/advice?limit=1001"} {
 		if status, _ := get(t, s.URL+path); status != http.StatusBadRequest {

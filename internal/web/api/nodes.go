@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/renat-project/renat/internal/sizing"
@@ -54,12 +55,36 @@ func (a *API) advice(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s := SizeAdvice{Plan: a.config.Board.Plan(time.Now()), Problem: a.config.Board.Problem()}
-	s.sum()
+	s := a.advisor.ask(a.config.Board)
+	s.Problem = a.config.Board.Problem()
 	if limit > 0 {
 		s.cut(limit)
 	}
 	return reply(w, s)
+}
+
+// keepTimes is for how many times as long as advice took it is kept: working it
+// out for thousands of nodes takes a hundredth of a core then, whoever asks.
+const keepTimes = 100
+
+// advisor works out advice, at most as often as keepTimes lets it.
+type advisor struct {
+	mu     sync.Mutex // guards what follows
+	advice SizeAdvice
+	until  time.Time
+}
+
+// ask returns advice that may be shared: its lists are not to be written.
+func (d *advisor) ask(b *board.Board) SizeAdvice {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if began := time.Now(); began.After(d.until) {
+		d.advice = SizeAdvice{Plan: b.Plan(began)}
+		d.advice.sum()
+		ended := time.Now()
+		d.until = ended.Add(keepTimes * ended.Sub(began))
+	}
+	return d.advice
 }
 
 func tooSmall(a *sizing.Advice) bool { return a.Verdict == sizing.Grow || a.Verdict == sizing.Tight }
@@ -83,6 +108,7 @@ func (s *SizeAdvice) sum() {
 // is too small first.
 func (s *SizeAdvice) cut(limit int) {
 	p := &s.Plan
+	p.Nodes = slices.Clone(p.Nodes)
 	slices.SortStableFunc(p.Nodes, func(a, b sizing.Advice) int {
 		rank := map[bool]int{true: 0, false: 1}
 		return cmp.Compare(rank[tooSmall(&a)], rank[tooSmall(&b)])
