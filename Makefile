@@ -132,7 +132,7 @@ bench: ## Run the benchmarks quoted in docs/performance.md.
 cpu: ## Compare the CPU cost of reading flows (see docs/performance.md).
 	$(GO) run ./hubble/bench
 
-fleet: ## Try thousands of nodes on this machine: make fleet ARGS='-nodes 1000 -incidents 50000'.
+fleet: ## Try thousands of nodes on this machine: make fleet ARGS='-nodes 1000 -incidents 50000' (see docs/scale.md).
 	@$(GO) run ./internal/yard/fleet/simulate $(ARGS)
 
 FUZZTIME ?= 30s
