@@ -151,6 +151,27 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 } __relocated;
 
+struct bpf_ksym {
+	unsigned long start;
+	unsigned long end;
+	char name[128];
+} __relocated;
+
+struct bpf_prog_aux {
+	__u32 func_cnt;
+	struct bpf_prog **func;
+	struct bpf_ksym ksym;
+} __relocated;
+
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+} __relocated;
+
+struct bpf_iter__bpf_prog {
+	struct bpf_iter_meta *meta;
+	struct bpf_prog *prog;
+} __relocated;
+
 struct bpf_iter__bpf_map {
 	struct bpf_iter_meta *meta;
 	struct bpf_map *map;

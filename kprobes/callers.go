@@ -8,25 +8,25 @@ import (
 	"github.com/renat-project/renat/correlator"
 )
 
-// symbolsAge is how often the symbols are read while programs come and go and
+// programsAge is how often the programs are listed while some come and go and
 // all callers have names.
-const symbolsAge = time.Second
+const programsAge = time.Second
 
 // callers names who called, by return address. It is Run's alone.
 //
 // Addresses are used again as the agent reloads programs, so the kernel side
-// counts the programs that got a name: once that moved, the symbols are read
+// counts the programs that got a name: once that moved, they are listed
 // again, at the latest for the next address without a name, and for those at
 // most once a second.
 type callers struct {
-	file     string                 // kallsymsFile
+	list     func() ([]program, error)
 	named    func() (uint64, error) // the kernel side's count
 	programs []program
-	at       uint64 // count when they were read
+	at       uint64 // count when they were listed
 	read     time.Time
-	vain     time.Time // when they were read for an address without a name
+	vain     time.Time // when they were listed for an address without a name
 	known    map[correlator.Caller]*correlator.Caller
-	err      error // of the last reading
+	err      error // of the last listing
 }
 
 // of returns the caller of an event, nil if it cannot be known.
@@ -38,7 +38,7 @@ func (c *callers) of(e *watchEvent) *correlator.Caller {
 		return nil
 	}
 	name := programAt(c.programs, e.Caller)
-	if name == "" && time.Since(c.vain) > symbolsAge || time.Since(c.read) > symbolsAge {
+	if name == "" && time.Since(c.vain) > programsAge || time.Since(c.read) > programsAge {
 		read := c.refresh()
 		name = programAt(c.programs, e.Caller)
 		if read && name == "" {
@@ -51,14 +51,14 @@ func (c *callers) of(e *watchEvent) *correlator.Caller {
 	return c.intern(correlator.Caller{Program: name})
 }
 
-// refresh reads the symbols if programs were named since, and tells whether it did.
+// refresh lists the programs if some were named since, and tells whether it did.
 func (c *callers) refresh() bool {
 	var count uint64
 	if count, c.err = c.named(); c.err != nil || (count == c.at && !c.read.IsZero()) {
 		return false
 	}
 	c.read, c.at = time.Now(), count
-	c.programs, c.err = readPrograms(c.file)
+	c.programs, c.err = c.list()
 	return true
 }
 

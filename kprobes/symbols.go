@@ -5,11 +5,9 @@ package kprobes
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 )
 
@@ -85,52 +83,4 @@ func readKernelAddresses(file string) (kernelAddresses, error) {
 		}
 	})
 	return a, err
-}
-
-// program is a compiled BPF program, or a trampoline (no name).
-type program struct {
-	address uint64
-	name    string
-}
-
-// programTagLen is the length of "bpf_prog_" and a tag of 8 bytes in hex.
-const programTagLen = len("bpf_prog_") + 16
-
-// readPrograms returns the compiled BPF programs, sorted by address. Their
-// names are whole here, not cut to 15 characters as in bpf_prog_info.
-func readPrograms(file string) ([]program, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading kernel symbols: %w", err)
-	}
-	defer f.Close()
-	var all []program
-	err = readSymbols(f, "\t[bpf]", func(address uint64, name, _ []byte) {
-		if address == 0 {
-			return
-		}
-		p := program{address: address}
-		if bytes.HasPrefix(name, []byte("bpf_prog_")) && len(name) > programTagLen+1 {
-			p.name = string(name[programTagLen+1:])
-		}
-		all = append(all, p)
-	})
-	slices.SortFunc(all, func(a, b program) int { return cmp.Compare(a.address, b.address) })
-	return all, err
-}
-
-// programMax is larger than any compiled program: a million instructions
-// are the verifier's limit, but no image comes near this.
-const programMax = 4 << 20
-
-// programAt names the program that an address lies in, "" if none.
-func programAt(all []program, address uint64) string {
-	i, found := slices.BinarySearchFunc(all, address, func(p program, a uint64) int { return cmp.Compare(p.address, a) })
-	if !found {
-		i--
-	}
-	if i < 0 || address-all[i].address > programMax {
-		return ""
-	}
-	return all[i].name
 }

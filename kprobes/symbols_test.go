@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/renat-project/renat/correlator"
 )
 
@@ -30,6 +33,12 @@ func symbolsFile(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// listed lists the programs of such a file.
+func listed(t *testing.T, text string) func() ([]program, error) {
+	file := symbolsFile(t, text)
+	return func() ([]program, error) { return readPrograms(file) }
 }
 
 func TestKernelAddresses(t *testing.T) {
@@ -66,7 +75,7 @@ func TestProgramAt(t *testing.T) {
 // TestCallers wants names to follow programs that come and go.
 func TestCallers(t *testing.T) {
 	named := uint64(1)
-	c := callers{file: symbolsFile(t, symbolsText), named: func() (uint64, error) { return named, nil }}
+	c := callers{list: listed(t, symbolsText), named: func() (uint64, error) { return named, nil }}
 	e := &watchEvent{Caller: 0xffffffffc0200123}
 	first := c.of(e)
 	if first == nil || first.Program != "tail_handle_snat_fwd_ipv4" || c.of(e) != first {
@@ -76,7 +85,7 @@ func TestCallers(t *testing.T) {
 	if got := c.of(e); got != nil {
 		t.Errorf("a module's address is %+v", got)
 	}
-	c.file = symbolsFile(t, "ffffffffc0101000 t bpf_prog_0011223344556677_cil_to_netdev	[bpf]\n")
+	c.list = listed(t, "ffffffffc0101000 t bpf_prog_0011223344556677_cil_to_netdev	[bpf]\n")
 	if got := c.of(e); got != nil {
 		t.Errorf("read again though no program came: %+v", got)
 	}
@@ -101,11 +110,30 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// BenchmarkReadPrograms reads this kernel's symbols for those of programs.
-func BenchmarkReadPrograms(b *testing.B) {
-	for b.Loop() {
-		if _, err := readPrograms(kallsymsFile); err != nil {
+// BenchmarkPrograms finds a thousand programs, as root: among the kernel's symbols,
+// and in its list of programs.
+func BenchmarkPrograms(b *testing.B) {
+	for range 1000 {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+		if err != nil {
 			b.Fatal(err)
 		}
+		defer p.Close()
+	}
+	j := newJited()
+	if j == nil {
+		b.Fatal("the kernel does not list its programs")
+	}
+	defer j.close()
+	for name, list := range map[string]func() ([]program, error){
+		"symbols": func() ([]program, error) { return readPrograms(kallsymsFile) }, "list": j.list,
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if all, err := list(); err != nil || len(all) < 1000 {
+					b.Fatalf("%d programs, %v", len(all), err)
+				}
+			}
+		})
 	}
 }

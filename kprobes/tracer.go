@@ -32,6 +32,7 @@ type Tracer struct {
 	kernel    *kernelSide
 	ring      *ringbuf.Reader
 	occupancy *occupancy
+	jited     *jited
 	degraded  []string      // what New found missing
 	tick      time.Duration // of the kernel
 
@@ -98,11 +99,12 @@ func New(c Config) (*Tracer, error) {
 	}
 	t.remembers.Store(int64(c.filterWindow))
 	t.occupancy = newOccupancy()
-	t.callers.file = kallsymsFile
+	t.jited = newJited()
+	t.callers.list = t.jited.list
 	t.callers.named = func() (n uint64, err error) {
 		return n, t.kernel.collection.Variables[watchVarProgramsNamed].Get(&n)
 	}
-	t.traces.callers = callers{file: t.callers.file, named: t.callers.named}
+	t.traces.callers = callers{list: t.callers.list, named: t.callers.named}
 	for slot := range t.kernel.collection.Maps[watchMapCounts].MaxEntries() {
 		t.free = append(t.free, slot)
 	}
@@ -124,7 +126,7 @@ func (t *Tracer) Close() error {
 		m.fd.Close()
 	}
 	t.watching = nil
-	return errors.Join(err, t.ring.Close(), t.occupancy.close(), t.kernel.close())
+	return errors.Join(err, t.ring.Close(), t.occupancy.close(), t.jited.close(), t.kernel.close())
 }
 
 // Run watches until ctx ends, and then returns ctx's error. While Cilium has
@@ -194,8 +196,8 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit fu
 
 // CaughtUp returns how far Run is, in nanoseconds of the kernel's monotonic
 // clock: what was sent earlier has been emitted. It trails the clock by
-// milliseconds, and by more while Run is kept from reading, or reads the
-// kernel's symbols.
+// milliseconds, and by more while Run is kept from reading, or lists the
+// kernel's programs.
 func (t *Tracer) CaughtUp() uint64 {
 	now, err := monotonicClock()
 	if err == nil && t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
