@@ -44,17 +44,52 @@ struct entry {
 	};
 };
 
+/* The bytes of a little-endian word that a key or an address leaves unused are cleared. */
+#define LOW_48 0xffffffffffffULL
+#define LOW_16 0xffffULL
+
+static __always_inline void load_key(struct entry *e, const struct watched *w, const __u64 *key)
+{
+	const __u32 *dwords = (const void *)key;
+	const __u16 *halves = (const void *)key;
+
+	e->key[0] = key[0];
+	if (w->family == 6) {
+		e->key[1] = key[1];
+		e->key[2] = key[2];
+		e->key[3] = key[3];
+		e->key[4] = (__u64)halves[18] << 32 | dwords[8];
+	} else {
+		e->key[1] = (__u64)halves[6] << 32 | dwords[2];
+	}
+}
+
 static __always_inline void read_key(struct entry *e, const struct watched *w, const void *key)
 {
-	if (w->family == 6)
+	if (can_load)
+		load_key(e, w, words_at(key));
+	else if (w->family == 6)
 		bpf_probe_read_kernel(e->key, KEY6_SIZE, key);
 	else
 		bpf_probe_read_kernel(e->key, KEY4_SIZE, key);
 }
 
+static __always_inline void load_to(struct entry *e, const struct watched *w, const __u64 *to)
+{
+	if (w->family == 6) {
+		e->to[0] = to[0];
+		e->to[1] = to[1];
+		e->to[2] = to[2] & LOW_16;
+	} else {
+		e->to[0] = to[0] & LOW_48;
+	}
+}
+
 static __always_inline void read_to(struct entry *e, const struct watched *w, const void *value)
 {
-	if (w->family == 6)
+	if (can_load)
+		load_to(e, w, words_at(value + VALUE_TO));
+	else if (w->family == 6)
 		bpf_probe_read_kernel(e->to, TO6_SIZE, value + VALUE_TO);
 	else
 		bpf_probe_read_kernel(e->to, TO4_SIZE, value + VALUE_TO);
@@ -86,9 +121,34 @@ struct element6 {
 	__u64 to[3];
 };
 
-/* The bytes of a little-endian word that a key or an address leaves unused are cleared. */
-#define LOW_48 0xffffffffffffULL
-#define LOW_16 0xffffULL
+static __always_inline void take_element4(struct entry *e, const struct watched *w, const struct element4 *from)
+{
+	e->key[0] = from->key[0];
+	e->key[1] = from->key[1] & LOW_48;
+	if (w->ct) {
+		e->created = from->to;
+		return;
+	}
+	e->to[0] = from->to & LOW_48;
+	e->created = from->value[0];
+}
+
+static __always_inline void take_element6(struct entry *e, const struct watched *w, const struct element6 *from)
+{
+	e->key[0] = from->key[0];
+	e->key[1] = from->key[1];
+	e->key[2] = from->key[2];
+	e->key[3] = from->key[3];
+	e->key[4] = from->key[4] & LOW_48;
+	if (w->ct) {
+		e->created = from->to[0];
+		return;
+	}
+	e->to[0] = from->to[0];
+	e->to[1] = from->to[1];
+	e->to[2] = from->to[2] & LOW_16;
+	e->created = from->value[0];
+}
 
 /* Of a node of the LRU: the key follows the element, the value the key. One read takes both. */
 static __always_inline void read_node(struct entry *e, const struct watched *w, const void *node)
@@ -96,31 +156,21 @@ static __always_inline void read_node(struct entry *e, const struct watched *w, 
 	const void *elem = node - bpf_core_field_offset(struct htab_elem, lru_node);
 	const void *key = elem + bpf_core_field_offset(struct htab_elem, key);
 
-	if (w->family == 6) {
+	if (can_load) {
+		if (w->family == 6)
+			take_element6(e, w, words_at(key));
+		else
+			take_element4(e, w, words_at(key));
+	} else if (w->family == 6) {
 		struct element6 read;
 
 		bpf_probe_read_kernel(&read, sizeof(read), key);
-		__builtin_memcpy(e->key, read.key, sizeof(e->key));
-		e->key[4] &= LOW_48;
-		if (w->ct) {
-			e->created = read.to[0];
-			return;
-		}
-		__builtin_memcpy(e->to, read.to, sizeof(e->to));
-		e->created = read.value[0];
-		e->to[2] &= LOW_16;
+		take_element6(e, w, &read);
 	} else {
 		struct element4 read;
 
 		bpf_probe_read_kernel(&read, sizeof(read), key);
-		e->key[0] = read.key[0];
-		e->key[1] = read.key[1] & LOW_48;
-		if (w->ct) {
-			e->created = read.to;
-			return;
-		}
-		e->to[0] = read.to & LOW_48;
-		e->created = read.value[0];
+		take_element4(e, w, &read);
 	}
 }
 

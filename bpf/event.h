@@ -107,8 +107,8 @@ struct trace_budget {
 
 /* Value of the hooks map (one entry): what the hooks themselves missed. */
 struct hook_counters {
-	__u64 unpaired;         /* kprobe: a call whose return was never seen */
-	__u64 stash_full;       /* kprobe: no room to remember a call or syscall */
+	__u64 unpaired;         /* kprobe: a call whose return was not seen, or whose place another took */
+	__u64 stash_full;       /* kprobe: no room to remember a syscall */
 	__u64 batch_cut;        /* keys of a syscall that could not be read */
 };
 

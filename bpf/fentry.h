@@ -60,7 +60,7 @@ int update_exit(__u64 *ctx) /* map, key, value, flags; int */
 SEC("fexit/htab_lru_map_delete_node")
 int evict_exit(__u64 *ctx) /* htab, node; bool */
 {
-	__u32 id = BPF_CORE_READ((struct bpf_map *)ctx[0], id);
+	__u32 id = id_of((void *)ctx[0]);
 	const struct bpf_lru_node *node = (void *)ctx[1];
 	struct watched w;
 
@@ -126,7 +126,7 @@ int take_batch_exit(__u64 *ctx) /* map, attr, uattr; int */
 SEC("fentry/bpf_lru_push_free")
 int free_enter(__u64 *ctx) /* lru, node */
 {
-	__u32 id = BPF_CORE_READ((struct bpf_map *)((struct bpf_lru *)ctx[0])->del_arg, id);
+	__u32 id = id_of(((struct bpf_lru *)ctx[0])->del_arg);
 	struct watched w;
 
 	if (find(id, &w))

@@ -5,31 +5,43 @@
 /*
  * The fallback where fentry is missing. A return probe has no arguments, so
  * the entry probe leaves them under the stack address the function returns to.
- * No two calls in flight share one, on whichever CPU, in whichever interrupt;
- * should a return be missed, the next call at that address replaces what was
- * left and counts it. The map is preallocated and no LRU: safe under the
- * LRU's lock.
+ * No two calls in flight share one, on whichever CPU, in whichever interrupt.
+ * Maps are changed with migration disabled, so a call returns on the CPU it
+ * began on, and the kernel runs one kprobe program at a time on each.
+ *
+ * Each CPU has some places for calls, which an address chooses of. Should a
+ * return be missed, or two calls in flight want one place, the later call
+ * replaces what was left there and counts it.
  *
  * The kernel runs no kprobe program inside the element commands of bpf(2), so
  * deletes made that way are taken at the syscall's own tracepoints. Updates
  * made that way, and the evictions they cause, stay unseen.
  */
 struct call {
-	__u64 map;    /* struct bpf_map * */
+	__u64 frame;  /* where it returns to, 0: none */
 	__u64 arg;    /* key, or LRU node */
 	__u64 value;
 	__u64 flags;
 	__u64 caller;
-	__u32 id;
-	__u32 hook;   /* which function: enum event_op */
+	__u64 map;    /* its id */
 };
 
+#define CALL_BITS 6 /* of each function's places */
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 4 << CALL_BITS);
+	__type(key, __u32);
 	__type(value, struct call);
 } calls SEC(".maps");
+
+/* The place of a call; hook says of which function: enum event_op. */
+static __always_inline struct call *call_at(__u64 frame, __u32 hook)
+{
+	__u32 place = hook << CALL_BITS | frame * 0x9e3779b97f4a7c15ULL >> (64 - CALL_BITS);
+
+	return bpf_map_lookup_elem(&calls, &place);
+}
 
 /* Read before the return probe of the same function puts its own address there. */
 static __always_inline __u64 return_address(struct pt_regs *ctx)
@@ -37,6 +49,8 @@ static __always_inline __u64 return_address(struct pt_regs *ctx)
 #if defined(__TARGET_ARCH_x86)
 	__u64 address = 0;
 
+	if (can_load)
+		return *(const __u64 *)words_at((void *)ctx->sp);
 	bpf_probe_read_kernel(&address, sizeof(address), (void *)ctx->sp);
 	return address;
 #else
@@ -58,54 +72,45 @@ static __always_inline struct caller program_at(__u64 address)
 
 static __always_inline void enter(struct pt_regs *ctx, __u32 hook)
 {
-	struct bpf_map *map = (void *)REGS_ARG1(ctx);
 	__u64 frame = REGS_ENTRY_FRAME(ctx);
+	struct call *call = call_at(frame, hook);
 	struct hook_counters *c;
+	__u32 id = id_of((void *)REGS_ARG1(ctx));
 	struct watched w;
-	struct call call = {
-		.map = (__u64)map,
-		.arg = REGS_ARG2(ctx),
-		.id = BPF_CORE_READ(map, id),
-		.hook = hook,
-	};
+	bool watched = find(id, &w);
 
-	if (!find(call.id, &w)) {
-		/* What a missed return left here would be taken for this call's. */
-		if (bpf_map_lookup_elem(&calls, &frame) && !bpf_map_delete_elem(&calls, &frame)) {
-			c = hook_counts();
-			if (c)
-				count(c->unpaired);
-		}
+	if (!call)
 		return;
+	/* What a missed return left here would be taken for this call's, whatever its map. */
+	if (call->frame && (watched || call->frame == frame)) {
+		c = hook_counts();
+		if (c)
+			count(c->unpaired);
+		call->frame = 0;
 	}
+	if (!watched)
+		return;
+	call->frame = frame;
+	call->map = id;
+	call->arg = REGS_ARG2(ctx);
 	if (hook == OP_INSERT) {
-		call.value = REGS_ARG3(ctx);
-		call.flags = REGS_ARG4(ctx);
+		call->value = REGS_ARG3(ctx);
+		call->flags = REGS_ARG4(ctx);
 	}
 	if (hook != OP_EVICT)
-		call.caller = return_address(ctx);
-	if (!bpf_map_update_elem(&calls, &frame, &call, BPF_NOEXIST))
-		return;
-	c = hook_counts();
-	if (!c)
-		return;
-	if (bpf_map_update_elem(&calls, &frame, &call, BPF_EXIST))
-		count(c->stash_full);
-	else
-		count(c->unpaired);
+		call->caller = return_address(ctx);
 }
 
-/* Takes the call that returns now, if its map is watched. */
-static __always_inline bool leave(struct pt_regs *ctx, __u32 hook, struct call *call)
+/* The call that returns now, if its map is watched; the place is free again. */
+static __always_inline const struct call *leave(struct pt_regs *ctx, __u32 hook)
 {
 	__u64 frame = REGS_RETURN_FRAME(ctx);
-	struct call *c = bpf_map_lookup_elem(&calls, &frame);
+	struct call *call = call_at(frame, hook);
 
-	if (!c || c->hook != hook)
-		return false;
-	*call = *c;
-	bpf_map_delete_elem(&calls, &frame);
-	return true;
+	if (!call || call->frame != frame)
+		return 0;
+	call->frame = 0;
+	return call;
 }
 
 SEC("kprobe/htab_lru_map_update_elem")
@@ -119,13 +124,12 @@ SEC("kretprobe/htab_lru_map_update_elem")
 int update_return(struct pt_regs *ctx)
 {
 	int error = -(int)REGS_RETURN(ctx);
+	const struct call *call = leave(ctx, OP_INSERT);
 	struct watched w;
 	struct insert in;
-	struct call call;
 
-	if (leave(ctx, OP_INSERT, &call) && find(call.id, &w) &&
-	    insert_matters(&in, &w, (void *)call.arg, (void *)call.value, error))
-		send_insert(&in, &w, error, call.flags, program_at(call.caller));
+	if (call && find(call->map, &w) && insert_matters(&in, &w, (void *)call->arg, (void *)call->value, error))
+		send_insert(&in, &w, error, call->flags, program_at(call->caller));
 	return 0;
 }
 
@@ -139,15 +143,11 @@ int evict_enter(struct pt_regs *ctx)
 SEC("kretprobe/htab_lru_map_delete_node")
 int evict_return(struct pt_regs *ctx)
 {
-	struct bpf_lru_node *node;
+	const struct call *call = leave(ctx, OP_EVICT);
 	struct watched w;
-	struct call call;
 
-	if (!leave(ctx, OP_EVICT, &call))
-		return 0;
-	node = (void *)call.arg;
-	if (find(call.id, &w) && (__u8)REGS_RETURN(ctx))
-		on_evict(&w, node, BPF_CORE_READ(node, type) == LRU_LIST_ACTIVE || BPF_CORE_READ(node, ref));
+	if (call && (__u8)REGS_RETURN(ctx) && find(call->map, &w))
+		on_evict(&w, (void *)call->arg, was_used((void *)call->arg));
 	return 0;
 }
 
@@ -162,17 +162,17 @@ SEC("kretprobe/htab_lru_map_delete_elem")
 int delete_return(struct pt_regs *ctx)
 {
 	int error = -(int)REGS_RETURN(ctx);
+	const struct call *call = leave(ctx, OP_DELETE);
 	struct entry entry = {};
 	struct watched w;
-	struct call call;
 	bool value = false;
 
-	if (!leave(ctx, OP_DELETE, &call) || !find(call.id, &w))
+	if (!call || !find(call->map, &w))
 		return 0;
-	read_key(&entry, &w, (void *)call.arg);
+	read_key(&entry, &w, (void *)call->arg);
 	if (!error)
-		value = take_freed(&entry, call.id);
-	on_delete(&w, &entry, value, error, program_at(call.caller));
+		value = take_freed(&entry, call->map);
+	on_delete(&w, &entry, value, error, program_at(call->caller));
 	return 0;
 }
 
@@ -180,11 +180,9 @@ int delete_return(struct pt_regs *ctx)
 SEC("kprobe/htab_lru_map_delete_elem")
 int delete_look_probe(struct pt_regs *ctx)
 {
-	struct bpf_map *map = (void *)REGS_ARG1(ctx);
-	__u32 id = BPF_CORE_READ(map, id);
 	struct watched w;
 
-	if (find(id, &w))
+	if (find(id_of((void *)REGS_ARG1(ctx)), &w))
 		on_deletion(&w, (void *)REGS_ARG2(ctx));
 	return 0;
 }
@@ -193,11 +191,9 @@ SEC("kprobe/bpf_lru_push_free")
 int free_probe(struct pt_regs *ctx)
 {
 	struct bpf_lru *lru = (void *)REGS_ARG1(ctx);
-	struct bpf_map *map = BPF_CORE_READ(lru, del_arg);
-	__u32 id = BPF_CORE_READ(map, id);
 	struct watched w;
 
-	if (find(id, &w))
+	if (find(id_of(BPF_CORE_READ(lru, del_arg)), &w))
 		on_free(&w, (void *)REGS_ARG2(ctx));
 	return 0;
 }

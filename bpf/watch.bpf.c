@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#include "load.h"
 #include "event.h"
 #include "filter.h"
 #include "entry.h"

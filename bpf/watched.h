@@ -5,18 +5,11 @@
 /*
  * The watched maps, found by id with one load: a map's place is its id modulo
  * PLACES. Where two maps want one place the first has it, and the others are
- * found in watching, which has all of them. User space maps the array into its
- * memory, so as to store whole words.
+ * found in watching, which has all of them. User space stores whole words.
  */
 #define PLACES 1024
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, PLACES);
-	__type(key, __u32);
-	__type(value, struct watched);
-} places SEC(".maps");
+volatile __u64 places[PLACES] SEC(".data.places"); /* struct watched each */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -48,20 +41,19 @@ static __always_inline bool find(__u32 map, struct watched *w)
 		__u64 word;
 		struct watched w;
 	} found;
-	__u32 place = map % PLACES;
-	__u64 *p = bpf_map_lookup_elem(&places, &place);
+	__u64 *p;
 
-	if (!p)
-		return false;
-	found.word = *(volatile __u64 *)p;
-	if (found.w.map != map && found.w.shared) {
+	found.word = places[map % PLACES];
+	if (found.w.map != map) {
+		if (!found.w.shared)
+			return false;
 		p = bpf_map_lookup_elem(&watching, &map);
 		if (!p)
 			return false;
 		found.word = *p;
 	}
 	*w = found.w;
-	return w->map == map;
+	return true;
 }
 
 static __always_inline struct counters *counters_of(const struct watched *w)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
@@ -165,10 +166,10 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 		}
 	}
 	k := &kernelSide{backend: b, why: why, tracePorts: spec.Variables[watchVarTracePorts].Offset}
-	if k.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types}); err != nil {
+	if k.collection, err = newCollection(spec, types); err != nil {
 		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
 	}
-	if k.places, err = newPlaces(k.collection.Maps[watchMapWatching], k.collection.Maps[watchMapPlaces]); err != nil {
+	if k.places, err = newPlaces(k.collection.Maps[watchMapWatching], k.collection.Maps[mapPlaces]); err != nil {
 		k.collection.Close()
 		return nil, err
 	}
@@ -190,6 +191,38 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 		k.links = append(k.links, l)
 	}
 	return k, nil
+}
+
+// newCollection loads the programs: with loads from the kernel's memory where it
+// has them and its verifier takes them, else with copies.
+func newCollection(spec *ebpf.CollectionSpec, types *btf.Cache) (*ebpf.Collection, error) {
+	options := ebpf.CollectionOptions{Cache: types}
+	if hasFunction(types, "bpf_rdonly_cast") {
+		loads := spec.Copy()
+		if err := loads.Variables[watchVarCanLoad].Set(true); err != nil {
+			return nil, err
+		}
+		c, err := ebpf.NewCollectionWithOptions(loads, options)
+		var refused *ebpf.VerifierError
+		if !errors.As(err, &refused) {
+			return c, err
+		}
+	}
+	for _, p := range spec.Programs {
+		dropKernelCalls(p.Instructions)
+	}
+	return ebpf.NewCollectionWithOptions(spec, options)
+}
+
+// dropKernelCalls takes out the calls of the kernel's own functions: of
+// bpf_rdonly_cast, which is called only where can_load says that it is there.
+// Looking for it in all the kernel's modules would take more rights.
+func dropKernelCalls(p asm.Instructions) {
+	for i := range p {
+		if p[i].IsKfuncCall() {
+			p[i] = asm.Mov.Imm(asm.R0, 0).WithSymbol(p[i].Symbol()).WithSource(p[i].Source())
+		}
+	}
 }
 
 // untraceable reports whether a function was refused that the kernel has: fentry

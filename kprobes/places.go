@@ -12,9 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mapPlaces is the section of the array in bpf/watched.h.
+const mapPlaces = ".data.places"
+
 // places tells the programs which maps they watch. A map's place is its id
 // modulo their number; who finds it taken is found in the hash map only
-// (bpf/watched.h, find).
+// (bpf/watched.h).
 type places struct {
 	all    *ebpf.Map // watching: a hash of all watched maps by id
 	memory []byte
@@ -27,7 +30,7 @@ func newPlaces(all, array *ebpf.Map) (*places, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mapping the table of watched maps: %w", err)
 	}
-	return &places{all: all, memory: memory, words: unsafe.Slice((*uint64)(unsafe.Pointer(&memory[0])), array.MaxEntries())}, nil
+	return &places{all: all, memory: memory, words: unsafe.Slice((*uint64)(unsafe.Pointer(&memory[0])), size/8)}, nil
 }
 
 func (p *places) close() error { return unix.Munmap(p.memory) }

@@ -15,13 +15,12 @@ import (
 
 type watchCall struct {
 	_      structs.HostLayout
-	Map    uint64
+	Frame  uint64
 	Arg    uint64
 	Value  uint64
 	Flags  uint64
 	Caller uint64
-	Id     uint32
-	Hook   uint32
+	Map    uint64
 }
 
 type watchCommand struct {
@@ -162,7 +161,6 @@ const (
 	watchMapLookCt4Local      = "look_ct4_local"
 	watchMapLookNat4          = "look_nat4"
 	watchMapLookNat4Local     = "look_nat4_local"
-	watchMapPlaces            = "places"
 	watchMapTraceBudgets      = "trace_budgets"
 	watchMapTraceEvents       = "trace_events"
 	watchMapWatching          = "watching"
@@ -185,6 +183,7 @@ const (
 	watchProgUpdateEnter      = "update_enter"
 	watchProgUpdateExit       = "update_exit"
 	watchProgUpdateReturn     = "update_return"
+	watchVarCanLoad           = "can_load"
 	watchVarDeleteAddress     = "delete_address"
 	watchVarDeleteHelperEnd   = "delete_helper_end"
 	watchVarDeleteHelperStart = "delete_helper_start"
@@ -194,6 +193,7 @@ const (
 	watchVarFilterMask        = "filter_mask"
 	watchVarFilterShift       = "filter_shift"
 	watchVarFilterWindow      = "filter_window"
+	watchVarPlaces            = "places"
 	watchVarProgramsNamed     = "programs_named"
 	watchVarSendEverything    = "send_everything"
 	watchVarTextEnd           = "text_end"
@@ -291,7 +291,6 @@ type watchMapSpecs struct {
 	LookCt4Local  *ebpf.MapSpec `ebpf:"look_ct4_local"`
 	LookNat4      *ebpf.MapSpec `ebpf:"look_nat4"`
 	LookNat4Local *ebpf.MapSpec `ebpf:"look_nat4_local"`
-	Places        *ebpf.MapSpec `ebpf:"places"`
 	TraceBudgets  *ebpf.MapSpec `ebpf:"trace_budgets"`
 	TraceEvents   *ebpf.MapSpec `ebpf:"trace_events"`
 	Watching      *ebpf.MapSpec `ebpf:"watching"`
@@ -301,6 +300,7 @@ type watchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type watchVariableSpecs struct {
+	CanLoad           *ebpf.VariableSpec `ebpf:"can_load"`
 	DeleteAddress     *ebpf.VariableSpec `ebpf:"delete_address"`
 	DeleteHelperEnd   *ebpf.VariableSpec `ebpf:"delete_helper_end"`
 	DeleteHelperStart *ebpf.VariableSpec `ebpf:"delete_helper_start"`
@@ -310,6 +310,7 @@ type watchVariableSpecs struct {
 	FilterMask        *ebpf.VariableSpec `ebpf:"filter_mask"`
 	FilterShift       *ebpf.VariableSpec `ebpf:"filter_shift"`
 	FilterWindow      *ebpf.VariableSpec `ebpf:"filter_window"`
+	Places            *ebpf.VariableSpec `ebpf:"places"`
 	ProgramsNamed     *ebpf.VariableSpec `ebpf:"programs_named"`
 	SendEverything    *ebpf.VariableSpec `ebpf:"send_everything"`
 	TextEnd           *ebpf.VariableSpec `ebpf:"text_end"`
@@ -360,7 +361,6 @@ type watchMaps struct {
 	LookCt4Local  *ebpf.Map `ebpf:"look_ct4_local"`
 	LookNat4      *ebpf.Map `ebpf:"look_nat4"`
 	LookNat4Local *ebpf.Map `ebpf:"look_nat4_local"`
-	Places        *ebpf.Map `ebpf:"places"`
 	TraceBudgets  *ebpf.Map `ebpf:"trace_budgets"`
 	TraceEvents   *ebpf.Map `ebpf:"trace_events"`
 	Watching      *ebpf.Map `ebpf:"watching"`
@@ -381,7 +381,6 @@ func (m *watchMaps) Close() error {
 		m.LookCt4Local,
 		m.LookNat4,
 		m.LookNat4Local,
-		m.Places,
 		m.TraceBudgets,
 		m.TraceEvents,
 		m.Watching,
@@ -392,6 +391,7 @@ func (m *watchMaps) Close() error {
 //
 // It can be passed to loadWatchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type watchVariables struct {
+	CanLoad           *ebpf.Variable `ebpf:"can_load"`
 	DeleteAddress     *ebpf.Variable `ebpf:"delete_address"`
 	DeleteHelperEnd   *ebpf.Variable `ebpf:"delete_helper_end"`
 	DeleteHelperStart *ebpf.Variable `ebpf:"delete_helper_start"`
@@ -401,6 +401,7 @@ type watchVariables struct {
 	FilterMask        *ebpf.Variable `ebpf:"filter_mask"`
 	FilterShift       *ebpf.Variable `ebpf:"filter_shift"`
 	FilterWindow      *ebpf.Variable `ebpf:"filter_window"`
+	Places            *ebpf.Variable `ebpf:"places"`
 	ProgramsNamed     *ebpf.Variable `ebpf:"programs_named"`
 	SendEverything    *ebpf.Variable `ebpf:"send_everything"`
 	TextEnd           *ebpf.Variable `ebpf:"text_end"`
