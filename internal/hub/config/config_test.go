@@ -51,7 +51,7 @@ func TestWrong(t *testing.T) {
 		"not a secret":         {"receivers:\n- name: s\n  slack:\n    webhook_url: x\n", `there is no key "webhook_url" here; did you mean "webhook_url_from"?`},
 		"Alertmanager's":       {good + "    slack_configs: []\n", `there is no key "slack_configs" here; did you mean "slack"?`},
 		"Alertmanager's route": {"route: {}\n" + strings.TrimPrefix(good, "\n"), `line 1: there is no key "route" here: a receiver says itself`},
-		"outcome":              {good + "    match: ['outcome=\"rest\"']\n", `line 6: matcher "outcome=\"rest\"": no outcome is like that, only reset, dropped, unconfirmed are`},
+		"outcome":              {good + "    match: ['outcome=\"rest\"']\n", `line 6: matcher "outcome=\"rest\"": no outcome is like that, only reset, dropped, timeout, unconfirmed are`},
 		"cause, negated":       {good + "    match: ['cause!~lru']\n", "no cause is like that, only lru_eviction"},
 		"duration":             {good + "    group_wait: soon\n", "line 6: the value is not a duration like 10s"},
 		"negative duration":    {good + "    group_wait: -1s\n", "line 6: group_wait is -1s"},
