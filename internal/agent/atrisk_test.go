@@ -3,6 +3,7 @@
 package agent_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,12 @@ func TestAtRisk(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	eventually(t, "the status says so", func() bool { s := n.status(); return s.AtRisk != nil && *s.AtRisk == 3 })
+	eventually(t, "the status says so", func() bool {
+		s := n.status()
+		return s.AtRisk != nil && *s.AtRisk == 3 && slices.EqualFunc(s.Risks, all.Connections, func(told, listed nodestatus.Risk) bool {
+			return told.Source.Address == listed.Source.Address && told.Breaks == listed.Breaks
+		})
+	})
 	if !strings.Contains(n.get("/metrics"), "\nrenat_connections_at_risk 3\n") {
 		t.Error("the metrics do not")
 	}

@@ -41,6 +41,9 @@ func TestAgentGuards(t *testing.T) {
 			t.Errorf("no %s in the metrics", want)
 		}
 	}
+	if !strings.Contains(metrics, "\nrenat_guard_connection_cpu_seconds ") {
+		t.Error("the metrics do not tell what a connection costs")
+	}
 }
 
 // TestAgentWithoutGuard says nothing of what was not asked for.

@@ -54,6 +54,7 @@ var (
 	descGuardLimit   = describe("guard_connections_limit")
 	descGuardRuns    = describe("guard_runs_total")
 	descGuardSeconds = describe("guard_cpu_seconds_total")
+	descGuardEach    = describe("guard_connection_cpu_seconds")
 	descGuardLost    = describe("guard_lost_entries_total")
 	descGuardKept    = describe("guard_kept_connections_total")
 
@@ -127,6 +128,7 @@ func (r readings) Collect(out chan<- prometheus.Metric) {
 		gauge(descGuardLimit, float64(s.Guard.Limit))
 		counter(descGuardRuns, s.Guard.Runs)
 		out <- prometheus.MustNewConstMetric(descGuardSeconds, prometheus.CounterValue, s.Guard.CPUSeconds)
+		gauge(descGuardEach, s.Guard.NanosecondsPerConnection/1e9)
 		counter(descGuardLost, s.Guard.Lost)
 		counter(descGuardKept, s.Guard.Kept)
 	}

@@ -60,7 +60,7 @@ func (a *agent) status() *nodestatus.Status {
 	}
 	if risks, err := a.atRisk(); err == nil {
 		n := len(risks.Connections) + risks.More
-		s.AtRisk = &n
+		s.AtRisk, s.Risks = &n, risks.Told()
 	}
 	if a.guard != nil {
 		s.Guard = a.guard.Status()

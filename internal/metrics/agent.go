@@ -66,6 +66,7 @@ var Agent = Set{
 	{"renat_guard_connections_limit", Gauge, connections, "Connections that --guard keeps at most.", nil},
 	{"renat_guard_runs_total", Counter, "runs", "Times --guard looked entries up.", nil},
 	{"renat_guard_cpu_seconds_total", Counter, seconds, "CPU time of these runs.", nil},
+	{"renat_guard_connection_cpu_seconds", Gauge, seconds, "CPU time that a connection takes in a run, a mean.", nil},
 	{"renat_guard_lost_entries_total", Counter, entries, "NAT entries evicted although --guard kept them.", nil},
 	{"renat_guard_kept_connections_total", Counter, connections, "Estimate: times a guarded connection spoke after a silence in which its map evicted more entries than it holds.", nil},
 

@@ -2,7 +2,10 @@
 
 package nodestatus
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // AtRisk are the connections of a node that live and lack an entry: the JSON of
 // the agent's /v1/at-risk.
@@ -18,6 +21,22 @@ type AtRisk struct {
 	// Unchecked is how many connections lost an entry and were not looked up, the
 	// ones for longest: most have closed since, or have another.
 	Unchecked int `json:"unchecked,omitempty"`
+}
+
+const (
+	// RisksTold is how many of them a Status has, which is sent every few seconds.
+	RisksTold = 20
+	// nameMax bounds the names there, in bytes: none in Kubernetes or DNS is longer.
+	nameMax = 253
+)
+
+// Told returns the first of them as a Status has them: with one DNS name a side.
+func (a *AtRisk) Told() []Risk {
+	told := append([]Risk(nil), a.Connections[:min(len(a.Connections), RisksTold)]...)
+	for i := range told {
+		told[i].Source, told[i].Destination = told[i].Source.told(), told[i].Destination.told()
+	}
+	return told
 }
 
 // Which entries a connection lacks.
@@ -53,4 +72,18 @@ type RiskPeer struct {
 	Pod       string   `json:"pod,omitempty"`
 	Workload  string   `json:"workload,omitempty"`
 	Names     []string `json:"names,omitempty"` // DNS
+}
+
+func (p RiskPeer) told() RiskPeer {
+	p.Names = append([]string(nil), p.Names[:min(len(p.Names), 1)]...)
+	texts := []*string{&p.Namespace, &p.Pod, &p.Workload}
+	for i := range p.Names {
+		texts = append(texts, &p.Names[i])
+	}
+	for _, s := range texts {
+		if len(*s) > nameMax {
+			*s = strings.ToValidUTF8((*s)[:nameMax], "")
+		}
+	}
+	return p
 }

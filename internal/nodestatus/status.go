@@ -29,6 +29,8 @@ type Status struct {
 	Outbox    Outbox    `json:"outbox"`
 	// AtRisk is how many connections break by their next packet; nil: not known.
 	AtRisk *int `json:"at_risk,omitempty"`
+	// Risks are the first of them, those for longest, at most RisksTold.
+	Risks []Risk `json:"risks,omitempty"`
 	// Guard keeps connections' entries; nil: it was not asked for.
 	Guard *Guard `json:"guard,omitempty"`
 	// Losses are events and incidents lost, by place; places without a loss

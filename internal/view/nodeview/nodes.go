@@ -256,6 +256,9 @@ func (o *Nodes) table(statuses []*nodestatus.Status, s *Screen) error {
 			if i > 0 {
 				cells[0], cells[1], cells[8], cells[9], cells[10], cells[riskCell], cells[riskCell+1], cells[aliveCell] = "", "", "", "", "", "", "", ""
 			}
+			if wide && i == 0 {
+				cells[riskCell+1] = guardDetails(n.Guard)
+			}
 			if !wide {
 				some := cells[:defaultColumns:defaultColumns]
 				if alive {
@@ -315,6 +318,15 @@ func guardWords(g *nodestatus.Guard) string {
 		return "idle"
 	}
 	return strconv.Itoa(g.Connections)
+}
+
+// guardDetails tell of its cost, and of its use, too.
+func guardDetails(g *nodestatus.Guard) string {
+	words := guardWords(g)
+	if g == nil || g.Runs == 0 {
+		return words
+	}
+	return fmt.Sprintf("%s (%d runs, %.0f ns each, about %d kept, %d lost)", words, g.Runs, g.NanosecondsPerConnection, g.Kept, g.Lost)
 }
 
 // nodeRows are the cells of each of a node's NAT maps; of a node without maps

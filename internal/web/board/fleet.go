@@ -19,6 +19,11 @@ type Fleet struct {
 	States map[nodestatus.State]int `json:"states"`
 	// Evictions per second of all their NAT maps, as of Node.
 	Evictions []*Rate `json:"evictions_per_second"`
+	// AtRisk is how many connections break by their next packet, as nodes tell
+	// that are neither silent nor blind.
+	AtRisk int `json:"at_risk"`
+	// Risks are the first of them, those for longest, at most 20.
+	Risks []NodeRisk `json:"risks"`
 }
 
 // Worst returns the nodes that are worst, at most limit, and what all are
@@ -27,7 +32,7 @@ func (b *Board) Worst(now time.Time, limit int) ([]Node, Fleet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.forget(now)
-	f := Fleet{Total: len(b.nodes), States: map[nodestatus.State]int{}, Evictions: make([]*Rate, History)}
+	f := Fleet{Total: len(b.nodes), States: map[nodestatus.State]int{}, Evictions: make([]*Rate, History), Risks: []NodeRisk{}}
 	clusters := map[string]struct{}{}
 	all := make([]ranked, 0, len(b.nodes))
 	last := now.Unix() / 60
@@ -35,6 +40,9 @@ func (b *Board) Worst(now time.Time, limit int) ([]Node, Fleet) {
 		clusters[key.cluster] = struct{}{}
 		state := n.state(now)
 		f.States[state]++
+		if state != nodestatus.Silent && state != nodestatus.Blind {
+			f.addRisks(&n.status)
+		}
 		all = append(all, ranked{n, state.Severity(), n.evicts()})
 		for k := range f.Evictions {
 			if rate, ok := n.rate(last - History + 1 + int64(k)); ok {

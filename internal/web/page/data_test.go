@@ -120,13 +120,18 @@ func demoBoard(t testing.TB, now time.Time) *board.Board {
 			b.Add(i, 0)
 		}
 	}
-	for n, name := range []string{"node-a", "node-b", "node-c", "node-d", "node-e", "node-f", "node-g", "node-h"} {
-		for minute := range 60 {
-			at := now.Add(time.Duration(minute-59) * time.Minute)
-			b.SetStatus(demoStatus(name, n, at), at)
-		}
+	for minute := range 60 {
+		demoNodes(b, now.Add(time.Duration(minute-59)*time.Minute))
 	}
+	demoNodes(b, time.Now()) // to replay took a while, and none is silent
 	return b
+}
+
+// demoNodes has all nodes tell of themselves.
+func demoNodes(b *board.Board, at time.Time) {
+	for n, name := range []string{"node-a", "node-b", "node-c", "node-d", "node-e", "node-f", "node-g", "node-h"} {
+		b.SetStatus(demoStatus(name, n, at), at)
+	}
 }
 
 func demoStatus(name string, n int, at time.Time) nodestatus.Status {
@@ -146,15 +151,50 @@ func demoStatus(name string, n int, at time.Time) nodestatus.Status {
 	switch n {
 	case 0, 2, 5:
 		s.Incidents.LastTen = uint64(12 - 2*n)
-	case 3:
-		atRisk := 1
-		s.AtRisk, s.Guard = &atRisk, &nodestatus.Guard{Connections: 2048, Limit: 16352, Known: 2300, Runs: 900, Kept: 31}
 	case 4:
-		s.Guard = &nodestatus.Guard{Problem: nodestatus.GuardTooSmall + ": the kernel evicted 9 entries although they were guarded"}
+		s.Guard = &nodestatus.Guard{
+			Connections: 8176, Limit: 8176, Known: 17020, Runs: 5122, NanosecondsPerConnection: 231.6, Kept: 12, Lost: 9,
+			Problem: nodestatus.GuardTooSmall + ": the kernel evicted 9 entries although they were guarded",
+		}
 	case 6:
 		s.Parts[1] = nodestatus.Part{Name: "hubble", Problem: "waits for unix:///var/run/cilium/hubble.sock"}
 	}
+	if n == 5 {
+		s.Guard = &nodestatus.Guard{Connections: 2048, Limit: 16352, Known: 2300, Runs: 4310, NanosecondsPerConnection: 228.4, Kept: 31}
+	}
+	if s.Risks = demoRisks(n, at); len(s.Risks) > 0 {
+		atRisk := len(s.Risks)
+		s.AtRisk = &atRisk
+	}
 	return s
+}
+
+// demoRisks are connections that break next on a node.
+func demoRisks(n int, at time.Time) (all []nodestatus.Risk) {
+	for _, r := range []struct {
+		node                      int
+		pod, server, gone, breaks string
+		age                       time.Duration
+	}{
+		{0, "checkout-7d4b9-x2k8p", "payments.example.com", nodestatus.GoneOut, nodestatus.SpeaksPod, 34 * time.Minute},
+		{0, "cart-7d4b9-m4zt6", "", nodestatus.GoneBoth, nodestatus.SpeaksServer, 12 * time.Minute},
+		{2, "indexer-0", "objects.example.net", nodestatus.GoneIn, nodestatus.SpeaksServer, 3 * time.Minute},
+		{5, "mailer-29381-9qwhv", "smtp.example.org", nodestatus.GoneOut, nodestatus.SpeaksPod, 2 * time.Minute},
+	} {
+		if r.node != n {
+			continue
+		}
+		risk := nodestatus.Risk{
+			Protocol: "TCP", Gone: r.gone, Breaks: r.breaks, Since: at.Add(-r.age), Guarded: n == 5, NAT: "192.0.2.7:40211",
+			Source:      nodestatus.RiskPeer{Address: fmt.Sprintf("10.0.%d.10:%d", n, 40000+len(r.pod)), Namespace: "shop", Pod: r.pod},
+			Destination: nodestatus.RiskPeer{Address: "192.168.50.2:443"},
+		}
+		if r.server != "" {
+			risk.Destination.Names = []string{r.server}
+		}
+		all = append(all, risk)
+	}
+	return all
 }
 
 var local = netip.MustParseAddr("10.0.0.1")

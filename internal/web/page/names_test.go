@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
 )
@@ -32,7 +33,12 @@ func cloudBoard(t *testing.T) *board.Board {
 		b.Add(i, 0)
 	}
 	for n := range 4 {
-		b.SetStatus(demoStatus(fmt.Sprintf("ip-10-212-13%d-217.eu-central-1.compute.internal", n), n, now), now)
+		s := demoStatus(fmt.Sprintf("ip-10-212-13%d-217.eu-central-1.compute.internal", n), n, now)
+		for i := range s.Risks {
+			s.Risks[i].Source = nodestatus.RiskPeer{Address: "[2001:db8:1234:5678:9abc:def0:1234:5678]:40000", Namespace: "payments-production", Pod: "checkout-orchestrator-worker-7d4b9c5f6-x2k8p"}
+			s.Risks[i].Destination = nodestatus.RiskPeer{Address: "[2001:db8:1234:5678:9abc:def0:1234:5679]:5432", Names: []string{"orders-replica-1.c9akciq32abc.eu-central-1.rds.amazonaws.com"}}
+		}
+		b.SetStatus(s, neverSilent())
 	}
 	return b
 }
@@ -70,7 +76,7 @@ func TestLongNames(t *testing.T) {
 
 // notWhole are the texts of cells and names that break into lines, or reach into
 // their neighbour.
-const notWhole = `[...document.querySelectorAll(".groups th, .groups .cut, .row [role=cell] > *, .feed a > span, .tile h3")]
+const notWhole = `[...document.querySelectorAll(".groups th, .groups .cut, .row [role=cell] > *, .feed a > span, .tile h3, .risks .cut")]
 	.filter((e) => e.offsetParent && !e.querySelector(".rest") && (e.getBoundingClientRect().height > 45 ||
 		(e.nextElementSibling?.offsetParent && getComputedStyle(e.parentElement).display == "flex" && e.getBoundingClientRect().right > e.nextElementSibling.getBoundingClientRect().left + 1) ||
 		(e.closest("[role=cell]")?.nextElementSibling?.offsetParent && e.getBoundingClientRect().top >= e.closest("[role=cell]").nextElementSibling.getBoundingClientRect().top &&

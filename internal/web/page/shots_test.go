@@ -42,13 +42,14 @@ func TestScreenshots(t *testing.T) {
 		path, ready string
 		height      int64
 	}{
-		"now":       {"/", `document.querySelectorAll(".chart canvas").length == 2`, 860},
+		"now":       {"/", `document.querySelectorAll(".chart canvas").length == 2`, 1384},
 		"incidents": {"/incidents", `document.querySelectorAll(".row a").length > 5 && document.querySelector(".chart canvas")`, 860},
 		"incident":  {"/incidents/" + one.ID, `document.querySelector(".timeline")`, 1130},
 	} {
 		for scheme, dark := range map[string]bool{"light": false, "dark": true} {
 			p := open(t, s.URL, "")
 			p.dark(dark)
+			demoNodes(b, time.Now()) // none is silent
 			p.visit(view.path)
 			p.until("the view "+name, view.ready)
 			p.shoot(t, name+"-"+scheme, 1280, view.height)

@@ -138,7 +138,15 @@ func TestHostileNames(t *testing.T) {
 		b.Add(hostile(n, now.Add(-time.Duration(n)*time.Second)), 0)
 	}
 	for n, e := range evil {
-		b.SetStatus(nodestatus.Status{Node: e + fmt.Sprint(n), Cluster: e, Time: now, Parts: []nodestatus.Part{{Name: e, Problem: e}}, Maps: []nodestatus.Map{{Name: e, MaxEntries: 1}}}, now)
+		peer, atRisk := nodestatus.RiskPeer{Address: e, Namespace: e, Pod: e, Names: []string{e}}, 2
+		b.SetStatus(nodestatus.Status{
+			Node: e + fmt.Sprint(n), Cluster: e, Time: now, Parts: []nodestatus.Part{{Name: e, Problem: e}}, Maps: []nodestatus.Map{{Name: e, MaxEntries: 1}},
+			AtRisk: &atRisk, Guard: &nodestatus.Guard{Problem: e, Runs: 1},
+			Risks: []nodestatus.Risk{
+				{Protocol: e, Source: peer, Destination: peer, Gone: e, Breaks: e, Since: now},
+				{Protocol: "constructor", Source: nodestatus.RiskPeer{Address: e}, Gone: "constructor", Breaks: "__proto__", Since: now},
+			},
+		}, neverSilent())
 	}
 	p := open(t, site(t, b, api.AccessConfig{}).URL, "/", refused) // as a filter, some are wrong
 	check := func(view string) {
@@ -151,6 +159,9 @@ func TestHostileNames(t *testing.T) {
 		clean(t, p, view)
 	}
 	p.says("14 connections broke")
+	p.says("14 connections break next")
+	p.do(chromedp.Click(chromedp.CSS(`.risks button`)))
+	p.until("all at risk", `document.querySelectorAll(".risks tbody tr").length == 14`)
 	check("now")
 	p.visit("/incidents")
 	p.until("the rows", `document.querySelectorAll(".row a").length >= 7`)

@@ -8,6 +8,7 @@ import { adviceOfFew, Cure, Why } from "./cure";
 import { type Line, unknownSince, useEvery, useLive, useSoon } from "./live";
 import { Card, Failure, HostPort, Icon, Share, Time, Waiting } from "./parts";
 import { during, isHour, params, type Range, rangeOf, RangeSwitch } from "./range";
+import { Risks } from "./risks";
 import { incidentHref, incidentsHref } from "./router";
 import { mostShown, shown, Tiles, unwatched } from "./tiles";
 import type { Advice, CloudEvent, Count, IncidentList, NodeList, Summary } from "./types";
@@ -84,6 +85,7 @@ function Now({ s, list, onAll, latest, advice, range, choose, unknown, full }: N
             ? <Chart data={evicted} look="area" unit="evictions/s" height={150} label={`Evictions per second over the last hour: now ${(known.at(-1) ?? 0).toFixed(1)}, at most ${Math.max(...known).toFixed(1)}`} />
             : <p class="none">No agent has reported evictions yet.</p>}
         </Card>
+        <Risks fleet={list.fleet} />
         <Tiles list={list} onAll={onAll} s={s} range={range} />
         <Ranking id="workloads" title="Worst workloads" counts={s.workloads} filter="workload" range={range} />
         <Ranking id="destinations" title="Worst destinations" counts={s.destinations} filter="destination" range={range} />

@@ -4,7 +4,7 @@ import { Spark } from "./chart";
 import { Card, Icon, Share } from "./parts";
 import { during, isHour, params, type Range } from "./range";
 import { incidentsHref } from "./router";
-import type { NodeList, NodeMap, NodeView, Summary } from "./types";
+import type { Guard, NodeList, NodeMap, NodeView, Summary } from "./types";
 import { ago, count, plural, rate, stateWords, word } from "./words";
 
 // unwatched are nodes of which nothing is known now.
@@ -59,18 +59,22 @@ function Tile({ n, hour, cluster }: { n: NodeView; hour: number; cluster: boolea
       <Spark values={n.evictions_per_second} />
       {nat(n).filter((m) => m.max_entries > 0).map((m) => <Fill key={m.name} m={m} />)}
       {(s.at_risk ?? 0) > 0 && <p class="fill muted">{plural(s.at_risk ?? 0, "connection breaks", "connections break")} by the next packet</p>}
-      {s.guard && <Guard g={s.guard} />}
+      {s.guard && <Guarding g={s.guard} />}
       {waits.map((p) => <p class="waits" key={p.name}><Icon name={p.name === "kernel" ? "blind" : "degraded"} />{p.name}: {p.problem || "not ready"}</p>)}
       {losses > 0 && <p class="waits"><Icon name="evicting" />{count(losses)} events lost</p>}
     </li>
   );
 }
 
-// Guard is what keeps living connections' entries.
-function Guard({ g }: { g: NonNullable<NodeView["status"]["guard"]> }) {
-  if (g.problem) return <p class="waits"><Icon name="evicting" />guard: {g.problem}</p>;
-  if (g.idle) return <p class="fill muted">guard: the maps have room</p>;
-  return <p class="fill muted">guard: {plural(g.connections, "connection")}{g.kept > 0 && `, saved about ${count(g.kept)}`}{g.lost > 0 && `, ${count(g.lost)} entries lost`}</p>;
+// Guarding is what keeps living connections' entries, and at what cost.
+function Guarding({ g }: { g: Guard }) {
+  return (
+    <>
+      {g.problem && <p class="waits"><Icon name="evicting" />guard: {g.problem}</p>}
+      {(!g.problem || g.runs > 0) && <p class="fill muted">guard: {g.idle ? "the maps have room" : plural(g.connections, "connection")}{g.lost > 0 && `, ${plural(g.lost, "entry lost", "entries lost")}`}</p>}
+      {g.runs > 0 && <p class="fill muted">about {count(g.kept)} kept from breaking (an estimate), {plural(g.runs, "run")}, {count(Math.round(g.ns_per_connection))} ns a connection</p>}
+    </>
+  );
 }
 
 // Fill is how full a NAT map is, as far as the kernel counts.

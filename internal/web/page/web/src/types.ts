@@ -147,14 +147,23 @@ export interface NodeView {
     incidents: { total: number; last_ten_minutes: number; last_hour: number };
     losses: Record<string, number> | null;
     at_risk?: number; // connections that break by their next packet
-    guard?: { connections: number; idle: boolean; lost: number; kept: number; problem?: string };
+    guard?: Guard;
   };
 }
 
 // NodeList has the worst nodes, and what all are together.
 export interface NodeList {
   nodes: NodeView[];
-  fleet: { total: number; clusters: number; states: Partial<Record<NodeState, number>>; evictions_per_second: (number | null)[] };
+  fleet: Fleet;
+}
+
+export interface Fleet {
+  total: number;
+  clusters: number;
+  states: Partial<Record<NodeState, number>>;
+  evictions_per_second: (number | null)[];
+  at_risk: number;
+  risks: Risk[]; // some of them, those for longest
 }
 
 // Advice is of all nodes; its lists name a few of them.
@@ -164,6 +173,37 @@ export interface Advice {
   small: number;
   sizes?: [number, number];
   unmeasured: number;
+}
+
+// Risk is a connection that lives and lacks an entry.
+export interface Risk {
+  node: string;
+  cluster?: string;
+  protocol: string;
+  source: RiskPeer;
+  destination: RiskPeer;
+  gone: string; // OUT, IN or both
+  since: string;
+  breaks: string; // who must speak for it to break: pod or server
+  guarded?: boolean;
+}
+
+export interface RiskPeer {
+  address: string;
+  namespace?: string;
+  pod?: string;
+  names?: string[];
+}
+
+// Guard is the state of what keeps the entries of living connections.
+export interface Guard {
+  connections: number;
+  idle: boolean;
+  runs: number;
+  ns_per_connection: number;
+  lost: number;
+  kept: number; // an estimate
+  problem?: string;
 }
 
 // Plan is what renat advise says, too.
