@@ -64,7 +64,8 @@ type datapathReport struct {
 	Point    uint8
 	Reason   uint8
 	TcpFlags uint8
-	Reserved [4]uint8
+	Cpu      uint16
+	Reserved [2]uint8
 }
 
 type datapathTuple4 struct {

@@ -36,6 +36,7 @@ type Report struct {
 	// them (flow.TraceObservationPoint, flow.TraceReason), and its TCP flags.
 	Point, Reason, Flags uint8
 	Port                 uint16 // of Mapped and Restored: the source port now
+	CPU                  uint16 // on which it was
 	Last                 bool   // nothing else is to be read now
 }
 
@@ -76,7 +77,7 @@ func (r *Reports) Read(deadline time.Time) (report Report, ok bool, err error) {
 	return Report{
 		What: What(raw.What), KTime: raw.Ktime, Protocol: raw.Protocol,
 		Src: addrPort(raw.Family, raw.Saddr, raw.Sport), Dst: addrPort(raw.Family, raw.Daddr, raw.Dport),
-		Point: raw.Point, Reason: raw.Reason, Flags: raw.TcpFlags, Port: hostOrder(raw.ToPort),
+		Point: raw.Point, Reason: raw.Reason, Flags: raw.TcpFlags, Port: hostOrder(raw.ToPort), CPU: raw.Cpu,
 		Last: r.record.Remaining == 0,
 	}, true, nil
 }

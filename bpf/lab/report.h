@@ -31,7 +31,8 @@ struct report {
 	__u8 point;     /* of a packet: Hubble's observation point */
 	__u8 reason;    /* of a packet: Hubble's trace reason */
 	__u8 tcp_flags; /* of a packet: byte 13 of the header */
-	__u8 reserved[4];
+	__u16 cpu;      /* on which it was */
+	__u8 reserved[2];
 };
 
 /* Keeps the type in the object's BTF, from which the Go type is made. */

@@ -36,6 +36,7 @@ static __always_inline struct report *F(report)(const TUPLE *t, __u8 what)
 	r->protocol = t->nexthdr;
 	r->family = V;
 	r->what = what;
+	r->cpu = bpf_get_smp_processor_id();
 	return r;
 }
 

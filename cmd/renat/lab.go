@@ -47,11 +47,17 @@ With --guard the agent keeps living connections' entries meanwhile: of the class
 that lose theirs by eviction none breaks, as long as what lives fits into the
 guard's share of the map.
 
+With --hubble-late Hubble is behind as it is on a busy node: each CPU's flows by another
+time. With --agent-after connections lose their entries before the agent starts; what
+breaks from then on it must name.
+
 See docs/lab.md for the classes and for figures.`,
 		Example: `  sudo renat lab
   sudo renat lab --restore both --duration 5m
   sudo renat lab --map-size 4096 --connections 500 --churn 400
   sudo renat lab --connections 30 --guard
+  sudo renat lab --hubble-late 2s
+  sudo renat lab --agent-after 30s
   sudo renat lab --ipv6 -o json | jq .total
   sudo renat lab --record recording/ && renat replay recording/`,
 		Args: cobra.NoArgs,
@@ -64,6 +70,8 @@ See docs/lab.md for the classes and for figures.`,
 	f.IntVar(&c.Churn, "churn", 60, "short connections per second")
 	f.DurationVar(&c.Duration, "duration", time.Minute, "how long there is traffic")
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 instead of IPv4")
+	f.DurationVar(&c.HubbleLate, "hubble-late", 0, "have Hubble show and stamp flows later, those of the last CPU by so much")
+	f.DurationVar(&c.AgentAfter, "agent-after", 0, "start the agent so long after the traffic")
 	f.Uint64Var(&c.Seed, "seed", 0, "draw how long connections are silent from this number")
 	l.guard.register(f)
 	f.StringVar(&c.Record, "record", "", "write a recording of the run, with what the clients saw, to this folder")

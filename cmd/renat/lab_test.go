@@ -19,6 +19,8 @@ func TestLabUsage(t *testing.T) {
 		{[]string{"--connections", "1"}, "1 connections"},
 		{[]string{"--churn", "0.5"}, "churn"},
 		{[]string{"--duration", "1s"}, "shorter than 5s"},
+		{[]string{"--hubble-late", "6s"}, "between 0s and 5s"},
+		{[]string{"--agent-after", "2m"}, "within the 1m0s"},
 	} {
 		got := renat(t, append([]string{"lab"}, c.args...)...)
 		if got.code != exitUsage || !strings.Contains(got.err, c.want) || got.out != "" {

@@ -48,8 +48,13 @@ type account struct {
 	connections map[key]*connection
 	probes      []recording.Truth
 	unopened    int // connections that could not be opened
+	watched     span
 	churned     int // short connections that ended
 }
+
+// span is when the agent began to watch: from the first on it may name what
+// breaks, from the second on it must. Ktime; 0 if it always did.
+type span struct{ may, must uint64 }
 
 func newAccount() *account { return &account{connections: map[key]*connection{}} }
 
@@ -91,6 +96,12 @@ func (a *account) failed(k key, f failure) {
 	defer a.mu.Unlock()
 	c := a.of(k)
 	c.failures = append(c.failures, f)
+}
+
+func (a *account) watchedFrom(may, must uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watched = span{may, must}
 }
 
 func (a *account) couldNotOpen() {

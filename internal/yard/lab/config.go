@@ -39,6 +39,12 @@ type Config struct {
 	// Seed draws how long the long-lived connections are silent: two runs with
 	// the same one draw the same.
 	Seed uint64
+	// HubbleLate is how much later than the kernel saw a packet the Observer shows
+	// and stamps its flow: those of the last CPU, the others' less, in equal steps.
+	// At most 5 s.
+	HubbleLate time.Duration
+	// AgentAfter is how long after the traffic the agent begins.
+	AgentAfter time.Duration
 	// Guard, if not nil, is how the agent keeps living connections' entries.
 	Guard *guard.Config
 
@@ -67,6 +73,7 @@ const (
 	maxMapSize   = 1 << 20
 	maxPerSecond = 5000
 	minDuration  = 5 * time.Second
+	maxLate      = 5 * time.Second // an agent waits no longer for a flow
 )
 
 // withDefaults fills in and checks.
@@ -86,6 +93,8 @@ func (c Config) withDefaults() (Config, error) {
 		unless(c.Connections >= minLong && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, minLong, maxLong),
 		unless(c.Churn > 0 && c.Churn <= maxPerSecond, "churn of %d connections per second is not between 1 and %d", c.Churn, maxPerSecond),
 		unless(c.Duration >= minDuration, "duration %v is shorter than %v", c.Duration, minDuration),
+		unless(c.HubbleLate >= 0 && c.HubbleLate <= maxLate, "Hubble %v late is not between 0s and %v", c.HubbleLate, maxLate),
+		unless(c.AgentAfter >= 0 && c.AgentAfter < c.Duration, "an agent after %v does not begin within the %v of traffic", c.AgentAfter, c.Duration),
 		unless(c.Patience > 0, "patience %v is not positive", c.Patience),
 	)
 }

@@ -23,13 +23,15 @@ type feed struct {
 	observer *hubbletest.Server
 	witness  *witness
 	recorder *recording.Writer // nil: none
+	late     *lateness
 	lost     uint64
 	lag      atomic.Int64 // nanoseconds from the last packet to its flow
 }
 
-// late reports whether Hubble is behind what happens: its flows' times would be
-// those of an overwhelmed agent, and say little of the order of things.
-func (f *feed) late() bool {
+// behind reports whether Hubble is behind what happens, beyond what it shall be: its
+// flows' times would be those of an overwhelmed agent, and say little of the order
+// of things.
+func (f *feed) behind() bool {
 	return time.Duration(f.lag.Load()) > maxLag || f.observer.Behind() > maxBehind
 }
 
@@ -41,14 +43,25 @@ const (
 // readWait is how often the feed looks whether it shall end, and what was lost.
 const readWait = 200 * time.Millisecond
 
+// dueWithin is how much later than due a flow may be.
+const dueWithin = time.Millisecond
+
 // pause follows when all was read, so that a burst wakes its reader once.
 const pause = time.Millisecond
 
 // run feeds until ctx ends and nothing is left to read.
 func (f *feed) run(ctx context.Context) error {
 	for {
-		r, ok, err := f.reports.Read(time.Now().Add(readWait))
+		now := time.Now()
+		until := now.Add(readWait)
+		if _, due, ok := f.late.next(); ok && due.Before(until) {
+			until = later(due, now.Add(dueWithin))
+		}
+		r, ok, err := f.reports.Read(until)
 		if err != nil {
+			return err
+		}
+		if err := f.tellDue(time.Now()); err != nil {
 			return err
 		}
 		if !ok {
@@ -61,22 +74,41 @@ func (f *feed) run(ctx context.Context) error {
 			}
 			continue
 		}
-		now := time.Now()
+		now = time.Now()
 		at, err := ktime()
 		if err != nil {
 			return err
 		}
 		f.lag.Store(int64(at - r.KTime))
+		fed := now
 		if r.What == datapath.Packet {
-			if err := f.tell(f.flows.response(&r, now)); err != nil {
+			fed = f.late.hold(&r, now)
+			if err := f.tellDue(now); err != nil {
 				return err
 			}
 		}
-		f.witness.saw(&r, now)
+		f.witness.saw(&r, fed)
 		if r.Last {
 			time.Sleep(pause)
 		}
 	}
+}
+
+// tellDue tells of the packets that are due by now.
+func (f *feed) tellDue(now time.Time) error {
+	for r := range f.late.take(now) {
+		if err := f.tell(f.flows.response(r, now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // tellLoss has Hubble report lost events, as it does when its agent reads too

@@ -29,10 +29,16 @@ type Result struct {
 	MapSize  int           `json:"map_size"`
 	IPv6     bool          `json:"ipv6"`
 	Duration time.Duration `json:"duration_ns"`
-	Classes  []Row         `json:"classes"`
-	Total    Row           `json:"total"`
-	Latency  Latency       `json:"latency"`
-	Guard    *Guarded      `json:"guard,omitempty"` // nil: there was none
+	// HubbleLate is how late flows were, and AgentAfter when the agent began.
+	HubbleLate time.Duration `json:"hubble_late_ns,omitempty"`
+	AgentAfter time.Duration `json:"agent_after_ns,omitempty"`
+	// BrokeBefore counts connections that broke before it did: they are not
+	// among Broken.
+	BrokeBefore int      `json:"broke_before,omitempty"`
+	Classes     []Row    `json:"classes"`
+	Total       Row      `json:"total"`
+	Latency     Latency  `json:"latency"`
+	Guard       *Guarded `json:"guard,omitempty"` // nil: there was none
 	// Evictions from the NAT map, as the kernel tracer counted them.
 	Evictions uint64 `json:"evictions"`
 	// Unopened counts connections that could not be opened: an entry was evicted
@@ -115,7 +121,7 @@ func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 	s := l.account.score(stored)
 	r := &Result{
 		Version: l.cfg.Version, Kernel: release(), Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
-		Duration: l.cfg.Duration, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults, Guard: l.guarded,
+		Duration: l.cfg.Duration, HubbleLate: l.cfg.HubbleLate, AgentAfter: l.cfg.AgentAfter, BrokeBefore: s.before, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults, Guard: l.guarded,
 	}
 	r.Classes, r.Total = s.table()
 	counted, err := l.tracer.Stats()

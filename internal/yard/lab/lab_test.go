@@ -184,6 +184,8 @@ func TestConfig(t *testing.T) {
 		"churn of -1":            {Churn: -1},
 		"duration 1s is shorter": {Duration: time.Second},
 		"patience -1ns":          {Patience: -1},
+		"between 0s and 5s":      {HubbleLate: 6 * time.Second},
+		"within the 1m0s":        {AgentAfter: time.Minute},
 	} {
 		if _, err := New(c); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%+v: error %v, want %q", c, err, says)

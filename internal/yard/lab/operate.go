@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
@@ -22,9 +23,11 @@ import (
 const (
 	// agentWait is how long the agent may take to watch the maps.
 	agentWait = 30 * time.Second
+	// surveyWait is how long it may take to read the maps then.
+	surveyWait = time.Second
 	// afterwards is how long there are some short connections after the others
 	// have ended: Hubble withholds the newest flow until there is another, and
-	// the agent waits 3 s for an RST.
+	// the agent waits 3 s for an RST, and longer for one that is late.
 	afterwards     = 5 * time.Second
 	afterwardsRate = 5 // per second
 )
@@ -39,9 +42,13 @@ func (l *Lab) operate(ctx context.Context) error {
 	printing, endPrint := context.WithCancel(ctx)
 	defer func() { endFeed(); endAgent(); endPrint() }()
 
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("counting the CPUs: %w", err)
+	}
 	f := &feed{
 		reports: l.reports, flows: newFlowWriter(l.net.family), observer: l.observer,
-		witness: l.witness, recorder: l.recorder,
+		witness: l.witness, recorder: l.recorder, late: newLateness(l.cfg.HubbleLate, cpus),
 	}
 	fed := make(chan struct{})
 	running.Go(func() error {
@@ -50,15 +57,26 @@ func (l *Lab) operate(ctx context.Context) error {
 	})
 	running.Go(func() error {
 		defer endPrint()
+		if sleep(watching, l.cfg.AgentAfter); watching.Err() != nil {
+			return nil
+		}
 		if err := agent.Run(watching, l.agentConfig()); err != nil {
 			return fmt.Errorf("running the agent: %w", err)
 		}
 		return nil
 	})
 	running.Go(func() error { return l.print(printing) })
+	watched := make(chan struct{})
+	running.Go(func() error {
+		defer close(watched)
+		return l.awaitAgent(watching)
+	})
 	running.Go(func() error {
 		defer endAgent()
-		err := l.makeTraffic(ctx, f.late)
+		if l.cfg.AgentAfter == 0 {
+			<-watched
+		}
+		err := l.makeTraffic(ctx, f.behind)
 		endFeed()
 		<-fed
 		return err
@@ -79,15 +97,33 @@ func (l *Lab) agentConfig() agent.Config {
 	return c
 }
 
-// makeTraffic waits for the agent and then makes the traffic of the whole run.
-func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
+// awaitAgent waits until the agent watches the maps, or ctx ends. What breaks
+// before, or while it reads the maps, it need not name.
+func (l *Lab) awaitAgent(ctx context.Context) error {
+	sleep(ctx, l.cfg.AgentAfter)
 	for end := time.Now().Add(agentWait); l.tracer.Status().State != kprobes.Watching; sleep(ctx, 20*time.Millisecond) {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("the agent does not watch the laboratory's maps: %s", l.tracer.Status().Problem)
 		}
+	}
+	if l.cfg.AgentAfter == 0 {
+		return nil
+	}
+	at, err := ktime()
+	if err != nil {
+		return err
+	}
+	l.account.watchedFrom(at, at+uint64(surveyWait))
+	return nil
+}
+
+// makeTraffic makes the traffic of the whole run.
+func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if l.cfg.Ready != nil {
 		l.cfg.Ready(l.nats.ClientURL())
@@ -109,7 +145,7 @@ func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 	t.runLong(timed)
 	asked := l.askGuard(ctx)
 	limit.SetLimit(min(afterwardsRate, limit.Limit()))
-	sleep(ctx, afterwards)
+	sleep(ctx, afterwards+2*l.cfg.HubbleLate)
 	endChurn()
 	<-churned
 	return cmp.Or(ctx.Err(), asked)

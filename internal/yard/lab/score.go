@@ -44,6 +44,8 @@ type Latency struct {
 
 // score compares incidents with the account.
 type score struct {
+	watched   span
+	before    int // connections that broke before the agent had to name them
 	rows      map[Class]*Row
 	faults    []string
 	latencies []time.Duration
@@ -52,7 +54,7 @@ type score struct {
 func (a *account) score(stored []jetstream.Stored) *score {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := &score{rows: map[Class]*Row{}}
+	s := &score{watched: a.watched, rows: map[Class]*Row{}}
 	for _, c := range classes {
 		s.rows[c] = &Row{Class: c}
 	}
@@ -85,7 +87,7 @@ func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stor
 	at := fmt.Sprintf("%s %s -> %s", c.class, k.client, k.server)
 	if c.broken == nil {
 		for _, i := range incidents {
-			if _, ok := c.match(i.Incident); ok && i.Incident.Outcome == incident.Unconfirmed {
+			if _, ok := c.match(i.Incident, s.watched); ok && i.Incident.Outcome == incident.Unconfirmed {
 				row.Survived++
 				continue
 			}
@@ -94,10 +96,14 @@ func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stor
 		}
 		return
 	}
+	if c.brokeBefore(s.watched.must) && c.remains(incidents, s.watched) {
+		s.before++
+		return
+	}
 	row.Broken++
 	right := false
 	for _, i := range incidents {
-		f, ok := c.match(i.Incident)
+		f, ok := c.match(i.Incident, s.watched)
 		if !ok || right {
 			row.False++
 			s.fault("%s: %v; an incident says %s; the datapath's account: %v", at, c.broken, describe(i.Incident), c.failures)
@@ -120,10 +126,33 @@ func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stor
 	}
 }
 
-// match finds the failure that an incident describes rightly.
-func (c *connection) match(i *incident.Incident) (failure, bool) {
+// brokeBefore reports whether the datapath broke the connection before a time, and
+// did not since.
+func (c *connection) brokeBefore(at uint64) bool {
+	before := len(c.failures) > 0
 	for _, f := range c.failures {
-		if i.Kind == f.kind && i.Cause == f.cause && i.NAT.Before == f.before.String() && i.NAT.After == written(f.after) && c.seen == f.before {
+		before = before && f.at < at
+	}
+	return before
+}
+
+// remains reports whether incidents do not name a failure of the connection, but at
+// most once what is left of it: its client may speak once more, from another port.
+func (c *connection) remains(incidents []jetstream.Stored, watched span) bool {
+	if len(incidents) == 0 {
+		return true
+	}
+	i := incidents[0].Incident
+	_, named := c.match(i, watched)
+	return !named && len(incidents) == 1 && i.Cause == incident.UnknownCause && i.NAT.Before == c.seen.String()
+}
+
+// match finds the failure that an incident describes rightly. Of entries made
+// before the agent watched it may not know what removed them.
+func (c *connection) match(i *incident.Incident, watched span) (failure, bool) {
+	for _, f := range c.failures {
+		cause := i.Cause == f.cause || i.Cause == incident.UnknownCause && f.mapped < watched.may
+		if i.Kind == f.kind && cause && i.NAT.Before == f.before.String() && i.NAT.After == written(f.after) && c.seen == f.before {
 			return f, true
 		}
 	}

@@ -11,13 +11,24 @@ import (
 	"github.com/renat-project/renat/internal/view/render"
 )
 
+// special says what is not as usual.
+func (r *Result) special() (s string) {
+	if r.HubbleLate > 0 {
+		s += fmt.Sprintf(", Hubble %v late", r.HubbleLate)
+	}
+	if r.AgentAfter > 0 {
+		s += fmt.Sprintf(", the agent after %v", r.AgentAfter)
+	}
+	return s
+}
+
 // Write writes the result as a table for people.
 func (r *Result) Write(w io.Writer) error {
 	version := "IPv4"
 	if r.IPv6 {
 		version = "IPv6"
 	}
-	fmt.Fprintf(w, "Linux %s, %s, NAT map of %d entries, restore %s, %v of traffic\n\n", r.Kernel, version, r.MapSize, r.Restore, r.Duration)
+	fmt.Fprintf(w, "Linux %s, %s, NAT map of %d entries, restore %s, %v of traffic%s\n\n", r.Kernel, version, r.MapSize, r.Restore, r.Duration, r.special())
 	t := render.Table{}
 	for _, title := range []string{"class", "connections", "broken", "failure rate", "named", "missed", "false", "other", "survived"} {
 		t.Columns = append(t.Columns, render.Column{Title: title, Right: true})
@@ -36,6 +47,9 @@ func (r *Result) Write(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "\n%d evictions from the NAT map; %d connections could not be opened; %d packets not shown to Hubble\n", r.Evictions, r.Unopened, r.Lost)
+	if r.AgentAfter > 0 {
+		fmt.Fprintf(w, "%d connections broke before the agent watched\n", r.BrokeBefore)
+	}
 	if r.Latency.Incidents > 0 {
 		fmt.Fprintf(w, "from the RST's flow to the stored incident: p50 %v, p99 %v, of %d\n",
 			r.Latency.P50.Round(100*time.Microsecond), r.Latency.P99.Round(100*time.Microsecond), r.Latency.Incidents)

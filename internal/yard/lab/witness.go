@@ -20,6 +20,8 @@ type failure struct {
 	kind          incident.Kind
 	cause         incident.Cause
 	before, after netip.AddrPort // after: of renat only
+	at            uint64         // ktime
+	mapped        uint64         // when the OUT entry was made that the connection had before
 	// reset is when the Observer got the RST's flow; zero: there was none.
 	reset time.Time
 }
@@ -100,7 +102,7 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 		}
 	case r.Point == uint8(correlator.ToNetwork) && flags&correlator.RST != 0:
 		if s := w.bySNAT[key{r.Src, r.Dst}]; s != nil {
-			w.broke(s, failure{kind: incident.OrphanedReply, cause: incident.LRUEviction, before: r.Src, reset: fed})
+			w.broke(s, r, failure{kind: incident.OrphanedReply, cause: incident.LRUEviction, before: r.Src, reset: fed})
 			w.reset(s, fed)
 		}
 	}
@@ -129,7 +131,7 @@ func (w *witness) mapped(s *story, r *datapath.Report) {
 		s.port = r.Port
 		w.bySNAT[key{w.at(s.port), s.server}] = s
 	} else if s.port != r.Port {
-		w.broke(s, failure{kind: incident.Renat, cause: w.cause(s, r.KTime), before: w.at(s.port), after: w.at(r.Port)})
+		w.broke(s, r, failure{kind: incident.Renat, cause: w.cause(s, r.KTime), before: w.at(s.port), after: w.at(r.Port)})
 	}
 	s.outAt = r.KTime
 }
@@ -145,10 +147,11 @@ func (w *witness) cause(s *story, at uint64) incident.Cause {
 	return incident.LRUEviction
 }
 
-func (w *witness) broke(s *story, f failure) {
+func (w *witness) broke(s *story, r *datapath.Report, f failure) {
 	if s.closed || s.failure != nil {
 		return
 	}
+	f.at, f.mapped = r.KTime, s.outAt
 	s.failure = &f
 	w.account.failed(s.key, f)
 }
