@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -36,15 +37,16 @@ func (e *LayoutError) Error() string {
 
 const lockdownFile = "/sys/kernel/security/lockdown"
 
-// explain finds the reason behind a failed load or attach. A kernel that is
-// locked down does not refuse permission but pretends not to know the helpers
-// that read its memory (EINVAL).
-func explain(err error) error {
+// explain finds the reason behind a failed load or attach; also are capabilities
+// that what failed needs beside those of all. A kernel that is locked down does
+// not refuse permission but pretends not to know the helpers that read its memory
+// (EINVAL).
+func explain(err error, also ...capability) error {
 	if mode, readErr := os.ReadFile(lockdownFile); readErr == nil && strings.Contains(string(mode), "[confidentiality]") {
 		return fmt.Errorf("%w (%w)", ErrLockdown, err)
 	}
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%w: %s (%w)", ErrPrivilege, privilegeAdvice(os.Geteuid() == 0, missingCapabilities()), err)
+		return fmt.Errorf("%w: %s (%w)", ErrPrivilege, privilegeAdvice(os.Geteuid() == 0, lacking(append(neededHere(), also...))), err)
 	}
 	return err
 }
@@ -68,20 +70,57 @@ func privilegeAdvice(root bool, missing []string) string {
 	return "run as root, or give the process " + neededCapabilities
 }
 
-// missingCapabilities names those of BPF and PERFMON that this thread does not
-// have, nor SYS_ADMIN, which stands for both.
-func missingCapabilities() (names []string) {
+// capability is one of capabilities(7).
+type capability struct {
+	number int
+	name   string
+}
+
+var (
+	capBPF      = capability{unix.CAP_BPF, "BPF"}
+	capPerfmon  = capability{unix.CAP_PERFMON, "PERFMON"}
+	capResource = capability{unix.CAP_SYS_RESOURCE, "SYS_RESOURCE"}
+	capAdmin    = capability{unix.CAP_SYS_ADMIN, "SYS_ADMIN"}
+)
+
+// neededHere are the capabilities that loading needs on this kernel. Before Linux
+// 5.11 maps and programs count as locked memory, whose limit must be lifted, if it
+// is not already.
+func neededHere() []capability {
+	needed := []capability{capBPF, capPerfmon}
+	var limit unix.Rlimit
+	major, minor, ok := version(release())
+	if ok && (major < 5 || major == 5 && minor < 11) && unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && limit.Max != unix.RLIM_INFINITY {
+		needed = append(needed, capResource)
+	}
+	return needed
+}
+
+// perfFile says from 3 on that perf_event_open(2), by which kprobes are placed,
+// is for SYS_ADMIN alone; Debian's kernels begin with 3, the kernel's own sources
+// know no more than 2.
+const perfFile = "/proc/sys/kernel/perf_event_paranoid"
+
+// neededFor are what attaching the backend's programs needs beside that.
+func neededFor(b Backend) []capability {
+	text, err := os.ReadFile(perfFile)
+	if level, atoiErr := strconv.Atoi(strings.TrimSpace(string(text))); b == Kprobe && err == nil && atoiErr == nil && level > 2 {
+		return []capability{capAdmin}
+	}
+	return nil
+}
+
+// lacking names those that this thread does not have, nor SYS_ADMIN, which stands
+// for BPF and PERFMON.
+func lacking(needed []capability) (names []string) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
 	if unix.Capget(&header, &sets[0]) != nil {
 		return nil
 	}
-	has := func(c int) bool { return sets[c/32].Effective&(1<<(c%32)) != 0 }
-	for _, c := range []struct {
-		number int
-		name   string
-	}{{unix.CAP_BPF, "BPF"}, {unix.CAP_PERFMON, "PERFMON"}} {
-		if !has(c.number) && !has(unix.CAP_SYS_ADMIN) {
+	has := func(c capability) bool { return sets[c.number/32].Effective&(1<<(c.number%32)) != 0 }
+	for _, c := range needed {
+		if !has(c) && (c == capResource || !has(capAdmin)) {
 			names = append(names, c.name)
 		}
 	}

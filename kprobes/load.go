@@ -186,7 +186,7 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 			l, err = h.attach(k.collection.Programs[h.program])
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("attaching %s on linux %s: %w", h.program, release(), explain(err)), k.close())
+			return nil, errors.Join(fmt.Errorf("attaching %s on linux %s: %w", h.program, release(), explain(err, neededFor(b)...)), k.close())
 		}
 		k.links = append(k.links, l)
 	}

@@ -20,10 +20,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/kprobes"
 )
 
 const (
@@ -40,6 +42,35 @@ type rights struct {
 	user, group  uint32
 	groups       []uint32
 	capabilities []uintptr
+}
+
+// lockedMax is how much memory the agent may lock, in bytes: the kernel's own
+// default.
+const lockedMax = 64 << 10
+
+// needed are the capabilities that the agent cannot do without on this kernel,
+// and what it is hooked with: Linux before 5.11 asks for SYS_RESOURCE where the
+// memory is limited, and Debian's perf, which places kprobes, for SYS_ADMIN.
+func needed(t *testing.T) (capabilities []uintptr, b kprobes.Backend) {
+	t.Helper()
+	tracer, err := kprobes.New(kprobes.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.Close()
+	b = tracer.Status().Backend
+	capabilities = []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version < 5<<16|11<<8 {
+		capabilities = append(capabilities, unix.CAP_SYS_RESOURCE)
+	}
+	if b == kprobes.Kprobe {
+		capabilities = append(capabilities, unix.CAP_SYS_ADMIN)
+	}
+	return capabilities, b
 }
 
 // daemon is renat agent as a process of its own.
@@ -110,9 +141,17 @@ func openFolders(t *testing.T, path string) {
 	}
 }
 
-// withBounds runs start so that what it starts can have no other capabilities:
-// root, too, who would get them all.
+// withBounds runs start so that what it starts can have no other capabilities,
+// root, too, who would get them all, and may lock little memory.
 func withBounds(r rights, start func() error) error {
+	before := unix.Rlimit{}
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &before); err != nil {
+		return err
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: lockedMax, Max: lockedMax}); err != nil {
+		return err
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &before) }() // this process has SYS_RESOURCE
 	keep := append([]uintptr{unix.CAP_SETUID, unix.CAP_SETGID}, r.capabilities...)
 	if r.user == 0 {
 		keep = r.capabilities
