@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,29 @@ import (
 
 // These tests need no hooks, so they run on any kernel that has the guard's
 // programs, as root; those named TestPrivileged in virtual machines, too.
+
+// older reports whether the kernel is older than Linux major.minor.
+func older(t testing.TB, major, minor uint32) bool {
+	t.Helper()
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version < major<<16|minor<<8
+}
+
+// noGuard reports whether this kernel has no guard; it wants to be told so.
+func (c *ciliums) noGuard() bool {
+	c.t.Helper()
+	if !older(c.t, 5, 14) {
+		return false
+	}
+	err := c.tracer.Touch([]Touched{{Tuple: c.tuple(1)}}, false)
+	if !errors.Is(err, ErrNoGuard) || !strings.Contains(err.Error(), release()) || len(c.tracer.guards) != 0 {
+		c.t.Errorf("%v", err)
+	}
+	return true
+}
 
 // ciliums are maps as Cilium makes them, by their names, and a tracer that
 // knows them.
@@ -33,9 +57,6 @@ func newCiliums(t testing.TB, v6 bool, entries, flags uint32) *ciliums {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
-	}
-	if err := features.HaveProgramType(ebpf.Syscall); errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skip(ErrNoGuard)
 	}
 	c := &ciliums{t: t, v6: v6, flags: flags, maps: map[string]*cilium{}, tracer: &Tracer{watching: map[uint32]*cilium{}, guards: map[bool]*guard{}}}
 	for _, name := range ciliumNames[v6] {

@@ -11,18 +11,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 )
-
-// older reports whether the kernel is older than Linux major.minor.
-func older(t *testing.T, major, minor uint32) bool {
-	t.Helper()
-	version, err := features.LinuxVersionCode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return version < major<<16|minor<<8
-}
 
 // backends are those that Debian's kernel must have.
 func backends(t *testing.T) []Backend {

@@ -82,7 +82,7 @@ func inWords(e *correlator.Event) string {
 // TestPrivilegedTrace follows one connection, a pod, and a server, while all of
 // them and others are changed: in both families, with both backends.
 func TestPrivilegedTrace(t *testing.T) {
-	for _, b := range []Backend{Fentry, Kprobe} {
+	for _, b := range backends(t) {
 		for _, family := range []struct {
 			name     string
 			nat, ct  layout
@@ -168,7 +168,7 @@ const pod9 = 9
 // TestPrivilegedTraceEvictions wants each eviction of a pod's entries, in use
 // lately or not, and none of another's.
 func TestPrivilegedTraceEvictions(t *testing.T) {
-	for _, b := range []Backend{Fentry, Kprobe} {
+	for _, b := range backends(t) {
 		t.Run(string(b), func(t *testing.T) {
 			bpffs := newBPFFS(t)
 			m := newMap(t, bpffs, "cilium_snat_v4_external", nat4, 512)

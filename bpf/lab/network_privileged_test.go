@@ -5,9 +5,11 @@
 package lab
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -121,4 +123,30 @@ func inside(t *testing.T, ns netns.NsHandle, f func()) {
 		}
 	}()
 	f()
+}
+
+// echo answers UDP packets until the test ends.
+func echo(t *testing.T, at string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	t.Cleanup(func() {
+		conn.Close()
+		done.Wait()
+	})
+	done.Go(func() {
+		buf := make([]byte, 16)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if _, err := conn.WriteTo(buf[:n], from); err != nil {
+				return
+			}
+		}
+	})
 }

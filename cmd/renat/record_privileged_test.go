@@ -32,6 +32,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/kprobes"
 )
 
 // The addresses of the test: a pod that is the machine itself, the node's on
@@ -223,9 +224,20 @@ func TestPrivilegedRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := rec.Meta; m.Kernel == "" || m.Backend != "fentry" || m.PossibleCPUs != 2 || m.SNATIPv4 != snatAddr || m.CiliumVersion != "1.20.2" {
+	if m := rec.Meta; m.Kernel == "" || m.Backend != string(backend(t)) || m.PossibleCPUs != 2 || m.SNATIPv4 != snatAddr || m.CiliumVersion != "1.20.2" {
 		t.Errorf("meta %+v", m)
 	}
+}
+
+// backend is what this kernel's maps are watched with.
+func backend(t *testing.T) kprobes.Backend {
+	t.Helper()
+	tracer, err := kprobes.New(kprobes.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.Close()
+	return tracer.Status().Backend
 }
 
 // endless emits operations that do not compress well, until it is stopped.

@@ -36,7 +36,8 @@ func TestPrivilegedAgentKernel(t *testing.T) {
 	}
 }
 
-// checkFlood has evictions overflow the ring buffer, and returns until when.
+// checkFlood has evictions overflow the ring buffer while nobody reads it, and
+// returns until when.
 func checkFlood(t *testing.T, n *realNode) (lost time.Time) {
 	t.Helper()
 	before := n.begin(2)
@@ -46,9 +47,7 @@ func checkFlood(t *testing.T, n *realNode) (lost time.Time) {
 	if i := n.awaitNamed(before)[before]; i.Loss.KernelEvents != 0 || len(n.status().Losses) != 0 {
 		t.Errorf("loss before there was any: %+v, %v", i.Loss, n.status().Losses)
 	}
-	for n.dropped() == 0 && !t.Failed() {
-		n.nat.crowd(16384)
-	}
+	n.overflow()
 	dropped, place := n.dropped(), correlator.LossKernelRing.String()
 	eventually(t, "the status has the loss", func() bool { return n.status().Losses[place] == dropped })
 	lost = time.Now()
@@ -64,6 +63,15 @@ func checkFlood(t *testing.T, n *realNode) (lost time.Time) {
 		t.Errorf("afterwards: %+v, losses %v", s.Parts, s.Losses)
 	}
 	return lost
+}
+
+// overflow makes events until the ring buffer has no room, and no reader.
+func (n *realNode) overflow() {
+	n.tracer.hold.Lock()
+	defer n.tracer.hold.Unlock()
+	for n.dropped() == 0 && !n.t.Failed() {
+		n.nat.crowd(4096)
+	}
 }
 
 // dropped is how many events the ring buffer had no room for.
@@ -86,7 +94,7 @@ func checkMapReplaced(t *testing.T, n *realNode) {
 	n.awaitNamed(broken)
 	old := n.status().Maps[0].ID
 	n.nat.Close()
-	n.nat = newCiliumMap(t, n.bpffs)
+	n.nat = newCiliumMap(t, n.bpffs, n.tracer.Status().Backend)
 	replaced := time.Now()
 	n.nat.admit(connectionOf(kept)) // by a packet: its port is free in the new map
 	n.acknowledge(kept)

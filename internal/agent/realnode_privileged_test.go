@@ -5,10 +5,12 @@
 package agent_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,10 +24,24 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
+// heldKernel is a kernel whose events are read no further while hold is locked.
+type heldKernel struct {
+	*kprobes.Tracer
+	hold sync.Mutex
+}
+
+func (k *heldKernel) Run(ctx context.Context, emit func(correlator.Event)) error {
+	return k.Tracer.Run(ctx, func(ev correlator.Event) {
+		k.hold.Lock()
+		defer k.hold.Unlock()
+		emit(ev)
+	})
+}
+
 // realNode is a node whose map operations are the kernel's.
 type realNode struct {
 	*node
-	tracer *kprobes.Tracer
+	tracer *heldKernel
 	bpffs  string
 	nat    *ciliumMap
 	nc     *nats.Conn
@@ -40,12 +56,13 @@ func startRealNode(t *testing.T, c kprobes.Config, more ...func(*agent.Config)) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(n.bpffs) })
-	n.nat = newCiliumMap(t, n.bpffs)
 	c.BPFFS = n.bpffs
-	var err error
-	if n.tracer, err = kprobes.New(c); err != nil {
+	tracer, err := kprobes.New(c)
+	if err != nil {
 		t.Fatal(err)
 	}
+	n.tracer = &heldKernel{Tracer: tracer}
+	n.nat = newCiliumMap(t, n.bpffs, tracer.Status().Backend)
 	t.Cleanup(func() {
 		if err := n.tracer.Close(); err != nil {
 			t.Error(err)

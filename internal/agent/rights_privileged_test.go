@@ -36,7 +36,7 @@ func TestPrivilegedAgentProcess(t *testing.T) {
 			strings.HasPrefix(body, "kernel: not ready: Cilium has no NAT map on this node") &&
 			strings.HasSuffix(body, "outbox: ready\nnats: ready\n")
 	})
-	m := newCiliumMap(t, realBPFFS)
+	m := newCiliumMap(t, realBPFFS, backend)
 	d.awaitReadyz("with maps", func(body string, code int) bool {
 		return code == http.StatusServiceUnavailable && strings.HasPrefix(body, "kernel: ready\n")
 	})
@@ -134,7 +134,8 @@ func load(t *testing.T, tr *traffic, m *ciliumMap) (stop func() int) {
 // be told which.
 func TestPrivilegedAgentCapabilities(t *testing.T) {
 	closeBPFFS(t)
-	newCiliumMap(t, realBPFFS)
+	enough, backend := needed(t)
+	newCiliumMap(t, realBPFFS, backend)
 	startHubble(t)
 	has := func(words ...string) func(string, int) bool {
 		return func(body string, _ int) bool {
@@ -147,7 +148,6 @@ func TestPrivilegedAgentCapabilities(t *testing.T) {
 		}
 	}
 	group := []uint32{ciliumGroup}
-	enough, backend := needed(t)
 	with := func(more ...uintptr) []uintptr { return append(slices.Clone(enough), more...) }
 	without := func(c uintptr) []uintptr {
 		return slices.DeleteFunc(with(), func(other uintptr) bool { return other == c || other == unix.CAP_SYS_ADMIN })

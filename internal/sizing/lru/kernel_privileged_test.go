@@ -152,9 +152,10 @@ func newKernelMap(t *testing.T, c lru.Config) *kernelMap {
 	}
 	t.Cleanup(func() { m.Close() })
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Syscall, Flags: unix.BPF_F_SLEEPABLE, License: "Dual BSD/GPL",
+		Type: ebpf.SchedCLS, License: "Dual BSD/GPL", // Linux before 5.14 has none for the purpose
 		Instructions: asm.Instructions{
-			asm.LoadMem(asm.R0, asm.R1, 0, asm.Word),
+			asm.Mov.Reg(asm.R6, asm.R1),
+			asm.LoadAbs(0, asm.Word), // from the packet, in network order
 			asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
 			asm.Mov.Reg(asm.R2, asm.RFP),
 			asm.Add.Imm(asm.R2, -4),
@@ -174,7 +175,9 @@ func newKernelMap(t *testing.T, c lru.Config) *kernelMap {
 
 func (k *kernelMap) lookup(t *testing.T, key uint32) bool {
 	t.Helper()
-	found, err := k.program.Run(&ebpf.RunOptions{Context: binary.LittleEndian.AppendUint32(nil, key)})
+	packet := make([]byte, 64)
+	binary.BigEndian.PutUint32(packet, key)
+	found, err := k.program.Run(&ebpf.RunOptions{Data: packet})
 	if err != nil {
 		t.Fatal(err)
 	}

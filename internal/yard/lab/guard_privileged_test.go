@@ -5,19 +5,25 @@
 package lab_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/internal/agent/guard"
 	"github.com/renat-project/renat/internal/yard/lab"
+	"github.com/renat-project/renat/kprobes"
 )
 
 // TestPrivilegedGuardedLab makes the same load without the guard and with it.
 // With it no connection may break whose entries were evicted without it; those
 // whose entry a process deletes break as before, nobody else suffers, and all
-// that breaks is named.
+// that breaks is named. Where the kernel has no guard the agent says so, and
+// connections break.
 func TestPrivilegedGuardedLab(t *testing.T) {
 	for _, c := range []lab.Config{
 		{Restore: "none"},
@@ -27,9 +33,16 @@ func TestPrivilegedGuardedLab(t *testing.T) {
 	} {
 		t.Run(nameOf(c), func(t *testing.T) {
 			c.Duration, c.Connections, c.Churn, c.Seed = 6*time.Second, 30, 60, 14
-			without := scored(t, c)
+			without, _ := scored(t, c)
 			c.Guard = &guard.Config{}
-			with := scored(t, c)
+			with, guarded := scored(t, c)
+			if guarded == nil {
+				t.Fatal("the agent told nothing of its guard")
+			}
+			if strings.Contains(guarded.Problem, kprobes.ErrNoGuard.Error()) {
+				wantNoGuard(t, with, guarded)
+				return
+			}
 			for class, was := range without {
 				is := with[class]
 				switch class {
@@ -54,9 +67,20 @@ func TestPrivilegedGuardedLab(t *testing.T) {
 	}
 }
 
-// scored runs a laboratory and returns its score by class; all that broke must
-// be named, and nothing else.
-func scored(t *testing.T, c lab.Config) map[lab.Class]lab.Row {
+// wantNoGuard wants a kernel to be one without a guard, and connections to break.
+func wantNoGuard(t *testing.T, rows map[lab.Class]lab.Row, guarded *lab.Guarded) {
+	t.Helper()
+	if err := features.HaveProgramType(ebpf.Syscall); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("guard: %s, but this kernel has its programs: %v", guarded.Problem, err)
+	}
+	if n := rows[lab.Idle].Broken + rows[lab.Push].Broken; guarded.Kept != 0 || n == 0 {
+		t.Errorf("%d idle and push connections broke without a guard, and %d were kept", n, guarded.Kept)
+	}
+}
+
+// scored runs a laboratory and returns its score by class, and what its guard
+// said, if it had one; all that broke must be named, and nothing else.
+func scored(t *testing.T, c lab.Config) (map[lab.Class]lab.Row, *lab.Guarded) {
 	t.Helper()
 	c.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	r := run(t, c, nil)
@@ -67,5 +91,5 @@ func scored(t *testing.T, c lab.Config) map[lab.Class]lab.Row {
 	for _, row := range r.Classes {
 		rows[row.Class] = row
 	}
-	return rows
+	return rows, r.Guard
 }
