@@ -23,7 +23,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo page replay test test-tools tools lint screenshots generate bench cpu fleet fuzz image sbom release clean
+.PHONY: build lab demo page replay test test-kernels test-tools tools lint screenshots generate bench cpu fleet fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -78,6 +78,13 @@ test: $(GOTESTSUM) ## Run every test, those that need a kernel in virtual machin
 	cd deploy/check && $(GO) vet ./... && $(CURDIR)/$(TEST) ./... -- -count 1 -timeout 20m # what they test is outside their module
 	cd internal/web/page/web && npm ci --ignore-scripts --silent # axe-core
 	$(TEST) ./internal/web/page -- -timeout 15m -tags chromium
+
+# Eight kernels, or some: make test-kernels KERNELS='5.10-arm64 7-amd64'.
+KERNELS ?= 5.10-amd64 5.10-arm64 6.1-amd64 6.1-arm64 6.12-amd64 6.12-arm64 7-amd64 7-arm64
+
+test-kernels: $(GOTESTSUM) ## Run every test that needs a kernel on each kernel, of which make test runs most on two: hours, on two cores.
+	@.ci/packages
+	RENAT_VM_KERNELS='$(KERNELS)' RENAT_VM_RUN='^TestPrivileged' $(TEST) ./internal/yard/vm -- -timeout 12h -count 1 -run '^Test(Kernels|Lab)$$'
 
 # Cilium's command line tools, built with a go.mod of their own: ours and what
 # they need besides, so that what both need is compiled once.

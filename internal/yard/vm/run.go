@@ -32,7 +32,7 @@ var ErrBoot = errors.New("the machine did not boot")
 type Config struct {
 	Kernel  Kernel
 	Modules []string // loaded in this order, by name
-	// Commands run one after the other until one fails.
+	// Commands run one after the other, also when one has failed.
 	Commands []Command
 	Files    map[string]string // further files: path in the machine → path here
 	Append   string            // added to the kernel's command line

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -145,7 +146,8 @@ func makeRaw(tty *os.File) error {
 	return nil
 }
 
-// runCommands returns the exit code of the first command that failed.
+// runCommands runs all of them and returns the exit code of the first that
+// failed.
 func runCommands(out io.Writer) (int, error) {
 	list, err := os.ReadFile("/commands.json")
 	if err != nil {
@@ -155,6 +157,7 @@ func runCommands(out io.Writer) (int, error) {
 	if err := json.Unmarshal(list, &commands); err != nil {
 		return 0, fmt.Errorf("reading the list of commands: %w", err)
 	}
+	code := 0
 	for _, c := range commands {
 		cmd := exec.Command(c[0], c[1:]...)
 		cmd.Stdout, cmd.Stderr = out, out
@@ -163,10 +166,10 @@ func runCommands(out io.Writer) (int, error) {
 		var exit *exec.ExitError
 		switch err := cmd.Run(); {
 		case errors.As(err, &exit):
-			return max(1, exit.ExitCode()), nil
+			code = cmp.Or(code, max(1, exit.ExitCode()))
 		case err != nil:
 			return 0, fmt.Errorf("running %s: %w", c[0], err)
 		}
 	}
-	return 0, nil
+	return code, nil
 }
