@@ -39,13 +39,10 @@ type datapathNat4 struct {
 }
 
 type datapathNat6 struct {
-	_        structs.HostLayout
-	Created  uint64
-	Reserved [3]uint64
-	Addr     struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_         structs.HostLayout
+	Created   uint64
+	Reserved  [3]uint64
+	Addr      datapathAddr6
 	Port      uint16
 	Reserved2 [3]uint16
 }
@@ -55,6 +52,7 @@ type datapathReport struct {
 	Ktime    uint64
 	Saddr    [16]uint8
 	Daddr    [16]uint8
+	ToAddr   [16]uint8
 	Sport    uint16
 	Dport    uint16
 	ToPort   uint16
@@ -79,15 +77,9 @@ type datapathTuple4 struct {
 }
 
 type datapathTuple6 struct {
-	_     structs.HostLayout
-	Daddr struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
-	Saddr struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_       structs.HostLayout
+	Daddr   datapathAddr6
+	Saddr   datapathAddr6
 	Dport   uint16
 	Sport   uint16
 	Nexthdr uint8
@@ -105,22 +97,28 @@ const (
 	datapathMapCiliumCtAny6Global          = "cilium_ct_any6_global"
 	datapathMapCiliumSnatV4External        = "cilium_snat_v4_external"
 	datapathMapCiliumSnatV6External        = "cilium_snat_v6_external"
+	datapathMapPolicy4                     = "policy4"
+	datapathMapPolicy6                     = "policy6"
 	datapathMapReports                     = "reports"
+	datapathMapReportsLost                 = "reports_lost"
 	datapathProgFromNetdev                 = "from_netdev"
 	datapathProgTailHandleSnatFwdIpv4      = "tail_handle_snat_fwd_ipv4"
 	datapathProgTailHandleSnatFwdIpv6      = "tail_handle_snat_fwd_ipv6"
 	datapathProgTailNodeportNatIngressIpv4 = "tail_nodeport_nat_ingress_ipv4"
 	datapathProgTailNodeportNatIngressIpv6 = "tail_nodeport_nat_ingress_ipv6"
 	datapathProgToNetdev                   = "to_netdev"
+	datapathVarOther4                      = "other4"
+	datapathVarOther6                      = "other6"
 	datapathVarPods4                       = "pods4"
 	datapathVarPods4Mask                   = "pods4_mask"
 	datapathVarPods6                       = "pods6"
+	datapathVarPoliced                     = "policed"
 	datapathVarProbeByLookup               = "probe_by_lookup"
 	datapathVarReportType                  = "report_type"
 	datapathVarReporting                   = "reporting"
-	datapathVarReportsLost                 = "reports_lost"
 	datapathVarRestoreIn                   = "restore_in"
 	datapathVarRestoreOut                  = "restore_out"
+	datapathVarScarceServer                = "scarce_server"
 	datapathVarSnat4                       = "snat4"
 	datapathVarSnat6                       = "snat6"
 )
@@ -186,22 +184,28 @@ type datapathMapSpecs struct {
 	CiliumCtAny6Global   *ebpf.MapSpec `ebpf:"cilium_ct_any6_global"`
 	CiliumSnatV4External *ebpf.MapSpec `ebpf:"cilium_snat_v4_external"`
 	CiliumSnatV6External *ebpf.MapSpec `ebpf:"cilium_snat_v6_external"`
+	Policy4              *ebpf.MapSpec `ebpf:"policy4"`
+	Policy6              *ebpf.MapSpec `ebpf:"policy6"`
 	Reports              *ebpf.MapSpec `ebpf:"reports"`
+	ReportsLost          *ebpf.MapSpec `ebpf:"reports_lost"`
 }
 
 // datapathVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
+	Other4        *ebpf.VariableSpec `ebpf:"other4"`
+	Other6        *ebpf.VariableSpec `ebpf:"other6"`
 	Pods4         *ebpf.VariableSpec `ebpf:"pods4"`
 	Pods4Mask     *ebpf.VariableSpec `ebpf:"pods4_mask"`
 	Pods6         *ebpf.VariableSpec `ebpf:"pods6"`
+	Policed       *ebpf.VariableSpec `ebpf:"policed"`
 	ProbeByLookup *ebpf.VariableSpec `ebpf:"probe_by_lookup"`
 	ReportType    *ebpf.VariableSpec `ebpf:"report_type"`
 	Reporting     *ebpf.VariableSpec `ebpf:"reporting"`
-	ReportsLost   *ebpf.VariableSpec `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.VariableSpec `ebpf:"restore_in"`
 	RestoreOut    *ebpf.VariableSpec `ebpf:"restore_out"`
+	ScarceServer  *ebpf.VariableSpec `ebpf:"scarce_server"`
 	Snat4         *ebpf.VariableSpec `ebpf:"snat4"`
 	Snat6         *ebpf.VariableSpec `ebpf:"snat6"`
 }
@@ -233,7 +237,10 @@ type datapathMaps struct {
 	CiliumCtAny6Global   *ebpf.Map `ebpf:"cilium_ct_any6_global"`
 	CiliumSnatV4External *ebpf.Map `ebpf:"cilium_snat_v4_external"`
 	CiliumSnatV6External *ebpf.Map `ebpf:"cilium_snat_v6_external"`
+	Policy4              *ebpf.Map `ebpf:"policy4"`
+	Policy6              *ebpf.Map `ebpf:"policy6"`
 	Reports              *ebpf.Map `ebpf:"reports"`
+	ReportsLost          *ebpf.Map `ebpf:"reports_lost"`
 }
 
 func (m *datapathMaps) Close() error {
@@ -245,7 +252,10 @@ func (m *datapathMaps) Close() error {
 		m.CiliumCtAny6Global,
 		m.CiliumSnatV4External,
 		m.CiliumSnatV6External,
+		m.Policy4,
+		m.Policy6,
 		m.Reports,
+		m.ReportsLost,
 	)
 }
 
@@ -253,15 +263,18 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
+	Other4        *ebpf.Variable `ebpf:"other4"`
+	Other6        *ebpf.Variable `ebpf:"other6"`
 	Pods4         *ebpf.Variable `ebpf:"pods4"`
 	Pods4Mask     *ebpf.Variable `ebpf:"pods4_mask"`
 	Pods6         *ebpf.Variable `ebpf:"pods6"`
+	Policed       *ebpf.Variable `ebpf:"policed"`
 	ProbeByLookup *ebpf.Variable `ebpf:"probe_by_lookup"`
 	ReportType    *ebpf.Variable `ebpf:"report_type"`
 	Reporting     *ebpf.Variable `ebpf:"reporting"`
-	ReportsLost   *ebpf.Variable `ebpf:"reports_lost"`
 	RestoreIn     *ebpf.Variable `ebpf:"restore_in"`
 	RestoreOut    *ebpf.Variable `ebpf:"restore_out"`
+	ScarceServer  *ebpf.Variable `ebpf:"scarce_server"`
 	Snat4         *ebpf.Variable `ebpf:"snat4"`
 	Snat6         *ebpf.Variable `ebpf:"snat6"`
 }

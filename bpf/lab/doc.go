@@ -10,6 +10,6 @@
 // New loads it, Attach puts it on an uplink, Close takes it away. A Datapath is
 // used by one goroutine at a time; what it does to packets needs none. Reports
 // tell what Cilium's datapath would have told its agent, and so Hubble, of
-// these packets, and which ports were chosen; DeleteOut may be called from any
-// goroutine.
+// these packets, and which ports were chosen; DeleteOut, DeleteTracking and
+// SetEgress may be called from any goroutine.
 package lab

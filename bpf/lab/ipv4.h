@@ -22,22 +22,39 @@ struct nat4 {
 };
 
 const volatile addr4 snat4 = 0;
+const volatile addr4 other4 = 0; /* 0: there is none */
 const volatile addr4 pods4 = 0;
 const volatile addr4 pods4_mask = 0;
 
-static __always_inline addr4 snat_addr4(void)
+/* Pods that a policy has leave from the other address; the value says nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, addr4);
+	__type(value, __u8);
+} policy4 SEC(".maps");
+
+static __always_inline bool same4(addr4 a, addr4 b)
 {
-	return snat4;
+	return a == b;
 }
 
 static __always_inline bool is_snat4(addr4 a)
 {
-	return a == snat4;
+	return a == snat4 || (other4 && a == other4);
 }
 
 static __always_inline bool is_pod4(addr4 a)
 {
 	return pods4_mask && (a & pods4_mask) == pods4;
+}
+
+/* What a source becomes: the node's own stay as they are. */
+static __always_inline addr4 snat_addr4(addr4 from)
+{
+	if (!is_pod4(from))
+		return from;
+	return bpf_map_lookup_elem(&policy4, &from) ? other4 : snat4;
 }
 
 /* Reads a packet's tuple in header order; false if it is none that is translated. */

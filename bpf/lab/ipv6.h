@@ -24,7 +24,16 @@ struct nat6 {
 };
 
 const volatile addr6 snat6 = {};
+const volatile addr6 other6 = {}; /* zeros: there is none */
 const volatile addr6 pods6 = {}; /* a /64 */
+
+/* As policy4. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, addr6);
+	__type(value, __u8);
+} policy6 SEC(".maps");
 
 static __always_inline bool same6(addr6 a, addr6 b)
 {
@@ -32,19 +41,23 @@ static __always_inline bool same6(addr6 a, addr6 b)
 }
 
 /* Word by word: clang 14 folds a copy of the whole to the zeros it is declared with. */
-static __always_inline addr6 snat_addr6(void)
-{
-	return (addr6){{snat6.word[0], snat6.word[1], snat6.word[2], snat6.word[3]}};
-}
+#define LOADED6(a) ((addr6){{(a).word[0], (a).word[1], (a).word[2], (a).word[3]}})
 
 static __always_inline bool is_snat6(addr6 a)
 {
-	return same6(a, snat_addr6());
+	return same6(a, LOADED6(snat6)) || (other6.word[0] && same6(a, LOADED6(other6)));
 }
 
 static __always_inline bool is_pod6(addr6 a)
 {
 	return pods6.word[0] && a.word[0] == pods6.word[0] && a.word[1] == pods6.word[1];
+}
+
+static __always_inline addr6 snat_addr6(addr6 from)
+{
+	if (!is_pod6(from))
+		return from;
+	return bpf_map_lookup_elem(&policy6, &from) ? LOADED6(other6) : LOADED6(snat6);
 }
 
 /* Reads a packet's tuple in header order; extension headers are not followed. */

@@ -11,10 +11,16 @@
 #include "ipv6.h"
 
 #define FLAG_IN 1
+#define SCARCE_FIRST 61000
+#define SCARCE_PORTS 64
 
 /* Since 1.18 a reply that finds IN rebuilds OUT; since 1.17 egress that finds OUT rebuilds IN. */
 const volatile bool restore_out = false;
 const volatile bool restore_in = false;
+/* Connections to servers with this port, in network order, have but SCARCE_PORTS source ports; 0: there are none. */
+const volatile __be16 scarce_server = 0;
+/* Nobody but who is tracked may send to pods. */
+const volatile bool policed = false;
 /* Before 1.16 a port was looked up before it was taken. */
 const volatile bool probe_by_lookup = false;
 

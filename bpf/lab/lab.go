@@ -25,15 +25,27 @@ const (
 	RestoreBoth            = RestoreOut | RestoreIn // symmetric
 )
 
+// ScarcePorts is how many source ports there are towards servers on Config.Scarce.
+const ScarcePorts = 64
+
 // Config is what the datapath translates. A family without addresses passes.
 type Config struct {
 	Pods4 netip.Prefix // sources that are masqueraded
 	Pods6 netip.Prefix // its first 64 bits count
 	SNAT4 netip.Addr   // what they become: addresses of the uplink
 	SNAT6 netip.Addr
-	// NATEntries is the size of each NAT map; 512 if 0.
-	NATEntries uint32
-	Restore    Restore
+	// Other4 and Other6 are further addresses of the uplink; see SetEgress.
+	Other4, Other6 netip.Addr
+	// Scarce is a port of servers towards which there are only ScarcePorts source
+	// ports; 0: there is none.
+	Scarce uint16
+	// NATEntries is the size of each NAT map, 512 if 0, and CTEntries of each
+	// connection tracking map, 65536 if 0.
+	NATEntries, CTEntries uint32
+	// Policed has TCP packets to pods dropped whose connection is not tracked, as
+	// where policy lets nobody come to them.
+	Policed bool
+	Restore Restore
 	// ProbeByLookup looks a port up before taking it, as Cilium did before
 	// 1.16; else a collision shows as a failed insert.
 	ProbeByLookup bool
@@ -46,7 +58,9 @@ type Config struct {
 
 // Datapath is the loaded programs and maps.
 type Datapath struct {
+	config  Config
 	objects datapathObjects
+	former  []datapathObjects // before ReplaceNAT
 	uplinks []netlink.Link
 	pins    []string
 }
@@ -54,26 +68,9 @@ type Datapath struct {
 // New loads the datapath; it needs the right to load TC programs (root, or the
 // capabilities BPF and NET_ADMIN).
 func New(c Config) (*Datapath, error) {
-	spec, err := loadDatapath()
-	if err != nil {
-		return nil, fmt.Errorf("reading the datapath: %w", err)
-	}
-	constants, err := c.constants()
-	if err != nil {
-		return nil, fmt.Errorf("configuring the datapath: %w", err)
-	}
-	for name, value := range constants {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return nil, fmt.Errorf("setting %s: %w", name, err)
-		}
-	}
-	if c.NATEntries != 0 {
-		spec.Maps[datapathMapCiliumSnatV4External].MaxEntries = c.NATEntries
-		spec.Maps[datapathMapCiliumSnatV6External].MaxEntries = c.NATEntries
-	}
-	d := &Datapath{}
-	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
-		return nil, fmt.Errorf("loading the datapath (needs root): %w", err)
+	d := &Datapath{config: c}
+	if err := d.load(nil); err != nil {
+		return nil, err
 	}
 	if c.PinDir != "" {
 		if err := d.pin(c.PinDir); err != nil {
@@ -83,11 +80,49 @@ func New(c Config) (*Datapath, error) {
 	return d, nil
 }
 
+// load makes the objects anew, but for maps that are there already.
+func (d *Datapath) load(there map[string]*ebpf.Map) error {
+	spec, err := loadDatapath()
+	if err != nil {
+		return fmt.Errorf("reading the datapath: %w", err)
+	}
+	constants, err := d.config.constants()
+	if err != nil {
+		return fmt.Errorf("configuring the datapath: %w", err)
+	}
+	for name, value := range constants {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	d.config.size(spec)
+	var fresh datapathObjects
+	if err := spec.LoadAndAssign(&fresh, &ebpf.CollectionOptions{MapReplacements: there}); err != nil {
+		return fmt.Errorf("loading the datapath (needs root): %w", err)
+	}
+	d.objects = fresh
+	return nil
+}
+
+func (c Config) size(spec *ebpf.CollectionSpec) {
+	if c.NATEntries != 0 {
+		spec.Maps[datapathMapCiliumSnatV4External].MaxEntries = c.NATEntries
+		spec.Maps[datapathMapCiliumSnatV6External].MaxEntries = c.NATEntries
+	}
+	if c.CTEntries != 0 {
+		for _, name := range []string{
+			datapathMapCiliumCt4Global, datapathMapCiliumCt6Global, datapathMapCiliumCtAny4Global, datapathMapCiliumCtAny6Global,
+		} {
+			spec.Maps[name].MaxEntries = c.CTEntries
+		}
+	}
+}
+
 // constants are the programs' settings, addresses in network order.
 func (c Config) constants() (map[string]any, error) {
 	all := map[string]any{
 		datapathVarRestoreOut: c.Restore&RestoreOut != 0, datapathVarRestoreIn: c.Restore&RestoreIn != 0,
-		datapathVarProbeByLookup: c.ProbeByLookup, datapathVarReporting: c.Report,
+		datapathVarProbeByLookup: c.ProbeByLookup, datapathVarReporting: c.Report, datapathVarScarceServer: hostOrder(c.Scarce), datapathVarPoliced: c.Policed,
 	}
 	if c.SNAT4.IsValid() {
 		if !c.SNAT4.Is4() || !c.Pods4.IsValid() || !c.Pods4.Addr().Is4() || c.Pods4.Bits() == 0 {
@@ -95,6 +130,9 @@ func (c Config) constants() (map[string]any, error) {
 		}
 		mask := ^uint32(0) << (32 - c.Pods4.Bits())
 		all[datapathVarSnat4] = c.SNAT4.As4()
+		if c.Other4.IsValid() {
+			all[datapathVarOther4] = c.Other4.As4()
+		}
 		all[datapathVarPods4] = c.Pods4.Masked().Addr().As4()
 		all[datapathVarPods4Mask] = [4]byte{byte(mask >> 24), byte(mask >> 16), byte(mask >> 8), byte(mask)}
 	}
@@ -103,6 +141,9 @@ func (c Config) constants() (map[string]any, error) {
 			return nil, fmt.Errorf("SNAT address %s needs a network of IPv6 pods, not %q", c.SNAT6, c.Pods6)
 		}
 		all[datapathVarSnat6] = c.SNAT6.As16()
+		if c.Other6.IsValid() {
+			all[datapathVarOther6] = c.Other6.As16()
+		}
 		all[datapathVarPods6] = c.Pods6.Addr().As16()
 	}
 	return all, nil
@@ -148,6 +189,11 @@ func (d *Datapath) Attach(uplink string) error {
 		return fmt.Errorf("adding clsact to %s (needs the kernel module sch_ingress): %w", uplink, err)
 	}
 	d.uplinks = append(d.uplinks, link)
+	return d.program(link)
+}
+
+// program has the programs run on an uplink, instead of those that do.
+func (d *Datapath) program(link netlink.Link) error {
 	for parent, program := range map[uint32]*ebpf.Program{
 		netlink.HANDLE_MIN_EGRESS:  d.objects.ToNetdev,
 		netlink.HANDLE_MIN_INGRESS: d.objects.FromNetdev,
@@ -158,8 +204,8 @@ func (d *Datapath) Attach(uplink string) error {
 			},
 			Fd: program.FD(), Name: program.String(), DirectAction: true,
 		}
-		if err := netlink.FilterAdd(filter); err != nil {
-			return fmt.Errorf("attaching to %s (needs the kernel module cls_bpf): %w", uplink, err)
+		if err := netlink.FilterReplace(filter); err != nil {
+			return fmt.Errorf("attaching to %s (needs the kernel module cls_bpf): %w", link.Attrs().Name, err)
 		}
 	}
 	return nil
@@ -180,5 +226,8 @@ func (d *Datapath) Close() error {
 	for _, path := range d.pins {
 		errs = append(errs, os.Remove(path))
 	}
-	return errors.Join(append(errs, d.objects.Close())...)
+	for _, o := range append(d.former, d.objects) {
+		errs = append(errs, o.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 )
 
 // What a Report tells; the numbers are enum report_what's (report.h).
@@ -24,6 +23,7 @@ const (
 	Packet   What = 1 // a packet that Cilium's datapath would have told its agent of
 	Mapped   What = 2 // a packet without a mapping got one
 	Restored What = 3 // a reply rebuilt the OUT entry
+	Stale    What = 4 // a mapping to another address than the policy wants was removed
 )
 
 // Report is what the datapath saw or did.
@@ -33,17 +33,18 @@ type Report struct {
 	Src, Dst netip.AddrPort // before translation
 	Protocol uint8
 	// Of a packet: where it was seen and why it was told, as Hubble numbers
-	// them (flow.TraceObservationPoint, flow.TraceReason), and its TCP flags.
+	// them (flow.TraceObservationPoint, flow.TraceReason), and its TCP flags. Point
+	// is 0 of one that was dropped, and Reason why (flow.DropReason).
 	Point, Reason, Flags uint8
-	Port                 uint16 // of Mapped and Restored: the source port now
-	CPU                  uint16 // on which it was
-	Last                 bool   // nothing else is to be read now
+	To                   netip.AddrPort // of Mapped and Restored: the source now; of Stale: before
+	CPU                  uint16         // on which it was
+	Last                 bool           // nothing else is to be read now
 }
 
 // Reports reads what the datapath reports. It belongs to one goroutine.
 type Reports struct {
 	ring   *ringbuf.Reader
-	lost   *ebpf.Variable
+	lost   *ebpf.Map
 	record ringbuf.Record
 }
 
@@ -77,14 +78,14 @@ func (r *Reports) Read(deadline time.Time) (report Report, ok bool, err error) {
 	return Report{
 		What: What(raw.What), KTime: raw.Ktime, Protocol: raw.Protocol,
 		Src: addrPort(raw.Family, raw.Saddr, raw.Sport), Dst: addrPort(raw.Family, raw.Daddr, raw.Dport),
-		Point: raw.Point, Reason: raw.Reason, Flags: raw.TcpFlags, Port: hostOrder(raw.ToPort), CPU: raw.Cpu,
+		Point: raw.Point, Reason: raw.Reason, Flags: raw.TcpFlags, To: addrPort(raw.Family, raw.ToAddr, raw.ToPort), CPU: raw.Cpu,
 		Last: r.record.Remaining == 0,
 	}, true, nil
 }
 
 // Lost returns how many reports found no room in the ring buffer.
 func (r *Reports) Lost() (n uint64, err error) {
-	if err := r.lost.Get(&n); err != nil {
+	if err := r.lost.Lookup(uint32(0), &n); err != nil {
 		return 0, fmt.Errorf("reading how many reports were lost: %w", err)
 	}
 	return n, nil
@@ -98,30 +99,7 @@ func addrPort(family uint8, ip [16]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(addr, hostOrder(port))
 }
 
-// hostOrder converts a port that was read in network order.
+// hostOrder converts a port that was read in network order, or back.
 func hostOrder(port uint16) uint16 {
 	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port))
-}
-
-// DeleteOut deletes the OUT entry of a pod's TCP connection through bpf(2), as
-// an agent's garbage collector does; existed is false if there was none.
-func (d *Datapath) DeleteOut(pod, server netip.AddrPort) (existed bool, err error) {
-	var key []byte
-	for _, ip := range []netip.Addr{server.Addr(), pod.Addr()} {
-		key = append(key, ip.AsSlice()...)
-	}
-	key = binary.BigEndian.AppendUint16(key, server.Port())
-	key = binary.BigEndian.AppendUint16(key, pod.Port())
-	key = append(key, unix.IPPROTO_TCP, 0)
-	nat := d.NAT4()
-	if pod.Addr().Is6() {
-		nat = d.NAT6()
-	}
-	switch err := nat.Delete(key); {
-	case errors.Is(err, ebpf.ErrKeyNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("deleting the OUT entry of %s: %w", pod, err)
-	}
-	return true, nil
 }

@@ -24,7 +24,7 @@ static __always_inline struct report *F(report)(const TUPLE *t, __u8 what)
 		return 0;
 	r = bpf_ringbuf_reserve(&reports, sizeof(*r), 0);
 	if (!r) {
-		__sync_fetch_and_add(&reports_lost, 1);
+		report_lost();
 		return 0;
 	}
 	__builtin_memset(r, 0, sizeof(*r));
@@ -52,13 +52,14 @@ static __always_inline void F(report_packet)(const TUPLE *t, __u8 point, __u8 re
 	bpf_ringbuf_submit(r, 0);
 }
 
-static __always_inline void F(report_mapping)(const TUPLE *t, __u8 what, __be16 port)
+static __always_inline void F(report_mapping)(const TUPLE *t, __u8 what, const NAT *to)
 {
 	struct report *r = F(report)(t, what);
 
 	if (!r)
 		return;
-	r->to_port = port;
+	__builtin_memcpy(r->to_addr, &to->addr, sizeof(to->addr));
+	r->to_port = to->port;
 	bpf_ringbuf_submit(r, 0);
 }
 
@@ -73,6 +74,13 @@ static __always_inline void F(reply)(TUPLE *in, const TUPLE *out, ADDR addr, __b
 	in->flags = FLAG_IN;
 }
 
+static __always_inline __be16 F(port_to_try)(const TUPLE *out, int tried)
+{
+	if (scarce_server && out->dport == scarce_server)
+		return bpf_htons(SCARCE_FIRST + bpf_get_prandom_u32() % SCARCE_PORTS);
+	return tried ? bpf_htons(1024 + bpf_get_prandom_u32() % (65536 - 1024)) : out->sport;
+}
+
 /*
  * Takes a port by inserting the IN entry: the connection's own first, then
  * random ones. An IN entry that outlived its OUT entry makes a connection
@@ -84,7 +92,7 @@ static __always_inline bool F(take_port)(const TUPLE *out, NAT *to)
 	TUPLE in = {};
 
 	for (int i = 0; i < PORT_TRIES; i++) {
-		to->port = i ? bpf_htons(1024 + bpf_get_prandom_u32() % (65536 - 1024)) : out->sport;
+		to->port = F(port_to_try)(out, i);
 		F(reply)(&in, out, to->addr, to->port);
 		if (probe_by_lookup && bpf_map_lookup_elem(&NAT_MAP, &in))
 			continue;
@@ -94,22 +102,32 @@ static __always_inline bool F(take_port)(const TUPLE *out, NAT *to)
 	return false;
 }
 
-/* Makes a new mapping; undoes the half of it if the other fails. */
+/* Makes a new mapping to to->addr; undoes the half of it if the other fails. */
 static __always_inline bool F(new_mapping)(const TUPLE *out, NAT *to)
 {
 	TUPLE in = {};
 
-	to->addr = F(snat_addr)();
 	to->created = bpf_ktime_get_ns();
 	if (!F(take_port)(out, to))
 		return false;
 	if (!bpf_map_update_elem(&NAT_MAP, out, to, BPF_NOEXIST)) {
-		F(report_mapping)(out, REPORT_MAPPED, to->port);
+		F(report_mapping)(out, REPORT_MAPPED, to);
 		return true;
 	}
 	F(reply)(&in, out, to->addr, to->port);
 	bpf_map_delete_elem(&NAT_MAP, &in);
 	return false;
+}
+
+/* Removes a mapping whose address is no more what it shall be. */
+static __always_inline void F(forget)(const TUPLE *out, const NAT *to)
+{
+	TUPLE in = {};
+
+	F(reply)(&in, out, to->addr, to->port);
+	bpf_map_delete_elem(&NAT_MAP, out);
+	bpf_map_delete_elem(&NAT_MAP, &in);
+	F(report_mapping)(out, REPORT_STALE, to);
 }
 
 /* Rebuilds the IN entry of a mapping if it is gone. */
@@ -132,7 +150,7 @@ static __always_inline void F(rebuild_out)(const TUPLE *in, const NAT *back)
 	};
 
 	if (!bpf_map_lookup_elem(&NAT_MAP, &out) && !bpf_map_update_elem(&NAT_MAP, &out, &to, BPF_NOEXIST))
-		F(report_mapping)(&out, REPORT_RESTORED, to.port);
+		F(report_mapping)(&out, REPORT_RESTORED, &to);
 }
 
 /* The connection tracking entry of the pod's packets, in whose keys the addresses are exchanged. */
@@ -173,8 +191,8 @@ static __always_inline void F(leaves)(const TUPLE *out, __u8 point, __u8 tcp_fla
 	F(report_packet)(out, point, REASON_NEW, tcp_flags);
 }
 
-/* Reports a reply on its way to the pod, as it is after its translation back. */
-static __always_inline void F(arrives)(const TUPLE *in, const NAT *back, __u8 tcp_flags)
+/* Reports a reply on its way to the pod, as it is after its translation back, and tells whether it may pass. */
+static __always_inline bool F(arrives)(const TUPLE *in, const NAT *back, __u8 tcp_flags)
 {
 	TUPLE packet = *in, out = {}, key;
 	struct ct_entry *found;
@@ -188,8 +206,13 @@ static __always_inline void F(arrives)(const TUPLE *in, const NAT *back, __u8 tc
 	out.nexthdr = packet.nexthdr;
 	F(ct_key)(&key, &out);
 	found = F(ct_find)(&key);
+	if (!found && policed && in->nexthdr == PROTO_TCP) {
+		F(report_packet)(&packet, POINT_DROPPED, DROP_POLICY_DENIED, tcp_flags);
+		return false;
+	}
 	if (!found || ct_note(found, 1, tcp_flags, bpf_ktime_get_ns()))
 		F(report_packet)(&packet, POINT_TO_ENDPOINT, REASON_REPLY, tcp_flags);
+	return true;
 }
 
 SEC("tc")
@@ -197,17 +220,28 @@ int PASTE(tail_handle_snat_fwd_ipv, V)(struct __sk_buff *skb)
 {
 	TUPLE out = {};
 	NAT to = {}, *found;
+	bool mapped = false;
 	struct l4 l4;
+	ADDR wanted;
 
 	if (!F(parse)(skb, &out, &l4))
 		return TC_ACT_OK;
+	wanted = F(snat_addr)(out.saddr);
 	found = bpf_map_lookup_elem(&NAT_MAP, &out);
 	if (found) {
 		to = *found;
-		if (restore_in)
+		mapped = F(same)(to.addr, wanted);
+		if (!mapped)
+			F(forget)(&out, &to);
+		else if (restore_in)
 			F(rebuild_in)(&out, &to);
-	} else if (!F(new_mapping)(&out, &to)) {
-		return TC_ACT_SHOT;
+	}
+	if (!mapped) {
+		to.addr = wanted;
+		if (!F(new_mapping)(&out, &to)) {
+			F(report_packet)(&out, POINT_DROPPED, DROP_NO_MAPPING, flags_of(skb, &l4));
+			return TC_ACT_SHOT;
+		}
 	}
 	if (F(set_addr)(skb, &l4, false, out.saddr, to.addr) || set_port(skb, &l4, PORT_SOURCE, out.sport, to.port))
 		return TC_ACT_SHOT;
@@ -230,8 +264,8 @@ int PASTE(tail_nodeport_nat_ingress_ipv, V)(struct __sk_buff *skb)
 	back = *found;
 	if (restore_out)
 		F(rebuild_out)(&in, &back);
-	if (F(is_pod)(back.addr))
-		F(arrives)(&in, &back, flags_of(skb, &l4));
+	if (F(is_pod)(back.addr) && !F(arrives)(&in, &back, flags_of(skb, &l4)))
+		return TC_ACT_SHOT;
 	if (F(set_addr)(skb, &l4, true, in.daddr, back.addr) || set_port(skb, &l4, PORT_DEST, in.dport, back.port))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;

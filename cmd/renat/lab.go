@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ left behind, even by a crash. It needs root and a kernel that renat agent runs
 on, with the modules veth, sch_ingress and cls_bpf. In the source tree, make lab
 runs it in a virtual machine where that is missing.
 
+With --kind connections break in another way than by lost NAT entries: a changed
+address, too few ports, lost tracking entries, a replaced map.
+
 The exit code is 1 when a broken connection was missed or an incident is wrong.
 With --guard the agent keeps living connections' entries meanwhile: of the classes
 that lose theirs by eviction none breaks, as long as what lives fits into the
@@ -58,15 +62,17 @@ See docs/lab.md for the classes and for figures.`,
   sudo renat lab --connections 30 --guard
   sudo renat lab --hubble-late 2s
   sudo renat lab --agent-after 30s
+  sudo renat lab --kind egress_changed
   sudo renat lab --ipv6 -o json | jq .total
   sudo renat lab --record recording/ && renat replay recording/`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	f, c := cmd.Flags(), &l.config
+	f.StringVar((*string)(&c.Kind), "kind", "", "make incidents of this kind: "+strings.Join(lab.Kinds(), ", ")+" (default: renat and orphaned_reply)")
 	f.StringVar(&c.Restore, "restore", "none", "what the datapath rebuilds of a half mapping: none, reply (as Cilium since 1.18), both")
-	f.IntVar(&c.MapSize, "map-size", 512, "entries of the NAT map, two a connection")
-	f.IntVar(&c.Connections, "connections", 60, "long-lived connections at a time")
+	f.IntVar(&c.MapSize, "map-size", 0, "entries of the NAT map, two a connection (default: 512, for some kinds 4096)")
+	f.IntVar(&c.Connections, "connections", 0, "long-lived connections at a time (default: 60, for some kinds another)")
 	f.IntVar(&c.Churn, "churn", 60, "short connections per second")
 	f.DurationVar(&c.Duration, "duration", time.Minute, "how long there is traffic")
 	f.BoolVar(&c.IPv6, "ipv6", false, "use IPv6 instead of IPv4")
@@ -78,6 +84,7 @@ See docs/lab.md for the classes and for figures.`,
 	f.StringVar(&c.StateDir, "state-dir", "", "keep the incidents in this folder; without it they are removed")
 	f.StringVarP(&l.output, "output", "o", "table", "output format: table, json (without the incidents)")
 	complete(cmd, "output", "table", "json")
+	complete(cmd, "kind", lab.Kinds()...)
 	complete(cmd, "restore", "none", "reply", "both")
 	f.BoolVar(&l.check, "check", false, "only find out whether this machine can run it")
 	return cmd

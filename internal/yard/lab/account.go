@@ -22,11 +22,19 @@ const (
 	GCPush       Class = "gc_push"        // the same, then the server speaks: a restore mends it
 	Reuse        Class = "reuse"          // its source port is opened again after its entries were evicted
 	ReuseNewPort Class = "reuse_new_port" // opened again while the old IN entry lives
+	Egress       Class = "egress"         // the address it is sent from is changed, then the client speaks
+	EgressReuse  Class = "egress_reuse"   // closed, the address changed, and its source port opened again
+	Crowd        Class = "crowd"          // more at a time than there are ports for
+	Untracked    Class = "untracked"      // its tracking entry is deleted by syscall, the server speaks, and the client waits for it
+	Waiting      Class = "waiting"        // silent between rounds, then the same without a deletion: the entry is evicted
+	Healed       Class = "healed"         // its tracking entry is deleted, the server speaks, and the client speaks, too
+	Replaced     Class = "replaced"       // the NAT map is made anew, then the server speaks
+	Kept         Class = "kept"           // the same, then the client speaks, which gives it its old port again
 	Churn        Class = "churn"          // short; a seventh resets on purpose
 )
 
 // classes have a pod each, in this order. Churn is the last.
-var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Churn}
+var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Egress, EgressReuse, Crowd, Untracked, Waiting, Healed, Replaced, Kept, Churn}
 
 // key is a connection as its client has it. A source port that is opened again
 // makes no new one.
@@ -47,7 +55,9 @@ type account struct {
 	mu          sync.Mutex // guards what follows
 	connections map[key]*connection
 	probes      []recording.Truth
-	unopened    int // connections that could not be opened
+	unopened    int           // connections that could not be opened
+	givenUp     map[key]Class // of these, those of a source port that was chosen
+	refusals    []refusal     // oldest first
 	watched     span
 	churned     int // short connections that ended
 }
@@ -56,7 +66,15 @@ type account struct {
 // breaks, from the second on it must. Ktime; 0 if it always did.
 type span struct{ may, must uint64 }
 
-func newAccount() *account { return &account{connections: map[key]*connection{}} }
+// refusal is a packet that would have opened a connection, had there been a port.
+type refusal struct {
+	key
+	at time.Time // when the Observer got its flow
+}
+
+func newAccount() *account {
+	return &account{connections: map[key]*connection{}, givenUp: map[key]Class{}}
+}
 
 // of returns a connection, known from now on. a.mu is held.
 func (a *account) of(k key) *connection {
@@ -104,10 +122,21 @@ func (a *account) watchedFrom(may, must uint64) {
 	a.watched = span{may, must}
 }
 
-func (a *account) couldNotOpen() {
+// couldNotOpen notes that a connection's client gave up opening it.
+func (a *account) couldNotOpen(k key, class Class) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.unopened++
+	if k.client.Port() != 0 {
+		a.givenUp[k] = class
+	}
+}
+
+// refused notes that the datapath dropped a connection's opening.
+func (a *account) refused(k key, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusals = append(a.refusals, refusal{k, at})
 }
 
 func (a *account) churn() {

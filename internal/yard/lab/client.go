@@ -19,6 +19,7 @@ import (
 type client struct {
 	key
 	t        *traffic
+	class    Class
 	conn     *net.TCPConn
 	r        *bufio.Reader
 	id       uint64
@@ -28,10 +29,9 @@ type client struct {
 // connect opens a connection of a class's pod; port 0 takes a free one. The
 // caller closes it.
 func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
-	local := netip.AddrPortFrom(t.net.pod(t.podOf(c)), port)
-	k := &client{t: t, key: key{local, netip.AddrPortFrom(t.net.server, to)}, patience: t.cfg.Patience}
+	k := &client{t: t, class: c, key: t.key(c, port, to), patience: t.cfg.Patience}
 	err := t.net.pods.do(func() error {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local), KeepAlive: -1, Timeout: openWait}
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(k.client), KeepAlive: -1, Timeout: openWait}
 		conn, err := d.Dial("tcp", k.server.String())
 		if err == nil {
 			k.conn = conn.(*net.TCPConn)
@@ -49,6 +49,11 @@ func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
 	defer t.mu.Unlock()
 	t.open[k] = struct{}{}
 	return k, nil
+}
+
+// key returns the connection of a class's pod from a port to one of the server's.
+func (t *traffic) key(c Class, port, to uint16) key {
+	return key{netip.AddrPortFrom(t.net.pod(t.podOf(c)), port), netip.AddrPortFrom(t.net.server, to)}
 }
 
 // exchange sends 1 to 8 KiB and waits for as much.
@@ -100,6 +105,16 @@ func (c *client) pushed(s *servers) error {
 	}
 	_, _ = c.r.Peek(frameHeader) // exchange reads it, or the error again
 	return c.exchange()
+}
+
+// waits has the server speak first and waits for it, as long as it has patience.
+func (c *client) waits(s *servers) error {
+	s.push(c.id, randomSize())
+	if err := c.conn.SetDeadline(time.Now().Add(c.patience)); err != nil {
+		return err
+	}
+	_, err := c.receive()
+	return err
 }
 
 // remains waits for the last packets of what was exchanged, an ACK mostly, and

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/agent/guard"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -17,15 +18,18 @@ import (
 // Config is one run of the laboratory. The zero value of a field means its
 // default.
 type Config struct {
+	// Kind has the run make incidents of one of the kinds that are neither renat nor
+	// orphaned_reply, by other classes of connections; default: these two.
+	Kind incident.Kind
 	// Restore is which half of a mapping the datapath rebuilds from the other:
 	// "none" (the default), "reply" (Cilium since 1.18: a reply rebuilds OUT)
 	// or "both".
 	Restore string
 	// MapSize is the size of the NAT map in entries, two a connection; default
-	// 512, at least 512: below, most of it waits in the CPUs' free lists.
+	// 512, for some kinds 4096; at least 512: below, most of it waits in the CPUs' free lists.
 	MapSize int
 	// Connections is how many long-lived connections there are at a time;
-	// default 60, at least one of each class.
+	// default 60, of no_port 80; at least one of each class.
 	Connections int
 	// Churn is how many short connections are made per second; default 60. Less
 	// are while the machine cannot show them to Hubble as fast.
@@ -81,16 +85,17 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Restore == "" {
 		c.Restore = "none"
 	}
-	c.MapSize = orDefault(c.MapSize, 512)
-	c.Connections = orDefault(c.Connections, 60)
 	c.Churn = orDefault(c.Churn, 60)
 	c.Duration = orDefault(c.Duration, time.Minute)
 	c.Patience = orDefault(c.Patience, 8*time.Second)
 	_, known := restores[c.Restore]
-	return c, errors.Join(
+	p, err := planFor(c.Kind)
+	c.MapSize = orDefault(c.MapSize, orDefault(p.mapSize, 512))
+	c.Connections = orDefault(c.Connections, orDefault(p.connections, 60))
+	return c, errors.Join(err,
 		unless(known, "restore %q is not one of none, reply, both", c.Restore),
 		unless(c.MapSize >= minMapSize && c.MapSize <= maxMapSize, "map size %d is not between %d and %d", c.MapSize, minMapSize, maxMapSize),
-		unless(c.Connections >= minLong && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, minLong, maxLong),
+		unless(c.Connections >= p.least() && c.Connections <= maxLong, "%d connections are not between %d and %d", c.Connections, p.least(), maxLong),
 		unless(c.Churn > 0 && c.Churn <= maxPerSecond, "churn of %d connections per second is not between 1 and %d", c.Churn, maxPerSecond),
 		unless(c.Duration >= minDuration, "duration %v is shorter than %v", c.Duration, minDuration),
 		unless(c.HubbleLate >= 0 && c.HubbleLate <= maxLate, "Hubble %v late is not between 0s and %v", c.HubbleLate, maxLate),

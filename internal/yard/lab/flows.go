@@ -29,7 +29,11 @@ const (
 	identityPods  = 900 // the first pod's; Cilium counts workloads from 256
 	endpointPods  = 100 // the first pod's endpoint id
 
-	monitorTrace = 4 // Cilium pkg/monitor/api: MessageTypeTrace
+	// Cilium pkg/monitor/api: MessageTypeDrop and MessageTypeTrace.
+	monitorDrop  = 1
+	monitorTrace = 4
+
+	dropped = 0 // the point of a report
 )
 
 // flowWriter makes Hubble's flows of what the datapath reports.
@@ -75,6 +79,11 @@ func (w *flowWriter) response(r *datapath.Report, now time.Time) *observer.GetFl
 		TrafficDirection: flow.TrafficDirection_EGRESS,
 		TraceReason:      flow.TraceReason(r.Reason), TraceObservationPoint: flow.TraceObservationPoint(r.Point),
 		Summary: "TCP Flags: " + strings.ReplaceAll(correlator.TCPFlags(r.Flags).String(), ",", ", "), //nolint:staticcheck // what hubble observe prints
+	}
+	if r.Point == dropped {
+		f.Verdict, f.DropReasonDesc, f.IsReply = flow.Verdict_DROPPED, flow.DropReason(r.Reason), nil
+		f.EventType = &flow.CiliumEventType{Type: monitorDrop, SubType: int32(r.Reason)}
+		f.TraceReason, f.TraceObservationPoint = 0, 0
 	}
 	if r.Src.Addr().Is6() {
 		f.IP.IpVersion = flow.IPVersion_IPv6

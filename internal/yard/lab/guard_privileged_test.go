@@ -87,9 +87,13 @@ func scored(t *testing.T, c lab.Config) (map[lab.Class]lab.Row, *lab.Guarded) {
 	if !r.Right() {
 		t.Error("some connections were missed, or named wrongly")
 	}
+	return byClass(r), r.Guard
+}
+
+func byClass(r *lab.Result) map[lab.Class]lab.Row {
 	rows := map[lab.Class]lab.Row{}
 	for _, row := range r.Classes {
 		rows[row.Class] = row
 	}
-	return rows, r.Guard
+	return rows
 }

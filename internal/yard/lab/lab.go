@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
 	"github.com/renat-project/renat/kprobes"
@@ -25,6 +26,7 @@ import (
 type Result struct {
 	Version  string        `json:"version,omitempty"`
 	Kernel   string        `json:"kernel"`
+	Kind     incident.Kind `json:"kind,omitempty"` // that the run was for
 	Restore  string        `json:"restore"`
 	MapSize  int           `json:"map_size"`
 	IPv6     bool          `json:"ipv6"`
@@ -42,7 +44,8 @@ type Result struct {
 	// Evictions from the NAT map, as the kernel tracer counted them.
 	Evictions uint64 `json:"evictions"`
 	// Unopened counts connections that could not be opened: an entry was evicted
-	// between the SYN and its answer, most often.
+	// between the SYN and its answer, most often. Those that were refused a port are
+	// not among them.
 	Unopened int `json:"unopened"`
 	// Lost counts packets that the Observer was not told of.
 	Lost uint64 `json:"lost"`
@@ -56,8 +59,9 @@ func (r *Result) Right() bool { return r.Total.Missed == 0 && r.Total.False == 0
 
 // Lab is one run.
 type Lab struct {
-	cfg Config
-	dir string
+	cfg  Config
+	plan plan
+	dir  string
 	// What close undoes, the last first.
 	cleanUp []func() error
 
@@ -83,7 +87,7 @@ func New(c Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{cfg: c, account: newAccount()}, nil
+	return &Lab{cfg: c, plan: plans[c.Kind], account: newAccount()}, nil
 }
 
 // Run builds the laboratory, lets its traffic run, and scores what the agent
@@ -118,10 +122,10 @@ func (l *Lab) Check(ctx context.Context) (err error) {
 }
 
 func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
-	s := l.account.score(stored)
+	s := l.account.score(l.cfg, stored)
 	r := &Result{
-		Version: l.cfg.Version, Kernel: release(), Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
-		Duration: l.cfg.Duration, HubbleLate: l.cfg.HubbleLate, AgentAfter: l.cfg.AgentAfter, BrokeBefore: s.before, Latency: s.latency(), Unopened: l.account.unopened, Faults: s.faults, Guard: l.guarded,
+		Version: l.cfg.Version, Kernel: release(), Kind: l.cfg.Kind, Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
+		Duration: l.cfg.Duration, HubbleLate: l.cfg.HubbleLate, AgentAfter: l.cfg.AgentAfter, BrokeBefore: s.before, Latency: s.latency(), Unopened: s.unopened, Faults: s.faults, Guard: l.guarded,
 	}
 	r.Classes, r.Total = s.table()
 	counted, err := l.tracer.Stats()
@@ -170,7 +174,7 @@ func (l *Lab) build(ctx context.Context) (err error) {
 	if err := l.buildDatapath(); err != nil {
 		return err
 	}
-	l.witness = newWitness(l.account, f.node)
+	l.witness = newWitness(l.account)
 	if l.servers, err = listen(l.net.outside, f.server, l.account); err != nil {
 		return err
 	}
@@ -208,13 +212,14 @@ func (l *Lab) buildDatapath() (err error) {
 	}
 	l.later(l.pins.close)
 	c := datapath.Config{
-		NATEntries: uint32(l.cfg.MapSize), Restore: restores[l.cfg.Restore], Report: true,
+		NATEntries: uint32(l.cfg.MapSize), Restore: restores[l.cfg.Restore], Report: true, Scarce: portScarce,
+		CTEntries: uint32(l.plan.ctSize), Policed: l.plan.policed,
 		PinDir: filepath.Join(l.pins.dir(), "tc/globals"),
 	}
 	if l.cfg.IPv6 {
-		c.Pods6, c.SNAT6 = l.net.family.pods, l.net.family.node
+		c.Pods6, c.SNAT6, c.Other6 = l.net.family.pods, l.net.family.node, l.net.other
 	} else {
-		c.Pods4, c.SNAT4 = l.net.family.pods, l.net.family.node
+		c.Pods4, c.SNAT4, c.Other4 = l.net.family.pods, l.net.family.node, l.net.other
 	}
 	if l.datapath, err = datapath.New(c); err != nil {
 		return err

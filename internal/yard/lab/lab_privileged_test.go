@@ -67,10 +67,14 @@ func TestPrivilegedLab(t *testing.T) {
 func mended(c lab.Config, class lab.Class) bool { return class == lab.GCPush && c.Restore != "none" }
 
 func nameOf(c lab.Config) string {
-	if c.IPv6 {
-		return c.Restore + "_IPv6"
+	return c.Restore + "_" + version(c.IPv6)
+}
+
+func version(ipv6 bool) string {
+	if ipv6 {
+		return "IPv6"
 	}
-	return c.Restore + "_IPv4"
+	return "IPv4"
 }
 
 // TestPrivilegedInterrupted ends a run in the middle: it must end soon, and

@@ -30,7 +30,7 @@ type stage struct {
 	now uint64
 }
 
-func newStage() *stage { return &stage{witness: newWitness(newAccount(), ipv4.node)} }
+func newStage() *stage { return &stage{witness: newWitness(newAccount())} }
 
 func (s *stage) report(r datapath.Report) {
 	s.now += 10
@@ -51,7 +51,7 @@ func (s *stage) fromHost(port uint16, flags correlator.TCPFlags) {
 }
 
 func (s *stage) mapped(port uint16) {
-	s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: server, Port: port})
+	s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: server, To: snat(port)})
 }
 
 func (s *stage) opened() {
@@ -73,11 +73,19 @@ func TestWitness(t *testing.T) {
 			"{renat userspace_delete 192.168.50.1:20001 192.168.50.1:30000}"},
 		"deleted, restored, evicted": {func(s *stage) {
 			s.deleted[key{pod, server}] = s.now + 1
-			s.report(datapath.Report{What: datapath.Restored, Src: pod, Dst: server, Port: 20001})
+			s.report(datapath.Report{What: datapath.Restored, Src: pod, Dst: server, To: snat(20001)})
 			s.mapped(30000)
 		}, "{renat lru_eviction 192.168.50.1:20001 192.168.50.1:30000}"},
 		"orphaned, then another port": {func(s *stage) { s.fromHost(20001, correlator.RST); s.mapped(30000) },
 			"{orphaned_reply lru_eviction 192.168.50.1:20001 }"},
+		"another address": {func(s *stage) {
+			s.report(datapath.Report{What: datapath.Stale, Src: pod, Dst: server, To: snat(20001)})
+			s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: server, To: netip.AddrPortFrom(ipv4.other, 20001)})
+			s.toPod(correlator.RST)
+		}, "{egress_changed datapath_delete 192.168.50.1:20001 192.168.50.3:20001}"},
+		"another address, evicted": {func(s *stage) {
+			s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: server, To: netip.AddrPortFrom(ipv4.other, 20001)})
+		}, "{egress_changed lru_eviction 192.168.50.1:20001 192.168.50.3:20001}"},
 		"same port":             {func(s *stage) { s.mapped(20001) }, ""},
 		"closed before":         {func(s *stage) { s.fromPod(correlator.FIN | correlator.ACK); s.mapped(30000) }, ""},
 		"opened again":          {func(s *stage) { s.fromPod(correlator.RST); s.fromPod(correlator.SYN); s.mapped(30000) }, ""},
@@ -137,7 +145,7 @@ func TestScore(t *testing.T) {
 		for i := range c.incidents {
 			stored = append(stored, jetstream.Stored{Incident: &c.incidents[i], At: noon.Add(time.Millisecond)})
 		}
-		s := a.score(stored)
+		s := a.score(Config{}, stored)
 		_, got := s.table()
 		got.FailureRate = 0
 		if got != c.want {
@@ -178,7 +186,8 @@ func TestFlows(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for says, c := range map[string]Config{
-		"none, reply, both":      {Restore: "some"},
+		"none, reply, both": {Restore: "some"},
+		"is not one of egress_changed, map_replaced, no_port, tracking_lost": {Kind: "renat"},
 		"map size 100":           {MapSize: 100},
 		"3 connections":          {Connections: 3},
 		"churn of -1":            {Churn: -1},

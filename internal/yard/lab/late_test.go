@@ -92,7 +92,7 @@ func TestScoreFromTheMiddle(t *testing.T) {
 		a.probed(k, Idle, 1, errors.New("connection reset by peer"))
 		a.accepted(k, snat(20001))
 		a.failed(k, failure{kind: c.kind, cause: incident.LRUEviction, before: snat(20001), after: snat(30000), at: c.at, mapped: c.mapped})
-		s := a.score(c.stored)
+		s := a.score(Config{}, c.stored)
 		_, got := s.table()
 		got.Connections, got.FailureRate = 0, 0
 		if got != c.want || s.before != c.before {

@@ -20,6 +20,7 @@ type family struct {
 	pods         netip.Prefix
 	gateway      netip.Addr // the node, as pods see it
 	node, server netip.Addr // the uplink's two ends
+	other        netip.Addr // the node's second address there
 	uplink       netip.Prefix
 	forwarding   string // the file that turns it on
 }
@@ -27,12 +28,12 @@ type family struct {
 var (
 	ipv4 = family{
 		pods: netip.MustParsePrefix("10.0.1.0/24"), gateway: netip.MustParseAddr("10.0.1.1"),
-		node: netip.MustParseAddr("192.168.50.1"), server: netip.MustParseAddr("192.168.50.2"),
+		node: netip.MustParseAddr("192.168.50.1"), server: netip.MustParseAddr("192.168.50.2"), other: netip.MustParseAddr("192.168.50.3"),
 		uplink: netip.MustParsePrefix("192.168.50.0/24"), forwarding: "/proc/sys/net/ipv4/ip_forward",
 	}
 	ipv6 = family{
 		pods: netip.MustParsePrefix("fd01::/64"), gateway: netip.MustParseAddr("fd01::1"),
-		node: netip.MustParseAddr("fd50::1"), server: netip.MustParseAddr("fd50::2"),
+		node: netip.MustParseAddr("fd50::1"), server: netip.MustParseAddr("fd50::2"), other: netip.MustParseAddr("fd50::3"),
 		uplink: netip.MustParsePrefix("fd50::/64"), forwarding: "/proc/sys/net/ipv6/conf/all/forwarding",
 	}
 )
@@ -133,7 +134,7 @@ func (n *network) build(pods int) (err error) {
 		return errors.Join(os.WriteFile(n.forwarding, []byte("1"), 0),
 			veth(podSide, n.pods), veth(uplinkName, n.outside),
 			up(podSide, netip.PrefixFrom(n.gateway, n.family.pods.Bits())),
-			up(uplinkName, netip.PrefixFrom(n.family.node, n.uplink.Bits())))
+			up(uplinkName, netip.PrefixFrom(n.family.node, n.uplink.Bits()), netip.PrefixFrom(n.other, n.uplink.Bits())))
 	})
 	if err != nil {
 		return err

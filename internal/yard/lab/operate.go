@@ -129,7 +129,7 @@ func (l *Lab) makeTraffic(ctx context.Context, late func() bool) error {
 		l.cfg.Ready(l.nats.ClientURL())
 	}
 	t := &traffic{
-		cfg: l.cfg, net: l.net, datapath: l.datapath, account: l.account, witness: l.witness, servers: l.servers,
+		cfg: l.cfg, plan: l.plan, net: l.net, datapath: l.datapath, account: l.account, witness: l.witness, servers: l.servers,
 		late: late, open: map[*client]struct{}{},
 	}
 	defer context.AfterFunc(ctx, t.hangUp)()

@@ -47,32 +47,39 @@ type score struct {
 	watched   span
 	before    int // connections that broke before the agent had to name them
 	rows      map[Class]*Row
+	unopened  int // for another reason than ports
+	replaced  *replacement
 	faults    []string
 	latencies []time.Duration
 }
 
-func (a *account) score(stored []jetstream.Stored) *score {
+func (a *account) score(c Config, stored []jetstream.Stored) *score {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := &score{watched: a.watched, rows: map[Class]*Row{}}
-	for _, c := range classes {
+	for _, c := range plans[c.Kind].classes() {
 		s.rows[c] = &Row{Class: c}
 	}
 	named := map[key][]jetstream.Stored{}
+	stored = s.judgeReplacement(a, c, s.judgePorts(a, stored))
 	for _, i := range stored {
 		k := key{i.Incident.Source.AddrPort(), i.Incident.Destination.AddrPort()}
-		if c := a.connections[k]; c == nil || s.rows[c.class] == nil {
+		if cn := a.connections[k]; cn == nil || s.rows[cn.class] == nil {
 			s.rows[Churn].False++
 			s.fault("%s -> %s: nobody made it, but an incident says %s", k.client, k.server, describe(i.Incident))
 			continue
 		}
 		named[k] = append(named[k], i)
 	}
-	for k, c := range a.connections {
-		if row := s.rows[c.class]; row != nil {
+	for k, cn := range a.connections {
+		if row := s.rows[cn.class]; row != nil {
 			row.Connections++
-			s.judge(row, k, c, named[k])
+			s.judge(row, k, cn, named[k])
 		}
+	}
+	if r := s.replaced; len(r.broken) > 0 && r.alone != 1 {
+		s.rows[Churn].False++
+		s.fault("%d connections that broke because their map was replaced have an incident of their own, not one", r.alone)
 	}
 	slices.Sort(s.faults)
 	return s
@@ -110,12 +117,15 @@ func (s *score) judge(row *Row, k key, c *connection, incidents []jetstream.Stor
 			continue
 		}
 		right = true
+		if f.cause == incident.MapReplaced {
+			s.replaced.alone++
+		}
 		if !f.reset.IsZero() {
 			s.latencies = append(s.latencies, i.At.Sub(f.reset))
 		}
 	}
 	switch {
-	case right:
+	case right || s.replaced.told && c.byReplacement():
 		row.Named++
 	case len(c.failures) == 0:
 		row.Other++
@@ -152,11 +162,21 @@ func (c *connection) remains(incidents []jetstream.Stored, watched span) bool {
 func (c *connection) match(i *incident.Incident, watched span) (failure, bool) {
 	for _, f := range c.failures {
 		cause := i.Cause == f.cause || i.Cause == incident.UnknownCause && f.mapped < watched.may
-		if i.Kind == f.kind && cause && i.NAT.Before == f.before.String() && i.NAT.After == written(f.after) && c.seen == f.before {
+		if i.Kind == f.kind && cause && c.seen == f.before && f.translated(i) {
 			return f, true
 		}
 	}
 	return failure{}, false
+}
+
+// translated reports whether an incident says rightly what became of the
+// connection's entries. Of one that lost no translation it need not tell any.
+func (f failure) translated(i *incident.Incident) bool {
+	if f.kind == incident.TrackingLost {
+		return i.NAT.SecondsLeft > 0 && (i.NAT.Before == "" || i.NAT.Before == f.before.String()) &&
+			(i.DeletedBy != "") == (f.cause == incident.UserspaceDelete)
+	}
+	return i.NAT.Before == f.before.String() && i.NAT.After == written(f.after)
 }
 
 func written(a netip.AddrPort) string {
@@ -166,11 +186,14 @@ func written(a netip.AddrPort) string {
 	return a.String()
 }
 
+// clock is how times of evidence are written.
+const clock = "15:04:05.000000"
+
 func describe(i *incident.Incident) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{%s %s %s %s, %s", i.Kind, i.Cause, i.NAT.Before, i.NAT.After, i.Outcome)
 	for _, e := range i.Evidence {
-		fmt.Fprintf(&b, "; %s %s: %s", e.Time.Format("15:04:05.000000"), e.From, e.What)
+		fmt.Fprintf(&b, "; %s %s: %s", e.Time.Format(clock), e.From, e.What)
 	}
 	return b.String() + "}"
 }
@@ -183,6 +206,9 @@ func (f failure) String() string {
 // table returns the rows in the classes' order, and their sum.
 func (s *score) table() (rows []Row, total Row) {
 	for _, c := range classes {
+		if s.rows[c] == nil {
+			continue
+		}
 		r := *s.rows[c]
 		total.Connections += r.Connections
 		total.Broken += r.Broken

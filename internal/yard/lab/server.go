@@ -29,9 +29,11 @@ const (
 
 // port is the server's; there is one of a port for each way to talk.
 const (
-	portLong  = 8443
-	portPush  = 9443
-	portShort = 8080
+	portLong = 8443
+	portPush = 9443
+	// portScarce is that to which there are few source ports.
+	portScarce = 7443
+	portShort  = 8080
 )
 
 // keepAlive is when a server probes a silent connection: not Go's 15 s, so that
@@ -58,7 +60,7 @@ type expected struct {
 
 func listen(at *space, ip netip.Addr, a *account) (*servers, error) {
 	s := &servers{account: a, expected: map[uint64]expected{}, sockets: map[net.Conn]struct{}{}, byID: map[uint64]net.Conn{}}
-	for _, port := range []uint16{portLong, portPush, portShort} {
+	for _, port := range []uint16{portLong, portPush, portScarce, portShort} {
 		err := at.do(func() error {
 			cfg := net.ListenConfig{KeepAlive: -1}
 			l, err := cfg.Listen(context.Background(), "tcp", netip.AddrPortFrom(ip, port).String())

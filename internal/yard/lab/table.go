@@ -28,6 +28,9 @@ func (r *Result) Write(w io.Writer) error {
 	if r.IPv6 {
 		version = "IPv6"
 	}
+	if r.Kind != "" {
+		version += ", kind " + string(r.Kind)
+	}
 	fmt.Fprintf(w, "Linux %s, %s, NAT map of %d entries, restore %s, %v of traffic%s\n\n", r.Kernel, version, r.MapSize, r.Restore, r.Duration, r.special())
 	t := render.Table{}
 	for _, title := range []string{"class", "connections", "broken", "failure rate", "named", "missed", "false", "other", "survived"} {

@@ -36,7 +36,8 @@ func TestDemoOfTheReadme(t *testing.T) {
 	scan(strings.NewReplacer(",", " ", "s of traffic", " of traffic").Replace(lines[0]), "Linux %s IPv4 NAT map of %d entries restore %s %d of traffic", &r.Kernel, &r.MapSize, &r.Restore, &seconds)
 	r.Duration = time.Duration(seconds) * time.Second
 	s := &score{rows: map[Class]*Row{}}
-	for n, c := range classes {
+	all := plans[""].classes()
+	for n, c := range all {
 		row := &Row{}
 		var rate string
 		scan(lines[3+n], "%s %d %d %s %% %d %d %d %d %d", &row.Class, &row.Connections, &row.Broken, &rate, &row.Named, &row.Missed, &row.False, &row.Other, &row.Survived)
@@ -46,7 +47,7 @@ func TestDemoOfTheReadme(t *testing.T) {
 		s.rows[c] = row
 	}
 	r.Classes, r.Total = s.table()
-	rest := lines[3+len(classes)+2:]
+	rest := lines[3+len(all)+2:]
 	scan(strings.ReplaceAll(rest[0], ";", " "), "%d evictions from the NAT map %d connections could not be opened %d packets", &r.Evictions, &r.Unopened, &r.Lost)
 	scan(strings.ReplaceAll(rest[1], ",", " "), "from the RST's flow to the stored incident: p50 %s p99 %s of %d", &p50, &p99, &r.Latency.Incidents)
 	if r.Latency.P50, err = time.ParseDuration(p50); err != nil {

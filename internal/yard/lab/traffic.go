@@ -20,7 +20,6 @@ const (
 	// out, each used by one connection or by one that is opened again.
 	firstPort = 20000
 	lastPort  = 32767
-	minLong   = 7 // one of each class
 	maxLong   = 2000
 
 	churners   = 16 // short connections at a time
@@ -31,15 +30,10 @@ const (
 	abortWait = 50 * time.Millisecond
 )
 
-// mix is which classes the long-lived connections have, over and over.
-var mix = []Class{
-	Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Idle, Push, GC,
-	Hot, Push, Idle, GCPush, Reuse, ReuseNewPort, Idle, Push, GC, Idle,
-}
-
 // traffic is what pods do.
 type traffic struct {
 	cfg      Config
+	plan     plan
 	net      *network
 	datapath *datapath.Datapath
 	account  *account
@@ -48,6 +42,9 @@ type traffic struct {
 	late     func() bool // Hubble is behind: no more load
 	nextID   atomic.Uint64
 	nextPort atomic.Uint32
+
+	moved bool         // pods leave from the other address; of the goroutine that runs plan.together
+	busy  sync.RWMutex // read-locked while a short connection is used
 
 	mu   sync.Mutex // guards open
 	open map[*client]struct{}
@@ -69,8 +66,13 @@ func (t *traffic) podOf(c Class) int { return slices.Index(classes, c) }
 func (t *traffic) runLong(ctx context.Context) {
 	t.nextPort.Store(firstPort)
 	var all sync.WaitGroup
+	together := map[Class]int{}
 	for i := range t.cfg.Connections {
-		class, lot := mix[i%len(mix)], rand.New(rand.NewPCG(t.cfg.Seed, uint64(i)))
+		class, lot := t.plan.mix[i%len(t.plan.mix)], t.lot(i)
+		if slices.Contains(t.plan.joined, class) {
+			together[class]++
+			continue
+		}
 		all.Go(func() {
 			for ctx.Err() == nil && t.nextPort.Load() < lastPort {
 				if class == Reuse || class == ReuseNewPort {
@@ -81,16 +83,23 @@ func (t *traffic) runLong(ctx context.Context) {
 			}
 		})
 	}
+	if t.plan.together != nil {
+		lot := t.lot(t.cfg.Connections)
+		all.Go(func() {
+			for ctx.Err() == nil && t.nextPort.Load() < lastPort {
+				t.plan.together(t, ctx, together, lot)
+			}
+		})
+	}
 	all.Wait()
 }
 
+// lot draws for the n-th of those who draw.
+func (t *traffic) lot(n int) *rand.Rand { return rand.New(rand.NewPCG(t.cfg.Seed, uint64(n))) }
+
 // keep uses one connection until it breaks or ctx ends.
 func (t *traffic) keep(ctx context.Context, class Class, lot *rand.Rand) {
-	to := uint16(portLong)
-	if class == Push || class == GCPush {
-		to = portPush
-	}
-	c, ok := t.start(ctx, class, uint16(t.nextPort.Add(1)), to)
+	c, ok := t.start(ctx, class, uint16(t.nextPort.Add(1)), serverOf(class))
 	if !ok {
 		return
 	}
@@ -108,15 +117,24 @@ func (t *traffic) keep(ctx context.Context, class Class, lot *rand.Rand) {
 	}
 }
 
+// serverOf is the server's port that connections of a class that lives long go to.
+func serverOf(class Class) uint16 {
+	switch class {
+	case Push, GCPush, Untracked, Waiting, Healed:
+		return portPush
+	case Crowd:
+		return portScarce
+	}
+	return portLong
+}
+
 // start opens a connection and uses it a first time.
 func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*client, bool) {
 	c, err := t.connect(class, port, to)
 	if err != nil {
-		if ctx.Err() == nil {
-			t.cfg.Log.Debug().Err(err).Str("class", string(class)).Msg("a connection cannot be opened")
-			t.account.couldNotOpen()
-			sleep(ctx, hotPause)
-		}
+		t.cfg.Log.Debug().Err(err).Str("class", string(class)).Msg("a connection cannot be opened")
+		t.account.couldNotOpen(t.key(class, port, to), class)
+		sleep(ctx, hotPause)
 		return nil, false
 	}
 	err = c.exchange()
@@ -131,6 +149,18 @@ func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*cli
 func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 	switch class {
 	case Push:
+		return c.pushed(t.servers)
+	case Waiting:
+		return c.waits(t.servers)
+	case Untracked, Healed:
+		// Its last packet must be gone, lest it make the entry again.
+		if err := c.remains(); err != nil || ctx.Err() != nil {
+			return err
+		}
+		t.deleteTracking(c.key)
+		if class == Untracked {
+			return c.waits(t.servers)
+		}
 		return c.pushed(t.servers)
 	case GC, GCPush:
 		// Both entries must be there for one to be deleted.
@@ -147,9 +177,17 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 
 // deleteOut does to a connection what an agent's garbage collector does.
 func (t *traffic) deleteOut(k key) {
-	err := t.witness.deleteOut(k, func() (bool, error) { return t.datapath.DeleteOut(k.client, k.server) })
+	err := t.witness.deletes(t.witness.deleted, k, t.datapath.DeleteOut)
 	if err != nil {
 		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its entry")
+	}
+}
+
+// deleteTracking does it to a connection's tracking entry.
+func (t *traffic) deleteTracking(k key) {
+	err := t.witness.deletes(t.witness.untracked, k, t.datapath.DeleteTracking)
+	if err != nil {
+		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its tracking entry")
 	}
 }
 
@@ -181,6 +219,10 @@ func (t *traffic) silence(ctx context.Context, class Class, lot *rand.Rand) {
 		sleep(ctx, hotPause)
 	case GC, GCPush:
 		t.churnBy(ctx, lot, 0.05, 0.15)
+	case Untracked, Healed:
+		t.churnByTracked(ctx, lot, 0.1, 0.3)
+	case Waiting:
+		t.churnByTracked(ctx, lot, 1, 2)
 	case Push:
 		t.churnBy(ctx, lot, 0.1, 0.6)
 	default:
@@ -192,7 +234,17 @@ func (t *traffic) silence(ctx context.Context, class Class, lot *rand.Rand) {
 // Each has two entries, and an entry that is not used is evicted after a
 // quarter to a half as many as fit into the map, so 0.6 is more than any lives.
 func (t *traffic) churnBy(ctx context.Context, lot *rand.Rand, least, most float64) {
-	n := int((least + lot.Float64()*(most-least)) * float64(t.cfg.MapSize))
+	t.churnOf(ctx, lot, least, most, t.cfg.MapSize)
+}
+
+// churnByTracked waits likewise, in sizes of the connection tracking map, in which
+// each has one entry: one that is not used is gone after twice as many as fit.
+func (t *traffic) churnByTracked(ctx context.Context, lot *rand.Rand, least, most float64) {
+	t.churnOf(ctx, lot, least, most, t.plan.ctSize)
+}
+
+func (t *traffic) churnOf(ctx context.Context, lot *rand.Rand, least, most float64, size int) {
+	n := int((least + lot.Float64()*(most-least)) * float64(size))
 	for end := t.account.churnedSoFar() + n; t.account.churnedSoFar() < end && ctx.Err() == nil; {
 		sleep(ctx, 50*time.Millisecond)
 	}
@@ -214,6 +266,8 @@ func (t *traffic) runChurn(ctx context.Context, limit *rate.Limiter) {
 }
 
 func (t *traffic) short(ctx context.Context) {
+	t.busy.RLock()
+	defer t.busy.RUnlock()
 	c, ok := t.start(ctx, Churn, 0, portShort)
 	if !ok {
 		return

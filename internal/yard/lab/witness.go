@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cilium/cilium/api/v1/flow"
+
 	datapath "github.com/renat-project/renat/bpf/lab"
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
@@ -19,7 +21,7 @@ import (
 type failure struct {
 	kind          incident.Kind
 	cause         incident.Cause
-	before, after netip.AddrPort // after: of renat only
+	before, after netip.AddrPort // after: not of an orphaned reply
 	at            uint64         // ktime
 	mapped        uint64         // when the OUT entry was made that the connection had before
 	// reset is when the Observer got the RST's flow; zero: there was none.
@@ -28,14 +30,16 @@ type failure struct {
 
 // witness derives from the datapath's reports how connections broke. It knows
 // neither the maps nor Hubble: a port that changes under an open connection is
-// a renat, an RST of the node's own stack from a connection's SNAT port an
-// orphaned reply.
+// a renat, an address that changes egress_changed, an RST of the node's own
+// stack from a connection's SNAT port an orphaned reply, a reply that policy drops
+// tracking_lost.
 type witness struct {
 	account *account
-	snat    netip.Addr
 
-	mu      sync.Mutex     // guards deleted
-	deleted map[key]uint64 // when user space deleted the OUT entry last
+	mu        sync.Mutex     // guards what follows
+	deleted   map[key]uint64 // when user space deleted the OUT entry last
+	untracked map[key]uint64 // the same of the tracking entry
+	replaced  uint64         // when the NAT map was
 
 	// Those of the goroutine that calls saw.
 	stories map[key]*story
@@ -45,30 +49,43 @@ type witness struct {
 // story is the life of a connection, up to its first failure.
 type story struct {
 	key
-	port    uint16 // the server knows it by; 0: not mapped yet
-	outAt   uint64 // when the OUT entry was inserted last
+	at      netip.AddrPort // the server knows it by; invalid: not mapped yet
+	outAt   uint64         // when the OUT entry was inserted last
+	staleAt uint64         // when the datapath removed it last
+	newAt   uint64         // when the tracking entry was inserted last
 	closed  bool
 	failure *failure // the first
 }
 
-func newWitness(a *account, snat netip.Addr) *witness {
-	return &witness{account: a, snat: snat, deleted: map[key]uint64{}, stories: map[key]*story{}, bySNAT: map[key]*story{}}
+func newWitness(a *account) *witness {
+	return &witness{account: a, deleted: map[key]uint64{}, untracked: map[key]uint64{}, stories: map[key]*story{}, bySNAT: map[key]*story{}}
 }
 
-// deleteOut runs del, which deletes a connection's OUT entry if it exists. What
-// comes of it is not judged before it is known whether it did.
-func (w *witness) deleteOut(k key, del func() (existed bool, err error)) error {
+// deletes runs del, which deletes an entry of a connection if it exists, and notes
+// when in one of its maps. What comes of it is not judged before it is known whether
+// it did.
+func (w *witness) deletes(at map[key]uint64, k key, del func(pod, server netip.AddrPort) (existed bool, err error)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at, err := ktime()
+	now, err := ktime()
 	if err != nil {
 		return err
 	}
-	existed, err := del()
+	existed, err := del(k.client, k.server)
 	if existed {
-		w.deleted[k] = at
+		at[k] = now
 	}
 	return err
+}
+
+// replaces runs do, which has the NAT map made anew.
+func (w *witness) replaces(do func() error) (err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.replaced, err = ktime(); err != nil {
+		return err
+	}
+	return do()
 }
 
 // ktime returns the kernel's monotonic clock, in nanoseconds.
@@ -86,12 +103,22 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 	switch {
 	case r.What == datapath.Mapped:
 		w.mapped(w.story(key{r.Src, r.Dst}), r)
+	case r.What == datapath.Stale:
+		w.story(key{r.Src, r.Dst}).staleAt = r.KTime
 	case r.What == datapath.Restored:
 		w.story(key{r.Src, r.Dst}).outAt = r.KTime
+	case r.Point == dropped && flow.DropReason(r.Reason) == flow.DropReason_NO_MAPPING_FOR_NAT_MASQUERADE:
+		w.account.refused(key{r.Src, r.Dst}, fed)
+	case r.Point == dropped && flow.DropReason(r.Reason) == flow.DropReason_POLICY_DENIED:
+		s := w.story(key{r.Dst, r.Src})
+		w.broke(s, r, failure{kind: incident.TrackingLost, cause: w.untrackedBy(s, r.KTime), before: s.at})
 	case r.Point == uint8(correlator.ToStack):
 		s := w.story(key{r.Src, r.Dst})
-		if flags&(correlator.SYN|correlator.ACK) == correlator.SYN && (s.closed || s.port == 0) {
+		if flags&(correlator.SYN|correlator.ACK) == correlator.SYN && (s.closed || !s.at.IsValid()) {
 			w.begin(s)
+		}
+		if r.Reason == uint8(correlator.ReasonNew) {
+			s.newAt = r.KTime
 		}
 		s.closed = s.closed || flags&(correlator.FIN|correlator.RST) != 0
 	case r.Point == uint8(correlator.ToEndpoint):
@@ -102,7 +129,7 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 		}
 	case r.Point == uint8(correlator.ToNetwork) && flags&correlator.RST != 0:
 		if s := w.bySNAT[key{r.Src, r.Dst}]; s != nil {
-			w.broke(s, r, failure{kind: incident.OrphanedReply, cause: incident.LRUEviction, before: r.Src, reset: fed})
+			w.broke(s, r, failure{kind: incident.OrphanedReply, cause: w.orphanedBy(s), before: r.Src, reset: fed})
 			w.reset(s, fed)
 		}
 	}
@@ -119,29 +146,60 @@ func (w *witness) story(k key) *story {
 
 // begin makes a story that of a new connection with the same addresses.
 func (w *witness) begin(s *story) {
-	delete(w.bySNAT, key{w.at(s.port), s.server})
+	delete(w.bySNAT, key{s.at, s.server})
 	*s = story{key: s.key}
 }
 
-func (w *witness) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(w.snat, port) }
-
 // mapped takes a new OUT entry.
 func (w *witness) mapped(s *story, r *datapath.Report) {
-	if s.port == 0 {
-		s.port = r.Port
-		w.bySNAT[key{w.at(s.port), s.server}] = s
-	} else if s.port != r.Port {
-		w.broke(s, r, failure{kind: incident.Renat, cause: w.cause(s, r.KTime), before: w.at(s.port), after: w.at(r.Port)})
+	switch {
+	case !s.at.IsValid():
+		s.at = r.To
+		w.bySNAT[key{s.at, s.server}] = s
+	case s.at.Addr() != r.To.Addr():
+		w.broke(s, r, failure{kind: incident.EgressChanged, cause: w.cause(s, r.KTime), before: s.at, after: r.To})
+	case s.at != r.To:
+		w.broke(s, r, failure{kind: incident.Renat, cause: w.cause(s, r.KTime), before: s.at, after: r.To})
 	}
 	s.outAt = r.KTime
 }
 
 // cause tells who removed the OUT entry that was missing at a time: nobody but
-// the laboratory and the LRU removes any.
+// the laboratory, the datapath and the LRU removes any.
 func (w *witness) cause(s *story, at uint64) incident.Cause {
+	if s.staleAt > s.outAt {
+		return incident.DatapathDelete
+	}
+	if w.replacedSince(s.outAt) {
+		return incident.MapReplaced
+	}
+	return w.removedBy(w.deleted, s.key, s.outAt, at)
+}
+
+// orphanedBy does of the IN entry, which is as old or newer, and which nobody deletes.
+func (w *witness) orphanedBy(s *story) incident.Cause {
+	if w.replacedSince(s.outAt) {
+		return incident.MapReplaced
+	}
+	return incident.LRUEviction
+}
+
+func (w *witness) replacedSince(at uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if d := w.deleted[s.key]; d > s.outAt && d < at {
+	return w.replaced > at
+}
+
+// untrackedBy does of the tracking entry.
+func (w *witness) untrackedBy(s *story, at uint64) incident.Cause {
+	return w.removedBy(w.untracked, s.key, s.newAt, at)
+}
+
+// removedBy tells who removed an entry that was inserted and is gone at a time.
+func (w *witness) removedBy(deleted map[key]uint64, k key, inserted, gone uint64) incident.Cause {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d := deleted[k]; d > inserted && d < gone {
 		return incident.UserspaceDelete
 	}
 	return incident.LRUEviction
