@@ -86,7 +86,7 @@ func TestFresh(t *testing.T) {
 	got := problemsOf(t, "# A page: `with` *all*\n"+
 		"`renat_losses_total`, `renat_losses_total_bucket` and `renat_los…`; `RENAT_NATS_URL`, `bin/renat`, `make lab`\n"+
 		"[a](kubectl.md#which-nodes) [b](#a-page-with-all) [c](https://example.com/x) [d](../README.md) <a href=\"img\">e</a>\n"+
-		"```console\n$ make build \\\n    lab ARGS='--restore both'\nno command\n```\n"+
+		"```console\n$ make build \\\n    lab ARGS='--restore both'\nno command\n```\n`make fleet ARGS='-nodes 5'`\n"+
 		"`/v1/status` `kubectl get --raw /api/v1/nodez` `kubectl logs deploy/renat-hub` `go test ./kprobes -run '^$' -bench Overhead/instructions`\n")
 	if want := []Problem{{"docs/x.md", 1, "no README.md links to this page"}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

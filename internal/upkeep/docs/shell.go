@@ -5,6 +5,7 @@ package docs
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -137,9 +138,10 @@ func (c call) of(command string) ([]string, bool) {
 				return args[2:], command == "kubectl renat"
 			}
 		case "make":
-			// make lab ARGS='...' hands its flags to renat lab.
+			// make lab ARGS='...' hands its flags to renat lab, make demo as well.
+			ours := command == "renat" && (slices.Contains(args, "lab") || slices.Contains(args, "demo"))
 			for _, a := range args[1:] {
-				if flags, ok := strings.CutPrefix(a, "ARGS="); ok && command == "renat" {
+				if flags, ok := strings.CutPrefix(a, "ARGS="); ok && ours {
 					return append([]string{"lab"}, strings.Fields(flags)...), true
 				}
 			}
