@@ -30,9 +30,13 @@ const (
 	// lookBack is how far before its start an agent asks Hubble for flows: they
 	// tell who is who, and which connections are established.
 	lookBack = 10 * time.Minute
-	// drainWait is how long an agent that ends may take to store what it found
-	// and to send it; with the rest of its end it stays below 5 s.
-	drainWait = 3 * time.Second
+	// storeWait is how long an agent that ends may take to store what it found,
+	// which a slow disk or a busy node needs; well below the 30 s after which
+	// Kubernetes kills it.
+	storeWait = 10 * time.Second
+	// sendWait is how long of that it may send; with the rest of its end it stays
+	// below 5 s where the disk is not slow.
+	sendWait = 3 * time.Second
 	// countWait is how long it may take before that to count ports.
 	countWait = time.Second
 )
@@ -262,9 +266,9 @@ func (a *agent) change(ev correlator.Event) {
 
 // drain waits until what was found is on disk and, if NATS is there, sent.
 func (a *agent) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	ctx, cancel := context.WithTimeout(context.Background(), storeWait)
 	defer cancel()
-	return a.outbox.Drain(ctx, a.nats)
+	return a.outbox.Drain(ctx, a.nats, sendWait)
 }
 
 // outbox returns the outbox's configuration.

@@ -253,13 +253,14 @@ func (o *Outbox) waiting() uint64 {
 	return max(o.newest.Load()+1, next) - next
 }
 
-// Drain waits until all that was added is on disk and, while hub is connected,
-// in NATS; or until ctx ends. The error says how many are not on disk: what
-// waits there for NATS is not lost.
-func (o *Outbox) Drain(ctx context.Context, hub *nats.Conn) error {
+// Drain waits until all that was added is on disk, and for at most sending from
+// now, while hub is connected, in NATS; or until ctx ends. The error says how many
+// are not on disk: what waits there for NATS is not lost.
+func (o *Outbox) Drain(ctx context.Context, hub *nats.Conn, sending time.Duration) error {
+	began := time.Now()
 	for {
 		s := o.Status()
-		if s.Queued == 0 && (s.Waiting == 0 || !hub.IsConnected()) {
+		if s.Queued == 0 && (s.Waiting == 0 || !hub.IsConnected() || time.Since(began) > sending) {
 			return nil
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {

@@ -139,7 +139,7 @@ func (r running) drain(t *testing.T, hub *nats.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := r.Drain(ctx, hub); err != nil {
+	if err := r.Drain(ctx, hub, patience); err != nil {
 		t.Fatal(err)
 	}
 }
