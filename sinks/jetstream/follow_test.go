@@ -144,6 +144,7 @@ func TestFollowSurvivesRestarts(t *testing.T) {
 	f.wait(t, span(0, 3)...)
 
 	s.Shutdown()
+	eventually(t, "the client to notice", nc.IsReconnecting) // what it sends before is lost
 	s = startServer(t, c)
 	send(t, p, 3, 6)
 	began := time.Now()
