@@ -176,8 +176,8 @@ func keep(t *testing.T, c *churn, n int, others uint32) {
 }
 
 // TestGuardLetsGo wants the entries of closed and of expired
-// connections to be evicted although they are on the guard's list, within twice
-// as many inserts as the map has entries, while others are in use; and a new
+// connections to be evicted although they are on the guard's list, within half
+// as many inserts again as the map has entries, while others are in use; and a new
 // connection on the same port to be kept.
 func TestGuardLetsGo(t *testing.T) {
 	const entries = 4096
@@ -214,7 +214,7 @@ func TestGuardLetsGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	churn(2 * entries)
+	churn(entries * 3 / 2)
 	for i, want := range []bool{false, false, true} {
 		if has := c.has(c.nat(), c.guarded[i].Tuple, correlator.Out); has != want {
 			t.Errorf("connection %d has its entry: %t", i, has)
