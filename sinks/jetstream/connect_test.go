@@ -4,7 +4,6 @@ package jetstream_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,12 +22,30 @@ import (
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
 
+// logged is what a timer, too, may log while it is read.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // refuse connects where it must fail, and returns what was logged and why. With
 // c.Wait 0 it has to fail long before any wait ends.
-func refuse(t *testing.T, c jetstream.Config) (logged string, err error) {
+func refuse(t *testing.T, c jetstream.Config) (said string, err error) {
 	t.Helper()
-	var log bytes.Buffer
-	c.Log = zerolog.New(zerolog.SyncWriter(&log))
+	var log logged
+	c.Log = zerolog.New(&log)
 	if c.Wait == 0 {
 		c.Wait = 10 * time.Second
 	}
