@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // TestDenied wants the missing rule, to the letter.
@@ -39,7 +41,7 @@ or: kubectl -n kube-system create role renat-get-configmaps --verb=get --resourc
 	} {
 		s := threeNodes(t)
 		s.forbidden[c.right] = true
-		if code, out, errs := s.renat(t, c.verb); code != exitFailed || out != "" || errs != c.want {
+		if code, out, errs := s.renat(t, c.verb); code != usage.Failed || out != "" || errs != c.want {
 			t.Errorf("%s: exit %d, %s\ngot\n%swant\n%s", c.right, code, out, errs, c.want)
 		}
 	}
@@ -48,25 +50,25 @@ or: kubectl -n kube-system create role renat-get-configmaps --verb=get --resourc
 func TestWrongServer(t *testing.T) {
 	s := threeNodes(t)
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), &out, &errs, []string{"nodes", "--kubeconfig", s.kubeconfig(t, "stale")}); code != exitFailed || !strings.Contains(errs.String(), "log in again") {
+	if code := run(t.Context(), &out, &errs, []string{"nodes", "--kubeconfig", s.kubeconfig(t, "stale")}); code != usage.Failed || !strings.Contains(errs.String(), "log in again") {
 		t.Errorf("a stale token: exit %d, %s", code, &errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--agent-namespace", "other"); code != exitFailed || !strings.Contains(errs, "namespace other has no pods with the labels app.kubernetes.io/name=renat") {
+	if code, _, errs := s.renat(t, "nodes", "--agent-namespace", "other"); code != usage.Failed || !strings.Contains(errs, "namespace other has no pods with the labels app.kubernetes.io/name=renat") {
 		t.Errorf("no agents: exit %d, %s", code, errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--context", "none"); code != exitFailed || !strings.Contains(errs, `context "none" does not exist`) {
+	if code, _, errs := s.renat(t, "nodes", "--context", "none"); code != usage.Failed || !strings.Contains(errs, `context "none" does not exist`) {
 		t.Errorf("no such context: exit %d, %s", code, errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--nats-url", "nats://127.0.0.1:1"); code != exitFailed || !strings.Contains(errs, "127.0.0.1:1") {
+	if code, _, errs := s.renat(t, "nodes", "--nats-url", "nats://127.0.0.1:1"); code != usage.Failed || !strings.Contains(errs, "127.0.0.1:1") {
 		t.Errorf("no NATS: exit %d, %s", code, errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--as", "boss"); code != exitFailed || errs != `kubectl renat: listing the agents' pods: users "boss" is forbidden: User "dev" cannot impersonate resource "users" in API group "" at the cluster scope`+"\n" {
+	if code, _, errs := s.renat(t, "nodes", "--as", "boss"); code != usage.Failed || errs != `kubectl renat: listing the agents' pods: users "boss" is forbidden: User "dev" cannot impersonate resource "users" in API group "" at the cluster scope`+"\n" {
 		t.Errorf("as another: exit %d, %s", code, errs)
 	}
 	gone := newAPIServer(t)
 	gone.Close()
 	want := "kubectl renat: listing the agents' pods: reaching the API server at " + gone.URL + ": dial tcp " + gone.Listener.Addr().String() + ": connect: connection refused\n"
-	if code, _, errs := gone.renat(t, "nodes"); code != exitFailed || errs != want {
+	if code, _, errs := gone.renat(t, "nodes"); code != usage.Failed || errs != want {
 		t.Errorf("no server: exit %d, %s", code, errs)
 	}
 }

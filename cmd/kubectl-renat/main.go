@@ -7,23 +7,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/usage"
-)
-
-// The exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitFound  = 3 // what --fail-on names
 )
 
 func main() {
@@ -38,21 +27,5 @@ func run(ctx context.Context, out, errs io.Writer, args []string) int {
 	cmd := p.root()
 	cmd.SetArgs(args)
 	called, err := cmd.ExecuteContextC(ctx)
-	var found *nodeview.FoundError
-	var wrong nodeview.UsageError
-	switch {
-	case err == nil || errors.Is(err, syscall.EPIPE):
-		return exitDone
-	case errors.As(err, &found):
-		fmt.Fprintln(errs, "kubectl renat:", found)
-		return exitFound
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(errs, "kubectl renat: interrupted")
-		return exitFailed
-	case !p.started || errors.As(err, &wrong):
-		fmt.Fprint(errs, usage.Text("kubectl renat", called, err, nil))
-		return exitUsage
-	}
-	fmt.Fprintln(errs, "kubectl renat:", err)
-	return exitFailed
+	return usage.Exit(ctx, errs, "kubectl renat", called, err, p.started, nil)
 }

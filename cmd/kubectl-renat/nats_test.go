@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
@@ -32,7 +33,7 @@ func TestNATS(t *testing.T) {
 		code := run(t.Context(), &out, &errs, append(args, "--nats-url", server.ClientURL(), "--kubeconfig", "/nonexistent"))
 		return code, out.String(), errs.String()
 	}
-	if code, out, errs := renat("incidents"); code != exitDone || out != "" || errs != "No resources found\n" {
+	if code, out, errs := renat("incidents"); code != usage.Done || out != "" || errs != "No resources found\n" {
 		t.Errorf("nothing yet: exit %d, %s%s", code, out, errs)
 	}
 	nodes, err := jetstream.OpenNodes(t.Context(), conn, 1)
@@ -58,23 +59,23 @@ func TestNATS(t *testing.T) {
 	if err := publisher.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, errs := renat("nodes", "-o", "name", "--fail-on", "breaking"); code != exitFound || out != "node/node-b\n" {
+	if code, out, errs := renat("nodes", "-o", "name", "--fail-on", "breaking"); code != usage.Found || out != "node/node-b\n" {
 		t.Errorf("exit %d, %s%s", code, out, errs)
 	}
 	id := found("node-b", 2).ID
-	if code, out, errs := renat("incidents", "--limit", "1", "-o", "name"); code != exitDone || out != "incident/"+id+"\n" {
+	if code, out, errs := renat("incidents", "--limit", "1", "-o", "name"); code != usage.Done || out != "incident/"+id+"\n" {
 		t.Errorf("exit %d, %s%s", code, out, errs)
 	}
-	if code, out, errs := renat("describe", id[:12]); code != exitDone || !strings.Contains(out, "OUT entry evicted") {
+	if code, out, errs := renat("describe", id[:12]); code != usage.Done || !strings.Contains(out, "OUT entry evicted") {
 		t.Errorf("exit %d, %s%s", code, out, errs)
 	}
-	if code, _, errs := renat("describe", strings.Repeat("0", 32)); code != exitFailed || !strings.Contains(errs, "NATS has not stored it") {
+	if code, _, errs := renat("describe", strings.Repeat("0", 32)); code != usage.Failed || !strings.Contains(errs, "NATS has not stored it") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, errs := renat("at-risk"); code != exitUsage || !strings.Contains(errs, "only agents know") {
+	if code, _, errs := renat("at-risk"); code != usage.Wrong || !strings.Contains(errs, "only agents know") {
 		t.Errorf("at-risk: exit code %d, %s", code, errs)
 	}
-	if code, _, errs := renat("top"); code != exitUsage || !strings.Contains(errs, "only agents know") {
+	if code, _, errs := renat("top"); code != usage.Wrong || !strings.Contains(errs, "only agents know") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // threeNodes are one of each state.
@@ -33,20 +34,20 @@ node-c                                      breaking  snat_v4  131072   99%    8
 node-b                                      evicting  snat_v4  131072   99%    872    840      2%        0/0     0  v1.0.0
 ip-10-0-1-17.eu-central-1.compute.internal  ok        snat_v4  131072   31%      0      0       -        0/0     0  v1.0.0
 `
-	if code != exitDone || out != want || errs != "" {
+	if code != usage.Done || out != want || errs != "" {
 		t.Errorf("exit %d, errors %q, got\n%s", code, errs, out)
 	}
 }
 
 func TestFailOn(t *testing.T) {
 	s := threeNodes(t)
-	for arg, want := range map[string]int{"evicting": exitFound, "breaking": exitFound, "ok": exitUsage} {
+	for arg, want := range map[string]int{"evicting": usage.Found, "breaking": usage.Found, "ok": usage.Wrong} {
 		if code, _, errs := s.renat(t, "nodes", "--fail-on", arg); code != want {
 			t.Errorf("%s: exit %d, want %d (%s)", arg, code, want, errs)
 		}
 	}
 	s.pods = s.pods[:2]
-	for arg, want := range map[string]int{"evicting": exitFound, "breaking": exitDone} {
+	for arg, want := range map[string]int{"evicting": usage.Found, "breaking": usage.Done} {
 		if code, _, errs := s.renat(t, "nodes", "--fail-on", arg); code != want {
 			t.Errorf("without a breaking node, %s: exit %d, want %d (%s)", arg, code, want, errs)
 		}
@@ -105,13 +106,13 @@ func TestBlindNodes(t *testing.T) {
 		t.Errorf("got\n%s", out)
 	}
 	for arg, want := range map[string]string{"blind": "nodes that are blind, or worse: 1", "degraded": "degraded, or worse: 2", "breaking": "breaking, or worse: 3"} {
-		if code, _, errs := s.renat(t, "nodes", "--fail-on", arg); code != exitFound || !strings.Contains(errs, want) {
+		if code, _, errs := s.renat(t, "nodes", "--fail-on", arg); code != usage.Found || !strings.Contains(errs, want) {
 			t.Errorf("%s: exit %d, %s", arg, code, errs)
 		}
 	}
 	s.pods = s.pods[:3]
 	s.pods[0].phase = "Pending"
-	if code, _, errs := s.renat(t, "nodes", "--fail-on", "blind"); code != exitFound || !strings.Contains(errs, "blind, or worse: 1") {
+	if code, _, errs := s.renat(t, "nodes", "--fail-on", "blind"); code != usage.Found || !strings.Contains(errs, "blind, or worse: 1") {
 		t.Errorf("a silent node: exit %d, %s", code, errs)
 	}
 }
@@ -127,13 +128,13 @@ func TestNodesWithoutAgent(t *testing.T) {
 		!strings.HasSuffix(lines[2], " agent") || errs != "" {
 		t.Errorf("%s, got\n%s", errs, out)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--fail-on", "blind"); code != exitFound || !strings.Contains(errs, "blind, or worse: 2") {
+	if code, _, errs := s.renat(t, "nodes", "--fail-on", "blind"); code != usage.Found || !strings.Contains(errs, "blind, or worse: 2") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 	if _, out, _ = s.renat(t, "nodes", "node-y"); strings.Count(out, "\n") != 2 || !strings.Contains(out, "node-y") {
 		t.Errorf("one node:\n%s", out)
 	}
-	if code, out, _ := s.renat(t, "status"); code != exitFound || !strings.Contains(out, "5: 2 blind") ||
+	if code, out, _ := s.renat(t, "status"); code != usage.Found || !strings.Contains(out, "5: 2 blind") ||
 		!strings.Contains(out, "node-x, node-y: blind: agent is not ready: no pod of renat's agent runs there") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
@@ -141,10 +142,10 @@ func TestNodesWithoutAgent(t *testing.T) {
 		t.Errorf("advice does not say for whom it is not:\n%s", out)
 	}
 	s.forbidden["list nodes"] = true
-	if code, out, errs := s.renat(t, "nodes"); code != exitDone || strings.Contains(out, "node-x") || errs != "nodes without an agent are not shown: you may not list nodes\n" {
+	if code, out, errs := s.renat(t, "nodes"); code != usage.Done || strings.Contains(out, "node-x") || errs != "nodes without an agent are not shown: you may not list nodes\n" {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, errs := s.renat(t, "nodes", "--node-selector", "renat=off"); code != exitDone || !strings.Contains(errs, "may not list nodes") {
+	if code, _, errs := s.renat(t, "nodes", "--node-selector", "renat=off"); code != usage.Done || !strings.Contains(errs, "may not list nodes") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }
@@ -172,7 +173,7 @@ func TestNodesFormats(t *testing.T) {
 	if _, out, _ = s.renat(t, "nodes", "-o", "wide"); !strings.Contains(out, "ip-10-0-1-17.eu-central-1.compute.internal") || !strings.Contains(out, "6.12.0") {
 		t.Errorf("wide:\n%s", out)
 	}
-	if code, _, errs := s.renat(t, "nodes", "-o", "xml"); code != exitUsage || !strings.Contains(errs, "wide, json, yaml, name") {
+	if code, _, errs := s.renat(t, "nodes", "-o", "xml"); code != usage.Wrong || !strings.Contains(errs, "wide, json, yaml, name") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 	if _, out, _ = s.renat(t, "nodes", "--color", "always"); !strings.Contains(out, "\x1b[31mbreaking") {
@@ -196,7 +197,7 @@ func TestPartialAnswers(t *testing.T) {
 	}
 	s.busy.Store(2)
 	code, out, errs := s.renat(t, "nodes", "--agent-timeout", "3s")
-	if code != exitDone || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\nfine ") {
+	if code != usage.Done || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\nfine ") {
 		t.Errorf("exit %d:\n%s%s", code, out, errs)
 	}
 	want := `7 of 8 nodes did not answer:
@@ -213,12 +214,12 @@ func TestPartialAnswers(t *testing.T) {
 	}
 	s.pods = s.pods[2:4]
 	for _, command := range []string{"nodes", "incidents", "at-risk"} {
-		if code, out, errs := s.renat(t, command, "--agent-timeout", "3s"); code != exitFailed || out != "" || !strings.HasPrefix(errs, "2 of 2 nodes did not answer") || !strings.Contains(errs, "no node answered") {
+		if code, out, errs := s.renat(t, command, "--agent-timeout", "3s"); code != usage.Failed || out != "" || !strings.HasPrefix(errs, "2 of 2 nodes did not answer") || !strings.Contains(errs, "no node answered") {
 			t.Errorf("%s, and nobody answers: exit %d, %s%s", command, code, out, errs)
 		}
 	}
 	s.pods = []testPod{node("fine", nil)}
-	if code, _, errs := s.renat(t, "nodes", "--agent-tls"); code != exitFailed || !strings.Contains(errs, "does not look like a TLS handshake: leave out --agent-tls") {
+	if code, _, errs := s.renat(t, "nodes", "--agent-tls"); code != usage.Failed || !strings.Contains(errs, "does not look like a TLS handshake: leave out --agent-tls") {
 		t.Errorf("TLS where none is: exit %d, %s", code, errs)
 	}
 }
@@ -247,7 +248,7 @@ func TestThousandNodes(t *testing.T) {
 	code, out, errs := s.renat(t, "nodes", "--agent-timeout", "1m")
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
-	if code != exitDone || strings.Count(out, "\n") != 951 || !strings.Contains(errs, "50 of 1000 nodes did not answer") || !strings.Contains(errs, "and 40 more") {
+	if code != usage.Done || strings.Count(out, "\n") != 951 || !strings.Contains(errs, "50 of 1000 nodes did not answer") || !strings.Contains(errs, "and 40 more") {
 		t.Errorf("exit %d, %d lines, %s", code, strings.Count(out, "\n"), errs)
 	}
 	// The server is in this process, too.

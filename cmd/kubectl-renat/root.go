@@ -5,11 +5,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -17,11 +15,15 @@ import (
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
 // agentNamespace is where the chart's documents install renat.
 const agentNamespace = "renat"
+
+// version is set by the linker for releases.
+var version string
 
 // plugin is what the commands share.
 type plugin struct {
@@ -70,15 +72,11 @@ Who may list nodes sees those without an agent, too.`,
   kubectl renat nodes --fail-on breaking
   kubectl renat incidents --since 1h --group-by workload
   kubectl renat advise --explain`,
-		Version:       buildVersion(),
+		Version:       nodeview.BuildVersion(version),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			switch p.color {
-			case "auto", "always", "never":
-				return nil
-			}
-			return fmt.Errorf("--color %q is not one of auto, always, never", p.color)
+			return render.CheckColor(p.color)
 		},
 	}
 	root.SetVersionTemplate("kubectl-renat {{.Version}}\n")
@@ -99,9 +97,11 @@ Who may list nodes sees those without an agent, too.`,
 	f.StringVar(&p.nats.Cert, "nats-tls-client-cert-file", "", "file with the client certificate for NATS")
 	f.StringVar(&p.nats.Key, "nats-tls-client-key-file", "", "file with the key of the client certificate for NATS")
 	f.StringVar(&p.color, "color", "auto", "colour the output: auto, always, never")
-	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	usage.Complete(root, "color", render.ColorModes...)
 	root.SetUsageTemplate(withoutGlobals(root.UsageTemplate()))
-	root.AddCommand(p.options(), p.status(), p.sysdump(), p.nodes(), p.incidents(), p.describe(), p.advise(), p.top(), p.atRisk(), p.trace(), p.version())
+	root.AddCommand(p.options(), p.status(), p.sysdump(), p.nodes(), p.incidents(), p.describe(), p.advise(), p.top(), p.atRisk(), p.trace(),
+		nodeview.NewVersion("kubectl-renat", "kubectl renat", nodeview.BuildVersion(version)))
+	usage.OnStart(root, func() { p.started = true })
 	return root
 }
 
@@ -128,7 +128,6 @@ func (p *plugin) options() *cobra.Command {
 		Example: "  kubectl renat options",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p.started = true
 			_, err := fmt.Fprintf(p.out, "These flags may be given to all commands:\n\n%s", cmd.InheritedFlags().FlagUsages())
 			return err
 		},
@@ -150,12 +149,4 @@ func (k *kind) register(f *pflag.FlagSet, name string, port uint16) {
 }
 
 // screen is where a command writes.
-func (p *plugin) screen() *nodeview.Screen {
-	f, ok := p.out.(*os.File)
-	terminal := ok && isatty.IsTerminal(f.Fd())
-	colored := terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	return &nodeview.Screen{
-		Out: p.out, Err: p.errs, Terminal: terminal, Width: render.Width(p.out),
-		Colored: p.color == "always" || p.color == "auto" && colored,
-	}
-}
+func (p *plugin) screen() *nodeview.Screen { return nodeview.NewScreen(p.out, p.errs, p.color) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/upkeep/docs"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // fleetOfDocs are the nodes of docs/kubectl.md; one of them does not answer.
@@ -82,7 +83,7 @@ func TestSessions(t *testing.T) {
 		}
 		_ = os.Remove("report.tar.gz") // the last one's, if there was one
 		code, out, errs := fleet(s.Command).renat(t, args...)
-		if code != exitDone && (code != exitFound || !strings.Contains(s.Command, "--fail-on")) {
+		if code != usage.Done && (code != usage.Found || !strings.Contains(s.Command, "--fail-on")) {
 			t.Errorf("%s: %s: exit %d\n%s%s", s.Where, s.Command, code, out, errs)
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // hubPod is a hub that tells a status, after change.
@@ -62,10 +63,10 @@ Hubs                 2
 
 All in order
 `
-	if code != exitDone || out != want || errs != "" {
+	if code != usage.Done || out != want || errs != "" {
 		t.Errorf("exit %d, %s\n%swant\n%s", code, errs, out, want)
 	}
-	if code, _, errs := s.renat(t, "status", "--nats-url", "nats://127.0.0.1:1"); code != exitUsage {
+	if code, _, errs := s.renat(t, "status", "--nats-url", "nats://127.0.0.1:1"); code != usage.Wrong {
 		t.Errorf("with NATS: exit %d, %s", code, errs)
 	}
 }
@@ -89,7 +90,7 @@ func TestStatusOfWhatIsNotInOrder(t *testing.T) {
 	}
 	code, out, errs := s.renat(t, "status", "-o", "json")
 	var got struct{ Problems []struct{ Node, Why string } }
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFound {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != usage.Found {
 		t.Fatalf("exit %d, %v, %s\n%s", code, err, errs, out)
 	}
 	want := [][2]string{
@@ -113,7 +114,7 @@ func TestStatusOfWhatIsNotInOrder(t *testing.T) {
 		}
 	}
 	s.hubs = nil
-	if code, out, errs := s.renat(t, "status"); code != exitFound || errs != "kubectl renat: not in order: 3\n" {
+	if code, out, errs := s.renat(t, "status"); code != usage.Found || errs != "kubectl renat: not in order: 3\n" {
 		t.Errorf("without hubs: exit %d, %s\n%s", code, errs, out)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/sysdump"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // sysdumpFlags are those of sysdump.
@@ -43,13 +44,12 @@ It needs the right to get pods/log, too. A recording is not in it: renat record
   kubectl renat sysdump report.tar.gz --log-lines 10000`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.started = true
 			name := "renat-sysdump-" + time.Now().UTC().Format("20060102-150405") + ".tar.gz"
 			if len(args) == 1 {
 				name = args[0]
 			}
 			if p.nats.URL != "" {
-				return nodeview.NewUsageError("--nats-url: sysdump asks agents and hubs; leave it out")
+				return usage.Errorf("--nats-url: sysdump asks agents and hubs; leave it out")
 			}
 			return p.writeSysdump(cmd.Context(), name, f)
 		},
@@ -150,7 +150,7 @@ func (p *plugin) statusText(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	o := nodeview.Status{Hubs: p.all(c, &p.hub)}
 	err = o.Run(ctx, p.all(c, &p.agent), &nodeview.Screen{Out: &out, Err: &out})
-	var found *nodeview.FoundError
+	var found *usage.FoundError
 	if errors.As(err, &found) {
 		err = nil // it says so itself
 	}

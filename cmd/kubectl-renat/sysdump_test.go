@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // dumped runs sysdump, and returns the files of the bundle.
@@ -18,7 +20,7 @@ func dumped(t *testing.T, s *apiServer, args ...string) (files map[string]string
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "dump.tar.gz")
 	code, out, errs := s.renat(t, append([]string{"sysdump", name}, args...)...)
-	if code != exitDone || out != name+"\n" {
+	if code != usage.Done || out != name+"\n" {
 		t.Fatalf("exit %d, %s%s", code, out, errs)
 	}
 	file, err := os.Open(name)
@@ -75,7 +77,7 @@ func TestSysdump(t *testing.T) {
 	if files, _ = dumped(t, s, "--redact=false"); !strings.Contains(files["missing.txt"], "resources: [pods/log]") || !strings.Contains(files["agents/node-c/pod.json"], "renat-agent-node-c") || strings.Contains(files["agents/node-c/pod.json"], "geheim") {
 		t.Errorf("got %q", files)
 	}
-	if code, _, errs := s.renat(t, "sysdump", "sysdump_test.go"); code != exitFailed || !strings.Contains(errs, "file exists") {
+	if code, _, errs := s.renat(t, "sysdump", "sysdump_test.go"); code != usage.Failed || !strings.Contains(errs, "file exists") {
 		t.Errorf("another's file: exit %d, %s", code, errs)
 	}
 }

@@ -35,7 +35,6 @@ To use it, you need the right to get the pod, too.`,
   kubectl renat trace shop/cart-7d9f --map nat -o json`,
 		Args: usage.One("POD"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.started = true
 			if p.nats.URL != "" {
 				return fleet.ErrAgentsOnly
 			}
@@ -61,9 +60,8 @@ To use it, you need the right to get the pod, too.`,
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the pod; empty: the context's")
 	o.Register(cmd.Flags())
-	for name, values := range map[string][]string{"output": nodeview.TraceOutputs(), "map": {"nat", "ct"}} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-	}
+	usage.Complete(cmd, "output", nodeview.TraceOutputs()...)
+	usage.Complete(cmd, "map", "nat", "ct")
 	return cmd
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // TestTrace finds the pod's node and addresses, asks that node's agent, and
@@ -35,7 +37,7 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	code, out, errs := s.renat(t, "trace", "cart-1", "-n", "shop", "--to", "192.0.2.1:443", "--last", "3")
-	if code != exitFailed || !strings.Contains(errs, "the agent of node-c ended the trace") || !strings.Contains(errs, "tracing shop/cart-1 10.0.1.10 to 192.0.2.1:443; Ctrl-C ends it") {
+	if code != usage.Failed || !strings.Contains(errs, "the agent of node-c ended the trace") || !strings.Contains(errs, "tracing shop/cart-1 10.0.1.10 to 192.0.2.1:443; Ctrl-C ends it") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	if want := "ip=10.0.1.10&ip=fd00%3A%3A10&last=3&pod=shop%2Fcart-1&to=192.0.2.1%3A443"; asked != want {
@@ -58,20 +60,20 @@ Nov 29 16:00:00.500 renat  7 events are missing here (kernel_ring)
 		code int
 		want string
 	}{
-		{"trace shop/gone", exitFailed, "namespace shop has no pod gone"},
-		{"trace shop/pending", exitFailed, "pod shop/pending has no node or no address yet: it is Pending"},
-		{"trace shop/elsewhere", exitFailed, "no agent runs on node node-z, where the pod is"},
-		{"trace shop/old", exitFailed, "is older and cannot trace"},
-		{"trace shop/cart-1 -o table", exitUsage, `output format "table" is not one of compact, json`},
-		{"trace shop/cart-1 --protocol pigeon", exitUsage, "unknown protocol"},
-		{"trace", exitUsage, "POD"},
+		{"trace shop/gone", usage.Failed, "namespace shop has no pod gone"},
+		{"trace shop/pending", usage.Failed, "pod shop/pending has no node or no address yet: it is Pending"},
+		{"trace shop/elsewhere", usage.Failed, "no agent runs on node node-z, where the pod is"},
+		{"trace shop/old", usage.Failed, "is older and cannot trace"},
+		{"trace shop/cart-1 -o table", usage.Wrong, `output format "table" is not one of compact, json`},
+		{"trace shop/cart-1 --protocol pigeon", usage.Wrong, "unknown protocol"},
+		{"trace", usage.Wrong, "POD"},
 	} {
 		if code, _, errs := s.renat(t, strings.Fields(c.args)...); code != c.code || !strings.Contains(errs, c.want) {
 			t.Errorf("%s: exit %d: %s", c.args, code, errs)
 		}
 	}
 	s.forbidden["get pods"] = true
-	if code, _, errs := s.renat(t, "trace", "shop/cart-1"); code != exitFailed || !strings.Contains(errs, "-n shop create role renat-get-pods --verb=get --resource=pods") {
+	if code, _, errs := s.renat(t, "trace", "shop/cart-1"); code != usage.Failed || !strings.Contains(errs, "-n shop create role renat-get-pods --verb=get --resource=pods") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }

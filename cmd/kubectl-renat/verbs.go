@@ -3,8 +3,7 @@
 package main
 
 import (
-	"cmp"
-	"runtime/debug"
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,13 +13,9 @@ import (
 	"github.com/renat-project/renat/internal/view/usage"
 )
 
-// version is set by the linker for releases.
-var version string
-
 // run makes the body of a command that asks the cluster.
 func (p *plugin) run(do func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		p.started = true
 		src, end, err := p.source(cmd.Context())
 		if err != nil {
 			return err
@@ -30,9 +25,21 @@ func (p *plugin) run(do func(cmd *cobra.Command, src fleet.Source, s *nodeview.S
 	}
 }
 
-// completeOutput completes -o.
-func completeOutput(cmd *cobra.Command) {
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(nodeview.Outputs(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+// show is run for what needs nothing but the source.
+func (p *plugin) show(o interface {
+	Run(context.Context, fleet.Source, *nodeview.Screen) error
+}) func(*cobra.Command, []string) error {
+	return p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
+		return o.Run(cmd.Context(), src, s)
+	})
+}
+
+// agentsOnly is for commands that only agents can answer.
+func (p *plugin) agentsOnly(*cobra.Command, []string) error {
+	if p.nats.URL != "" {
+		return fleet.ErrAgentsOnly
+	}
+	return nil
 }
 
 func (p *plugin) status() *cobra.Command {
@@ -48,9 +55,8 @@ that evict or break are no fault of renat's: kubectl renat nodes has those.`,
   kubectl renat status -o json | jq .problems`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p.started = true
 			if p.nats.URL != "" {
-				return nodeview.NewUsageError("--nats-url: status asks agents and hubs; leave it out")
+				return usage.Errorf("--nats-url: status asks agents and hubs; leave it out")
 			}
 			c, err := p.cluster()
 			if err != nil {
@@ -62,7 +68,7 @@ that evict or break are no fault of renat's: kubectl renat nodes has those.`,
 	}
 	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	usage.Complete(cmd, "output", "json", "yaml")
 	return cmd
 }
 
@@ -95,8 +101,8 @@ agent started; LOST are events and incidents that it lost.`,
 	}
 	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
-	completeOutput(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(nodeview.FailOn(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
+	usage.Complete(cmd, "fail-on", nodeview.FailOn()...)
 	return cmd
 }
 
@@ -112,16 +118,14 @@ must all match; of a filter that is given several times, one must.`,
   kubectl renat incidents -w
   kubectl renat incidents --group-by destination`,
 		Args: cobra.NoArgs,
-		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
-			return o.Run(cmd.Context(), src, s)
-		}),
+		RunE: p.show(&o),
 	}
 	o.Register(cmd.Flags())
-	completeOutput(cmd)
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	// All namespaces are what is shown without -n, too: it is for hands that know kubectl.
 	cmd.Flags().BoolP("all-namespaces", "A", false, "of all namespaces, as without --namespace")
 	cmd.MarkFlagsMutuallyExclusive("all-namespaces", "namespace")
-	_ = cmd.RegisterFlagCompletionFunc("group-by", cobra.FixedCompletions(nodeview.Groupings(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	o.Complete(cmd)
 	return cmd
 }
 
@@ -138,7 +142,7 @@ func (p *plugin) describe() *cobra.Command {
 	}
 	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
-	completeOutput(cmd)
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	return cmd
 }
 
@@ -173,7 +177,7 @@ Nothing is changed. docs/sizing.md has the reasons.`,
 	o.Register(cmd.Flags())
 	cmd.Flags().StringVar(&p.ciliumNamespace, "cilium-namespace", "kube-system", "namespace of Cilium's ConfigMap cilium-config")
 	cmd.Flags().StringVar(&p.ciliumConfig, "cilium-config", "", "file with that ConfigMap, instead of the cluster's")
-	completeOutput(cmd)
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	return cmd
 }
 
@@ -187,20 +191,13 @@ the most that were evicted since the agents started. Each agent reads its maps
 for this, once.`,
 		Example: `  kubectl renat top
   kubectl renat top --node-name worker-3`,
-		Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
-			if p.nats.URL != "" {
-				return fleet.ErrAgentsOnly
-			}
-			return nil
-		},
-		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
-			return o.Run(cmd.Context(), src, s)
-		}),
+		Args:    cobra.NoArgs,
+		PreRunE: p.agentsOnly,
+		RunE:    p.show(&o),
 	}
 	p.inNamespace(cmd)
 	o.Register(cmd.Flags())
-	completeOutput(cmd)
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	return cmd
 }
 
@@ -215,43 +212,11 @@ side that BREAKS-BY names, unless the other one speaks before. GONE says which
 entry is missing: OUT translates the pod's packets, IN the server's.`,
 		Example: `  kubectl renat at-risk
   kubectl renat at-risk -n shop -o wide`,
-		Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
-			if p.nats.URL != "" {
-				return fleet.ErrAgentsOnly
-			}
-			return nil
-		},
-		RunE: p.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen, _ []string) error {
-			return o.Run(cmd.Context(), src, s)
-		}),
+		Args:    cobra.NoArgs,
+		PreRunE: p.agentsOnly,
+		RunE:    p.show(&o),
 	}
 	o.Register(cmd.Flags())
-	completeOutput(cmd)
+	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	return cmd
-}
-
-func (p *plugin) version() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  kubectl renat version\n  kubectl renat version -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			p.started = true
-			return nodeview.WriteVersion(p.out, "kubectl-renat", buildVersion(), output)
-		},
-	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json, yaml; a line if empty")
-	return cmd
-}
-
-// buildVersion is the release's version, else what the Go tool stamped.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if version != "" || !ok {
-		return cmp.Or(version, "unknown")
-	}
-	return cmp.Or(info.Main.Version, "unknown")
 }

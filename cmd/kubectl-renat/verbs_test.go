@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
 )
@@ -27,13 +28,13 @@ func TestIncidents(t *testing.T) {
 	want := "TIME                 ID        NODE    SOURCE                DESTINATION          KIND   CAUSE         OUTCOME\n" +
 		"Nov 22 12:00:02.000  " + id[:8] + "  node-c  shop/Deployment/cart  api.example.com:443  renat  lru_eviction  reset\n" +
 		"Nov 22 12:00:01.000  " + found("node-c", 1).ID[:8] + "  node-c  shop/Deployment/cart  api.example.com:443  renat  lru_eviction  reset\n"
-	if code != exitDone || out != want || errs != "" {
+	if code != usage.Done || out != want || errs != "" {
 		t.Errorf("exit %d, %s\n%swant\n%s", code, errs, out, want)
 	}
 	if _, out, errs = s.renat(t, "incidents", "--limit", "1", "-o", "name"); out != "incident/"+id+"\n" {
 		t.Errorf("%s%s", out, errs)
 	}
-	if code, out, errs = s.renat(t, "incidents", "-n", "pay"); code != exitDone || out != "" || errs != "No resources found\n" {
+	if code, out, errs = s.renat(t, "incidents", "-n", "pay"); code != usage.Done || out != "" || errs != "No resources found\n" {
 		t.Errorf("of another namespace: exit %d, %s\n%s", code, errs, out)
 	}
 	if _, out, errs = s.renat(t, "incidents", "-A", "--no-headers", "--limit", "1"); !strings.HasPrefix(out, "Nov 22 12:00:02.000  "+id[:8]) || strings.Contains(out, "TIME") {
@@ -45,7 +46,7 @@ func TestIncidents(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
 	for _, args := range [][]string{{"--kind", "x"}, {"--group-by", "x"}, {"--limit", "-1"}, {"--since", "soon"}} {
-		if code, _, errs := s.renat(t, append([]string{"incidents"}, args...)...); code != exitUsage || !strings.Contains(errs, args[0]) {
+		if code, _, errs := s.renat(t, append([]string{"incidents"}, args...)...); code != usage.Wrong || !strings.Contains(errs, args[0]) {
 			t.Errorf("%s: exit %d, %s", args, code, errs)
 		}
 	}
@@ -56,17 +57,17 @@ func TestDescribe(t *testing.T) {
 	id := found("node-c", 2).ID
 	for _, given := range []string{id, id[:12], "incident/" + id} {
 		code, out, errs := s.renat(t, "describe", given)
-		if code != exitDone || !strings.Contains(out, "EVIDENCE") || !strings.Contains(out, "OUT entry evicted") || !strings.Contains(out, "1 connection of shop/Deployment/cart") {
+		if code != usage.Done || !strings.Contains(out, "EVIDENCE") || !strings.Contains(out, "OUT entry evicted") || !strings.Contains(out, "1 connection of shop/Deployment/cart") {
 			t.Errorf("%s: exit %d, %s\n%s", given, code, errs, out)
 		}
 	}
-	if code, _, errs := s.renat(t, "describe", strings.Repeat("0", 32)); code != exitFailed || !strings.Contains(errs, "no node that answered has this incident") {
+	if code, _, errs := s.renat(t, "describe", strings.Repeat("0", 32)); code != usage.Failed || !strings.Contains(errs, "no node that answered has this incident") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, errs := s.renat(t, "describe", "000000"); code != exitFailed || errs != "kubectl renat: incident 000000: no node that answered has this incident\n" {
+	if code, _, errs := s.renat(t, "describe", "000000"); code != usage.Failed || errs != "kubectl renat: incident 000000: no node that answered has this incident\n" {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	if code, _, _ := s.renat(t, "describe", "abc"); code != exitUsage {
+	if code, _, _ := s.renat(t, "describe", "abc"); code != usage.Wrong {
 		t.Errorf("exit %d for a short id", code)
 	}
 }
@@ -98,7 +99,7 @@ Memory: 43 MiB a node for its NAT maps, 15 MiB now.
 	}
 	got := strings.Split(out, "\n")
 	// Nodes are in the order of names, which is not that of this table.
-	if code != exitDone || errs != "" || len(got) < 14 || strings.Join(got[4:14], "\n") != strings.Join(strings.Split(want, "\n")[4:14], "\n") {
+	if code != usage.Done || errs != "" || len(got) < 14 || strings.Join(got[4:14], "\n") != strings.Join(strings.Split(want, "\n")[4:14], "\n") {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
 	_, out, _ = s.renat(t, "advise", "-o", "json")
@@ -125,11 +126,11 @@ func TestAdviseWithNodeConfigs(t *testing.T) {
 Settings: CiliumNodeConfig kube-system/all sets bpf-ct-global-tcp-max=600000 on all nodes and goes before the ConfigMap there: set the same in it.
 Settings: CiliumNodeConfig kube-system/large sets bpf-nat-global-max=1048576 on the nodes with pool=large and goes before the ConfigMap there: set the same in it.
 In force: `
-	if code, out, errs := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, want) {
+	if code, out, errs := s.renat(t, "advise"); code != usage.Done || !strings.Contains(out, want) {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
 	s.forbidden["list ciliumnodeconfigs"] = true
-	if code, out, errs := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, "Settings: you may not list the CiliumNodeConfigs in namespace kube-system, which") {
+	if code, out, errs := s.renat(t, "advise"); code != usage.Done || !strings.Contains(out, "Settings: you may not list the CiliumNodeConfigs in namespace kube-system, which") {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
 }
@@ -137,18 +138,18 @@ In force: `
 func TestAdviseWithOtherSettings(t *testing.T) {
 	s := threeNodes(t)
 	s.config = nil
-	if code, out, _ := s.renat(t, "advise"); code != exitDone || !strings.Contains(out, "namespace kube-system has no ConfigMap cilium-config, so the sizes of the maps are taken as they are") {
+	if code, out, _ := s.renat(t, "advise"); code != usage.Done || !strings.Contains(out, "namespace kube-system has no ConfigMap cilium-config, so the sizes of the maps are taken as they are") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	file := filepath.Join(t.TempDir(), "cm.yaml")
 	if err := os.WriteFile(file, []byte("kind: ConfigMap\ndata:\n  bpf-nat-global-max: \"131072\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, errs := s.renat(t, "advise", "--cilium-config", file); code != exitDone || !strings.Contains(out, "In force: bpf-nat-global-max 131072.\n") {
+	if code, out, errs := s.renat(t, "advise", "--cilium-config", file); code != usage.Done || !strings.Contains(out, "In force: bpf-nat-global-max 131072.\n") {
 		t.Errorf("exit %d: %s\n%s", code, errs, out)
 	}
 	s.config = map[string]string{"bpf-nat-global-max": "lots"}
-	if code, _, errs := s.renat(t, "advise"); code != exitFailed || !strings.Contains(errs, `bpf-nat-global-max: "lots" is not understood`) {
+	if code, _, errs := s.renat(t, "advise"); code != usage.Failed || !strings.Contains(errs, `bpf-nat-global-max: "lots" is not understood`) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }
@@ -166,23 +167,23 @@ shop/cart-1 (10.0.1.10)    90000    69%        7
 DESTINATION    ENTRIES  SHARE  EVICTED
 192.0.2.1:443    80000    62%   300000
 `
-	if code != exitDone || out != want || errs != "" {
+	if code != usage.Done || out != want || errs != "" {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
-	if code, _, errs = s.renat(t, "top", "--node-name", "gone"); code != exitFailed || !strings.Contains(errs, "no agent runs on node gone") {
+	if code, _, errs = s.renat(t, "top", "--node-name", "gone"); code != usage.Failed || !strings.Contains(errs, "no agent runs on node gone") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }
 
 func TestNodesByName(t *testing.T) {
 	s := threeNodes(t)
-	if code, out, errs := s.renat(t, "nodes", "node-b", "--no-headers"); code != exitDone || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 {
+	if code, out, errs := s.renat(t, "nodes", "node-b", "--no-headers"); code != usage.Done || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
-	if code, out, errs := s.renat(t, "nodes", "node/node-b", "-o", "name"); code != exitDone || out != "node/node-b\n" {
+	if code, out, errs := s.renat(t, "nodes", "node/node-b", "-o", "name"); code != usage.Done || out != "node/node-b\n" {
 		t.Errorf("as -o name has it: exit %d, %s\n%s", code, errs, out)
 	}
-	if code, _, errs := s.renat(t, "nodes", "node-x"); code != exitFailed || !strings.Contains(errs, "no agent runs on node node-x") {
+	if code, _, errs := s.renat(t, "nodes", "node-x"); code != usage.Failed || !strings.Contains(errs, "no agent runs on node node-x") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
 }
@@ -191,13 +192,13 @@ func TestNodesByName(t *testing.T) {
 func TestAtRiskOfANode(t *testing.T) {
 	s := threeNodes(t)
 	s.pods = append(s.pods, testPod{name: "renat-agent-d", node: "node-d", phase: "Pending"})
-	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-b", "--no-headers"); code != exitDone || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 || errs != "" {
+	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-b", "--no-headers"); code != usage.Done || !strings.HasPrefix(out, "node-b ") || strings.Count(out, "\n") != 1 || errs != "" {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
-	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-d"); code != exitFailed || out != "" || !strings.Contains(errs, "node-d: its pod renat-agent-d is Pending") {
+	if code, out, errs := s.renat(t, "at-risk", "--node-name", "node-d"); code != usage.Failed || out != "" || !strings.Contains(errs, "node-d: its pod renat-agent-d is Pending") {
 		t.Errorf("of a silent node: exit %d, %s\n%s", code, errs, out)
 	}
-	if code, _, errs := s.renat(t, "at-risk", "--node-name", "node-x"); code != exitFailed || !strings.Contains(errs, "no agent runs on node node-x") {
+	if code, _, errs := s.renat(t, "at-risk", "--node-name", "node-x"); code != usage.Failed || !strings.Contains(errs, "no agent runs on node node-x") {
 		t.Errorf("of none: exit %d, %s", code, errs)
 	}
 }
@@ -211,24 +212,24 @@ node-b                                      evicting  0      <none>
 ip-10-0-1-17.eu-central-1.compute.internal  ok        0      <none>
 node-c                                      breaking  15     <none>
 `
-	if code != exitDone || out != want {
+	if code != usage.Done || out != want {
 		t.Errorf("exit %d, %s\n%swant\n%s", code, errs, out, want)
 	}
-	if code, out, errs = s.renat(t, "incidents", "--sort-by", "time", "-o", "custom-columns=WHO:.data.source.workload", "--no-headers"); code != exitDone || out != "Deployment/cart\nDeployment/cart\n" {
+	if code, out, errs = s.renat(t, "incidents", "--sort-by", "time", "-o", "custom-columns=WHO:.data.source.workload", "--no-headers"); code != usage.Done || out != "Deployment/cart\nDeployment/cart\n" {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
-	if code, out, errs = s.renat(t, "incidents", "--sort-by", ".time", "-o", "name"); code != exitDone || out != "incident/"+found("node-c", 1).ID+"\nincident/"+found("node-c", 2).ID+"\n" {
+	if code, out, errs = s.renat(t, "incidents", "--sort-by", ".time", "-o", "name"); code != usage.Done || out != "incident/"+found("node-c", 1).ID+"\nincident/"+found("node-c", 2).ID+"\n" {
 		t.Errorf("by time: exit %d, %s\n%s", code, errs, out)
 	}
 	for _, args := range [][]string{
 		{"nodes", "-o", "custom-columns=NODE"}, {"nodes", "-o", "custom-columns=NODE:"}, {"nodes", "--sort-by", ".nothing"}, {"nodes", "--sort-by", "{"},
 		{"incidents", "-w", "-o", "json"}, {"incidents", "-w", "--group-by", "node"},
 	} {
-		if code, out, errs := s.renat(t, args...); code != exitUsage || out != "" {
+		if code, out, errs := s.renat(t, args...); code != usage.Wrong || out != "" {
 			t.Errorf("%v: exit %d, %s%s", args, code, out, errs)
 		}
 	}
-	if code, _, errs := s.renat(t, "nodes", "-n", "other"); code != exitFailed || !strings.Contains(errs, "namespace other has no pods") {
+	if code, _, errs := s.renat(t, "nodes", "-n", "other"); code != usage.Failed || !strings.Contains(errs, "namespace other has no pods") {
 		t.Errorf("of another namespace: exit %d, %s", code, errs)
 	}
 }
@@ -239,7 +240,7 @@ func TestVersion(t *testing.T) {
 	if _, out, _ := s.renat(t, "version", "-o", "json"); json.Unmarshal([]byte(out), &v) != nil || v.Program != "kubectl-renat" || v.Version == "" {
 		t.Errorf("got %s", out)
 	}
-	if code, out, _ := s.renat(t, "--version"); code != exitDone || out != "kubectl-renat "+v.Version+"\n" {
+	if code, out, _ := s.renat(t, "--version"); code != usage.Done || out != "kubectl-renat "+v.Version+"\n" {
 		t.Errorf("exit %d, %s", code, out)
 	}
 }
@@ -247,7 +248,7 @@ func TestVersion(t *testing.T) {
 // What all commands have is shown once, as kubectl does it.
 func TestOptions(t *testing.T) {
 	s := newAPIServer(t)
-	if code, out, _ := s.renat(t, "options"); code != exitDone || !strings.Contains(out, "--agent-selector string") || !strings.Contains(out, "--context string") {
+	if code, out, _ := s.renat(t, "options"); code != usage.Done || !strings.Contains(out, "--agent-selector string") || !strings.Contains(out, "--context string") {
 		t.Errorf("exit %d, %s", code, out)
 	}
 	for _, verb := range []string{"nodes", "incidents", ""} {
@@ -295,7 +296,7 @@ func TestWatchIncidents(t *testing.T) {
 		}
 	}
 	cancel()
-	if code := <-ended; code != exitDone || lines.Scan() {
+	if code := <-ended; code != usage.Done || lines.Scan() {
 		t.Errorf("exit %d, %q, %s", code, lines.Text(), &errs)
 	}
 }
@@ -306,7 +307,7 @@ func TestNoKubeconfig(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/does/not/exist")
 	var out, errs bytes.Buffer
 	code := run(t.Context(), &out, &errs, []string{"nodes"})
-	if code != exitFailed || !strings.Contains(errs.String(), "no cluster is configured: /does/not/exist does not exist") || strings.Contains(errs.String(), "8080") {
+	if code != usage.Failed || !strings.Contains(errs.String(), "no cluster is configured: /does/not/exist does not exist") || strings.Contains(errs.String(), "8080") {
 		t.Errorf("exit %d, %s", code, &errs)
 	}
 }
@@ -317,7 +318,7 @@ func TestUsagePointsToTheVerb(t *testing.T) {
 		"'kubectl renat nodes --help' for its": {"nodes", "--folow"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), &out, &errs, args); code != exitUsage || !strings.Contains(errs.String(), want) {
+		if code := run(t.Context(), &out, &errs, args); code != usage.Wrong || !strings.Contains(errs.String(), want) {
 			t.Errorf("%v: exit %d, %s", args, code, &errs)
 		}
 	}
@@ -338,7 +339,7 @@ func TestKubectlFindsIt(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), kubectl, "renat", "nodes", "--fail-on", "breaking", "-o", "name")
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "KUBECONFIG="+s.kubeconfig(t, token))
 	out, err := cmd.Output()
-	if cmd.ProcessState.ExitCode() != exitFound || !strings.HasPrefix(string(out), "node/node-c\n") {
+	if cmd.ProcessState.ExitCode() != usage.Found || !strings.HasPrefix(string(out), "node/node-c\n") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -349,7 +350,7 @@ func TestCompletion(t *testing.T) {
 		"nodes --fail-on ": "evicting\nbreaking\ndegraded\nblind\n", "incidents --group-by ": "workload\ndestination\nnode\n", "n": "nodes", "top -o ": "wide\njson\nyaml\nname\n",
 	} {
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), &out, &errs, append([]string{"__complete"}, strings.Split(args, " ")...)); code != exitDone || !strings.HasPrefix(out.String(), want) {
+		if code := run(t.Context(), &out, &errs, append([]string{"__complete"}, strings.Split(args, " ")...)); code != usage.Done || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%q: %q", args, &out)
 		}
 	}

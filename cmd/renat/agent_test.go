@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func TestAgentRefusesWrongUsage(t *testing.T) {
@@ -32,7 +34,7 @@ func TestAgentRefusesWrongUsage(t *testing.T) {
 		{[]string{"extra"}, "extra"},
 	} {
 		got := renat(t, append([]string{"agent"}, c.args...)...)
-		if got.code != exitUsage || !strings.Contains(got.err, c.want) || got.out != "" {
+		if got.code != usage.Wrong || !strings.Contains(got.err, c.want) || got.out != "" {
 			t.Errorf("%v: exit %d, %q, want %q", c.args, got.code, got.err, c.want)
 		}
 	}
@@ -51,7 +53,7 @@ func TestAgentConfigFile(t *testing.T) {
 		"several wrong": {"a: 1\nb: 2\n", `unknown key "b"`},
 	} {
 		got := renat(t, "agent", "--config", configFile(t, c.file))
-		if got.code != exitUsage || !strings.Contains(got.err, c.want) {
+		if got.code != usage.Wrong || !strings.Contains(got.err, c.want) {
 			t.Errorf("%s: exit %d, %q, want %q", name, got.code, got.err, c.want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // benchFlows is how many flows the benchmark's recording has at least.
@@ -30,7 +31,7 @@ func BenchmarkReplayMillionFlows(b *testing.B) {
 	before := cpuTime(b)
 	for range b.N {
 		out := &lineCounter{}
-		if code := run(b.Context(), streams{out: out, err: io.Discard}, []string{"replay", dir, "-o", "json"}); code != exitDone {
+		if code := run(b.Context(), streams{out: out, err: io.Discard}, []string{"replay", dir, "-o", "json"}); code != usage.Done {
 			b.Fatalf("exit code %d", code)
 		}
 		b.ReportMetric(float64(out.lines), "incidents")

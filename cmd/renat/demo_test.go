@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // The demo's page has the recording's incidents as of now and its node, and
@@ -90,16 +91,16 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the node: %+v", n)
 	}
 	cancel()
-	if got := <-code; got != exitDone {
+	if got := <-code; got != usage.Done {
 		t.Errorf("exit code %d", got)
 	}
 }
 
 func TestDemoUsage(t *testing.T) {
-	if got := renat(t, "hub", "--demo", t.TempDir(), "--listen", "127.0.0.1:0"); got.code != exitFailed {
+	if got := renat(t, "hub", "--demo", t.TempDir(), "--listen", "127.0.0.1:0"); got.code != usage.Failed {
 		t.Errorf("without a recording: %d, %s", got.code, got.err)
 	}
-	if got := renat(t, "hub", "--demo", "x", "--nats-url", "nats://127.0.0.1:1"); got.code != exitUsage {
+	if got := renat(t, "hub", "--demo", "x", "--nats-url", "nats://127.0.0.1:1"); got.code != usage.Wrong {
 		t.Errorf("with a NATS: %d, %s", got.code, got.err)
 	}
 }

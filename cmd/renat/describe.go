@@ -3,13 +3,10 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
-	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/internal/view/usage"
 )
 
@@ -32,18 +29,12 @@ at least six characters, as renat observe, hubble and notifications show it.`,
 				return err
 			}
 			defer link.Close()
-			screen := &nodeview.Screen{Out: g.out, Err: g.err, Colored: g.colored(g.out), Terminal: isTerminal(g.out), Width: render.Width(g.out)}
-			err = o.Run(cmd.Context(), &fleet.NATS{Conn: link.Conn, Log: g.log()}, screen, args[0])
-			var wrong nodeview.UsageError
-			if errors.As(err, &wrong) {
-				return usageError{err}
-			}
-			return err
+			return o.Run(cmd.Context(), &fleet.NATS{Conn: link.Conn, Log: g.log()}, g.screen(), args[0])
 		},
 	}
 	nats.register(cmd.Flags(), defaultNATS)
 	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	o.Register(cmd.Flags())
-	complete(cmd, "output", "json", "yaml")
+	usage.Complete(cmd, "output", "json", "yaml")
 	return cmd
 }

@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // What is shown of an id opens the incident.
@@ -22,12 +24,12 @@ func TestDescribe(t *testing.T) {
 	if got := renat(t, "describe", "142cbfff", "-o", "json", "--nats-url", url).must(t); !strings.Contains(got.out, `"id": "142cbfffeea5011cef4b1ee4f65d5c61"`) {
 		t.Errorf("as JSON:\n%s", got.out)
 	}
-	for id, want := range map[string]int{"00000000": exitFailed, "abc": exitUsage} {
+	for id, want := range map[string]int{"00000000": usage.Failed, "abc": usage.Wrong} {
 		if got := renat(t, "describe", id, "--nats-url", url); got.code != want {
 			t.Errorf("%s: exit %d, %s", id, got.code, got.err)
 		}
 	}
-	if got := renat(t, "describe"); got.code != exitUsage || !strings.Contains(got.err, "ID is missing") {
+	if got := renat(t, "describe"); got.code != usage.Wrong || !strings.Contains(got.err, "ID is missing") {
 		t.Errorf("exit %d, %s", got.code, got.err)
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func unzipped(t testing.TB, path string) []byte {
@@ -76,7 +78,7 @@ func TestEnrichMarksTheFlowsOfBrokenConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if code := run(t.Context(), streams{out: &out, err: io.Discard}, []string{"enrich", "--recording", dir, "--input-file", file}); code != exitDone {
+		if code := run(t.Context(), streams{out: &out, err: io.Discard}, []string{"enrich", "--recording", dir, "--input-file", file}); code != usage.Done {
 			t.Fatalf("ended with %d", code)
 		}
 		broken := brokenConnections(t, dir)
@@ -160,7 +162,7 @@ func TestEnrichFromNATS(t *testing.T) {
 	}
 	marks := func(args ...string) int {
 		var out bytes.Buffer
-		if code := run(t.Context(), streams{out: &out, err: io.Discard}, append([]string{"enrich", "--input-file", file}, args...)); code != exitDone {
+		if code := run(t.Context(), streams{out: &out, err: io.Discard}, append([]string{"enrich", "--input-file", file}, args...)); code != usage.Done {
 			t.Fatalf("ended with %d", code)
 		}
 		return bytes.Count(out.Bytes(), []byte(`"incident"`))
@@ -176,7 +178,7 @@ func TestEnrichRefuses(t *testing.T) {
 		{"enrich", "--recording", "/none"}, {"enrich", "--recording", "x", "--nats-url", "nats://x"},
 		{"enrich", "--input-file", "/none"}, {"enrich", "more"},
 	} {
-		if code := run(t.Context(), streams{out: io.Discard, err: io.Discard}, args); code == exitDone {
+		if code := run(t.Context(), streams{out: io.Discard, err: io.Discard}, args); code == usage.Done {
 			t.Errorf("renat %v: no error", args)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/renat-project/renat/hubble/enrich"
 	"github.com/renat-project/renat/internal/agent/recall"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/internal/web/api/client"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -100,7 +101,7 @@ func (e *enrichFlags) fromNATS(ctx context.Context) (enrich.Source, error) {
 func (e *enrichFlags) fromAgent(ctx context.Context) (enrich.Source, error) {
 	c, err := client.New(client.Config{URL: e.agent, TokenFile: e.token})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Errorf("%w", err)
 	}
 	live := recall.NewLive(func(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
 		return c.Mapping(ctx, t, d)

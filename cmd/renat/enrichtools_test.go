@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/renat-project/renat/internal/upkeep/docs"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // hubbleReads lets the hubble command of make test-tools print flows.
@@ -40,7 +41,7 @@ func TestStockToolsReadWhatEnrichWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if code := run(t.Context(), streams{out: &out, err: io.Discard}, []string{"enrich", "--recording", dir, "--input-file", file}); code != exitDone {
+		if code := run(t.Context(), streams{out: &out, err: io.Discard}, []string{"enrich", "--recording", dir, "--input-file", file}); code != usage.Done {
 			t.Fatalf("ended with %d", code)
 		}
 		incidents := bytes.Count(out.Bytes(), []byte(`"incident"`))

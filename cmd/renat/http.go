@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	stdlog "log"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/internal/web/api"
 )
 
@@ -46,12 +46,12 @@ func (h *httpFlags) access() (*api.Access, error) {
 			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--http-trusted-proxies %q is neither an address nor a network", s)}
+			return nil, usage.Errorf("--http-trusted-proxies %q is neither an address nor a network", s)
 		}
 		c.TrustedProxies = append(c.TrustedProxies, p)
 	}
 	if (c.UserHeader == "") != (len(c.TrustedProxies) == 0) {
-		return nil, usageError{errors.New("--http-user-header and --http-trusted-proxies go together")}
+		return nil, usage.Errorf("--http-user-header and --http-trusted-proxies go together")
 	}
 	a, err := api.NewAccess(c)
 	if err != nil {
@@ -88,13 +88,13 @@ func newServer(h http.Handler, log zerolog.Logger) *http.Server {
 // open opens the socket; nil if nothing is to be served.
 func (h *httpFlags) open(ctx context.Context) (net.Listener, error) {
 	if (h.cert == "") != (h.key == "") {
-		return nil, usageError{errors.New("--http-tls-cert-file and --http-tls-key-file go together")}
+		return nil, usage.Errorf("--http-tls-cert-file and --http-tls-key-file go together")
 	}
 	if h.listen == "" {
 		return nil, nil
 	}
 	if h.token != "" && h.cert == "" && !isLoopback(h.listen) {
-		return nil, usageError{fmt.Errorf("--http-token-file without TLS: whoever is on the way to --listen %s could read the token; add --http-tls-cert-file and --http-tls-key-file", h.listen)}
+		return nil, usage.Errorf("--http-token-file without TLS: whoever is on the way to --listen %s could read the token; add --http-tls-cert-file and --http-tls-key-file", h.listen)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", h.listen)
 	if err != nil {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -90,17 +89,17 @@ docs/notifications.md. Without one the hub notifies nobody and serves the page.`
 
 func (h *hubFlags) load() (*config.Config, error) {
 	if h.config == "" {
-		return nil, usageError{errors.New("say with --config which file has the receivers")}
+		return nil, usage.Errorf("say with --config which file has the receivers")
 	}
 	return config.Options{ExternalURL: h.external, WithoutSecrets: h.secretly}.Load(h.config)
 }
 
 func (h *hubFlags) run(ctx context.Context) error {
 	if h.secretly && !h.check {
-		return usageError{errors.New("--without-secrets is for --check-config only")}
+		return usage.Errorf("--without-secrets is for --check-config only")
 	}
 	if u, err := url.Parse(h.external); h.external != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		return usageError{fmt.Errorf("--external-url %q is not a URL like https://renat.example", h.external)}
+		return usage.Errorf("--external-url %q is not a URL like https://renat.example", h.external)
 	}
 	if h.check {
 		c, err := h.load()
@@ -114,7 +113,7 @@ func (h *hubFlags) run(ctx context.Context) error {
 		return err
 	}
 	if h.config == "" && h.http.listen == "" {
-		return usageError{errors.New("say with --config which file has the receivers, or with --listen where to serve the page")}
+		return usage.Errorf("say with --config which file has the receivers, or with --listen where to serve the page")
 	}
 	if h.config != "" {
 		if _, err := h.load(); err != nil {
@@ -122,7 +121,7 @@ func (h *hubFlags) run(ctx context.Context) error {
 		}
 	}
 	if h.incidents < 1 {
-		return usageError{fmt.Errorf("--page-incidents %d is not positive", h.incidents)}
+		return usage.Errorf("--page-incidents %d is not positive", h.incidents)
 	}
 	access, err := h.http.access()
 	if err != nil {
@@ -260,7 +259,7 @@ func newTestNotification(h *hubFlags) *cobra.Command {
 			}
 			r, err := c.Receiver(args[0])
 			if err != nil {
-				return usageError{err}
+				return usage.Errorf("%w", err)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), r.Timeout)
 			defer cancel()
@@ -295,7 +294,7 @@ arrive; messages that were no incident for an older version are read again.`,
 			}
 			if receiver != "" {
 				if _, err := c.Receiver(receiver); err != nil {
-					return usageError{err}
+					return usage.Errorf("%w", err)
 				}
 			}
 			nc, err := natsFlags.connectToRead(cmd.Context(), h.log())

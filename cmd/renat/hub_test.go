@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/slack/slacktest"
 )
 
@@ -63,7 +64,7 @@ func TestNotificationsDoc(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 			}()
-			if r := renatUntil(ctx, args...); r.code != exitDone {
+			if r := renatUntil(ctx, args...); r.code != usage.Done {
 				t.Fatalf("%s: %d: %s", command, r.code, r.err)
 			}
 			stop()
@@ -96,24 +97,24 @@ func TestHubUsage(t *testing.T) {
 		code int
 		say  string
 	}{
-		{[]string{"hub", "--listen", ""}, exitUsage, "--config"},
-		{[]string{"hub", "--page-incidents", "0"}, exitUsage, "--page-incidents 0"},
-		{[]string{"hub", "--http-tls-cert-file", "x"}, exitUsage, "--http-tls-key-file"},
-		{[]string{"hub", "--http-tls-cert-file", "x", "--http-tls-key-file", "y", "--listen", "127.0.0.1:0"}, exitFailed, "no such file"},
-		{[]string{"hub", "--http-token-file", filepath.Join(dir, "none")}, exitFailed, "--http-token-file: reading the token"},
-		{[]string{"hub", "--http-user-header", "X-User"}, exitUsage, "--http-trusted-proxies"},
-		{[]string{"hub", "--http-user-header", "X-User", "--http-trusted-proxies", "10.0.0"}, exitUsage, `"10.0.0" is neither`},
-		{[]string{"hub", "--check-config", "--config", bad}, exitFailed, `line 3: there is no key "colour"`},
-		{[]string{"hub", "--check-config", "--config", filepath.Join(dir, "none")}, exitFailed, "no such file"},
-		{[]string{"hub", "--without-secrets", "--config", bad}, exitUsage, "--without-secrets is for --check-config only"},
-		{[]string{"hub", "--external-url", "renat.example", "--config", bad}, exitUsage, `--external-url "renat.example" is not a URL`},
-		{[]string{"hub", "--config", bad}, exitFailed, "line 3"},
-		{[]string{"hub", "--config", good, "--listen", "nonsense"}, exitFailed, "--listen"},
-		{[]string{"hub", "extra", "--config", good}, exitUsage, "extra"},
-		{[]string{"hub", "test-notification", "--config", good}, exitUsage, "is missing"},
-		{[]string{"hub", "test-notification", "y", "--config", good}, exitUsage, `no receiver "y"`},
-		{[]string{"hub", "test-notification", "x", "--config", good}, exitFailed, "did not take the sample: reaching http://127.0.0.1:1:"},
-		{[]string{"hub", "redeliver", "--receiver", "y", "--config", good}, exitUsage, `no receiver "y"`},
+		{[]string{"hub", "--listen", ""}, usage.Wrong, "--config"},
+		{[]string{"hub", "--page-incidents", "0"}, usage.Wrong, "--page-incidents 0"},
+		{[]string{"hub", "--http-tls-cert-file", "x"}, usage.Wrong, "--http-tls-key-file"},
+		{[]string{"hub", "--http-tls-cert-file", "x", "--http-tls-key-file", "y", "--listen", "127.0.0.1:0"}, usage.Failed, "no such file"},
+		{[]string{"hub", "--http-token-file", filepath.Join(dir, "none")}, usage.Failed, "--http-token-file: reading the token"},
+		{[]string{"hub", "--http-user-header", "X-User"}, usage.Wrong, "--http-trusted-proxies"},
+		{[]string{"hub", "--http-user-header", "X-User", "--http-trusted-proxies", "10.0.0"}, usage.Wrong, `"10.0.0" is neither`},
+		{[]string{"hub", "--check-config", "--config", bad}, usage.Failed, `line 3: there is no key "colour"`},
+		{[]string{"hub", "--check-config", "--config", filepath.Join(dir, "none")}, usage.Failed, "no such file"},
+		{[]string{"hub", "--without-secrets", "--config", bad}, usage.Wrong, "--without-secrets is for --check-config only"},
+		{[]string{"hub", "--external-url", "renat.example", "--config", bad}, usage.Wrong, `--external-url "renat.example" is not a URL`},
+		{[]string{"hub", "--config", bad}, usage.Failed, "line 3"},
+		{[]string{"hub", "--config", good, "--listen", "nonsense"}, usage.Failed, "--listen"},
+		{[]string{"hub", "extra", "--config", good}, usage.Wrong, "extra"},
+		{[]string{"hub", "test-notification", "--config", good}, usage.Wrong, "is missing"},
+		{[]string{"hub", "test-notification", "y", "--config", good}, usage.Wrong, `no receiver "y"`},
+		{[]string{"hub", "test-notification", "x", "--config", good}, usage.Failed, "did not take the sample: reaching http://127.0.0.1:1:"},
+		{[]string{"hub", "redeliver", "--receiver", "y", "--config", good}, usage.Wrong, `no receiver "y"`},
 	} {
 		r := renat(t, c.args...)
 		if r.code != c.code || !strings.Contains(r.err, c.say) || strings.Contains(r.err, "VerySecret") {
@@ -147,7 +148,7 @@ func TestHubReloadsChangedFile(t *testing.T) {
 		t.Error("the old configuration is not kept")
 	}
 	stop()
-	if r := <-ended; r.code != exitDone || !strings.Contains(r.err, "keeping the old one") {
+	if r := <-ended; r.code != usage.Done || !strings.Contains(r.err, "keeping the old one") {
 		t.Errorf("exit code %d: %s", r.code, r.err)
 	}
 }
@@ -175,7 +176,7 @@ func TestHubServesThePage(t *testing.T) {
 		t.Errorf("%v: %s", err, page)
 	}
 	stop()
-	if r := <-ended; r.code != exitDone {
+	if r := <-ended; r.code != usage.Done {
 		t.Errorf("exit code %d: %s", r.code, r.err)
 	}
 }

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/hubble"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // hubbleFlags say which Hubble to follow; those for TLS have the names they
@@ -43,17 +42,17 @@ func (h *hubbleFlags) config(log zerolog.Logger) (hubble.Config, error) {
 	case h.tls || strings.HasPrefix(h.server, "tls://"):
 		cfg.TLS = o
 	case o.AllowInsecure || o.ServerName != "" || o.CertFile != "" || o.KeyFile != "" || len(o.CAFiles) > 0:
-		return cfg, usageError{errors.New("the --tls-… flags have no effect without --tls or a tls:// address")}
+		return cfg, usage.Errorf("the --tls-… flags have no effect without --tls or a tls:// address")
 	}
 	for _, s := range h.exclude {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return cfg, usageError{fmt.Errorf("--exclude-cidr %q is not a network like 10.0.0.0/8", s)}
+			return cfg, usage.Errorf("--exclude-cidr %q is not a network like 10.0.0.0/8", s)
 		}
 		cfg.ExcludeCIDRs = append(cfg.ExcludeCIDRs, p)
 	}
 	if _, err := hubble.New(cfg); err != nil {
-		return cfg, usageError{err}
+		return cfg, usage.Errorf("%w", err)
 	}
 	return cfg, nil
 }

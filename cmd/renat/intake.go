@@ -169,11 +169,7 @@ func (in *intake) own(name string) bool {
 // report says what of the file could not be used; used is how many flows were.
 func (in *intake) report(log zerolog.Logger, file string, used, ahead int) {
 	if in.others > 0 {
-		say := log.Warn()
-		if in.read == 0 {
-			say = log.Warn()
-		}
-		say.Str("file", file).Int("others", in.others).Int("own", in.read).Str("node", in.meta.NodeName).
+		log.Warn().Str("file", file).Int("others", in.others).Int("own", in.read).Str("node", in.meta.NodeName).
 			Msg("leaving out flows of other nodes: only the recorded node's own tell of its NAT maps (node_name in meta.json)")
 	}
 	if in.all && len(in.nodes) == 1 && !in.own(in.nodes[0]) {

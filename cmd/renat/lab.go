@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/internal/yard/lab"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -83,9 +84,9 @@ See docs/lab.md for the classes and for figures.`,
 	f.StringVar(&c.Record, "record", "", "write a recording of the run, with what the clients saw, to this folder")
 	f.StringVar(&c.StateDir, "state-dir", "", "keep the incidents in this folder; without it they are removed")
 	f.StringVarP(&l.output, "output", "o", "table", "output format: table, json (without the incidents)")
-	complete(cmd, "output", "table", "json")
-	complete(cmd, "kind", lab.Kinds()...)
-	complete(cmd, "restore", "none", "reply", "both")
+	usage.Complete(cmd, "output", "table", "json")
+	usage.Complete(cmd, "kind", lab.Kinds()...)
+	usage.Complete(cmd, "restore", "none", "reply", "both")
 	f.BoolVar(&l.check, "check", false, "only find out whether this machine can run it")
 	return cmd
 }
@@ -95,11 +96,11 @@ var errNotRight = errors.New("some broken connections were missed, or named wron
 
 func (l *labFlags) run(ctx context.Context) error {
 	if l.output != "table" && l.output != "json" {
-		return usageError{fmt.Errorf("output format %q is not one of table, json", l.output)}
+		return usage.Errorf("output format %q is not one of table, json", l.output)
 	}
 	guard, err := l.guard.config(time.Now())
 	if err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	l.config.Guard = guard
 	l.config.Version, l.config.Log = buildVersion(), l.log()
@@ -108,7 +109,7 @@ func (l *labFlags) run(ctx context.Context) error {
 	}
 	run, err := lab.New(l.config)
 	if err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	if l.check {
 		return run.Check(ctx)

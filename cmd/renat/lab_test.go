@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func TestLabUsage(t *testing.T) {
@@ -23,7 +25,7 @@ func TestLabUsage(t *testing.T) {
 		{[]string{"--agent-after", "2m"}, "within the 1m0s"},
 	} {
 		got := renat(t, append([]string{"lab"}, c.args...)...)
-		if got.code != exitUsage || !strings.Contains(got.err, c.want) || got.out != "" {
+		if got.code != usage.Wrong || !strings.Contains(got.err, c.want) || got.out != "" {
 			t.Errorf("%q: exit code %d, %q, want %q", c.args, got.code, got.err, c.want)
 		}
 	}

@@ -5,22 +5,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/usage"
-)
-
-// The exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitFound  = 3 // what nodes --fail-on names
 )
 
 func main() {
@@ -37,28 +26,5 @@ func run(ctx context.Context, s streams, args []string) int {
 	cmd, g := newRoot(s)
 	cmd.SetArgs(args)
 	called, err := cmd.ExecuteContextC(ctx)
-	var wrong usageError
-	var found *nodeview.FoundError
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.Is(err, syscall.EPIPE):
-		return exitDone // the reader of our output has seen enough
-	case errors.As(err, &found):
-		fmt.Fprintln(s.err, "renat:", found)
-		return exitFound
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(s.err, "renat: interrupted")
-		return exitFailed
-	case !g.started || errors.As(err, &wrong):
-		fmt.Fprint(s.err, usage.Text("renat", called, err, g.set))
-		return exitUsage
-	}
-	fmt.Fprintln(s.err, "renat:", err)
-	return exitFailed
+	return usage.Exit(ctx, s.err, "renat", called, err, g.started, g.set)
 }
-
-// usageError is a wrong command line that a command notices itself.
-type usageError struct{ error }
-
-func (u usageError) Unwrap() error { return u.error }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // recordings are real runs, see internal/recording/testdata/README.md.
@@ -45,7 +46,7 @@ func renatUntil(ctx context.Context, args ...string) result {
 // must fails the test unless the command succeeded.
 func (r result) must(t *testing.T) result {
 	t.Helper()
-	if r.code != exitDone {
+	if r.code != usage.Done {
 		t.Fatalf("exit code %d: %s", r.code, r.err)
 	}
 	return r

@@ -15,7 +15,7 @@ import (
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
-	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // agentURLs say which agents to ask, without Kubernetes.
@@ -49,7 +49,7 @@ func (a *agentURLs) of(flag string, urls []string) (*fleet.Agents, error) {
 	for _, u := range urls {
 		agent, err := fleet.NewHTTPAgent(u)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s %w", flag, err)}
+			return nil, usage.Errorf("%s %w", flag, err)
 		}
 		agent.Token = token
 		all = append(all, agent)
@@ -66,12 +66,8 @@ func (a *agentURLs) run(do func(cmd *cobra.Command, src fleet.Source, s *nodevie
 		if err != nil {
 			return err
 		}
-		err = do(cmd, src, &nodeview.Screen{Out: a.out, Err: a.err, Colored: a.colored(a.out), Terminal: isTerminal(a.out), Width: render.Width(a.out)})
-		var wrong nodeview.UsageError
-		switch {
-		case errors.As(err, &wrong):
-			return usageError{err}
-		case errors.Is(err, nodeview.ErrSilent):
+		err = do(cmd, src, a.screen())
+		if errors.Is(err, nodeview.ErrSilent) {
 			return fmt.Errorf("%w\nname running agents with --agent", err)
 		}
 		return err
@@ -112,7 +108,7 @@ then. kubectl renat status does it for a cluster.`,
 	a.register(cmd.Flags())
 	o.Register(cmd.Flags())
 	cmd.Flags().StringSliceVar(&hubs, "hub", []string{"http://127.0.0.1:9972"}, "URL of a hub; several may be given")
-	complete(cmd, "output", "json", "yaml")
+	usage.Complete(cmd, "output", "json", "yaml")
 	return cmd
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -36,7 +37,7 @@ type observeFlags struct {
 	first  int
 	last   int
 	flows  bool
-	filter filterFlags
+	filter usage.Filters
 }
 
 func newObserve(g *globals) *cobra.Command {
@@ -68,7 +69,9 @@ is (90s, 5m, 7d). An incident is found by its id, or by how that begins.`,
 	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	registerOutput(cmd, &o.output, &o.times)
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with incidents as they happen; without --since and --last only those")
-	o.filter.register(cmd)
+	o.filter.Register(f)
+	o.filter.RegisterNot(f)
+	o.filter.Complete(cmd)
 	o.suggest(cmd)
 	f.IntVar(&o.first, "first", 0, "only the first so many that match; 0: all")
 	f.IntVar(&o.last, "last", 0, "only the last so many that match (20 if nothing else says what to show)")
@@ -82,11 +85,11 @@ is (90s, 5m, 7d). An incident is found by its id, or by how that begins.`,
 func (o *observeFlags) run(ctx context.Context) error {
 	format, err := o.format()
 	if err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	options, err := o.options(time.Now())
 	if err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	log := o.log()
 	options.Log = log
@@ -172,7 +175,7 @@ func (o *observeFlags) format() (render.Format, error) {
 
 // options checks the filters.
 func (o *observeFlags) options(now time.Time) (jetstream.ReadOptions, error) {
-	chosen, err := o.filter.parse(now)
+	chosen, err := o.filter.Parse(now)
 	opts := jetstream.ReadOptions{
 		Follow: o.follow, Last: o.last, Since: chosen.Since, Kinds: chosen.Kinds, Match: chosen.Match,
 		NewOnly: o.follow && chosen.Since.IsZero() && o.last == 0 && !o.all,
@@ -193,11 +196,6 @@ func registerOutput(cmd *cobra.Command, output, times *string) {
 	f := cmd.Flags()
 	f.StringVarP(output, "output", "o", string(render.Compact), "output format: "+strings.Join(render.FormatNames(), ", "))
 	f.StringVar(times, "time-format", render.TimeFormats()[0], "format of times in compact lines and tables: "+strings.Join(render.TimeFormats(), ", "))
-	complete(cmd, "output", render.FormatNames()...)
-	complete(cmd, "time-format", render.TimeFormats()...)
-}
-
-// complete lets shells complete a flag of cmd with values.
-func complete(cmd *cobra.Command, flag string, values ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	usage.Complete(cmd, "output", render.FormatNames()...)
+	usage.Complete(cmd, "time-format", render.TimeFormats()...)
 }

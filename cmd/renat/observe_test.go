@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
@@ -162,7 +163,7 @@ func TestObserveStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown()
-	if got := renat(t, "observe", "--state-dir", store); got.code != exitFailed || !strings.Contains(got.err, "stop the other renat") {
+	if got := renat(t, "observe", "--state-dir", store); got.code != usage.Failed || !strings.Contains(got.err, "stop the other renat") {
 		t.Errorf("beside one that takes no clients: %d, %s", got.code, got.err)
 	}
 }
@@ -199,8 +200,8 @@ func TestObserveFollows(t *testing.T) {
 		break
 	}
 	cancel()
-	if got := <-code; got != exitDone {
-		t.Errorf("exit code %d after Ctrl-C, want %d", got, exitDone)
+	if got := <-code; got != usage.Done {
+		t.Errorf("exit code %d after Ctrl-C, want %d", got, usage.Done)
 	}
 }
 
@@ -236,24 +237,24 @@ func TestObserveUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		"no server":      {[]string{"--nats-url", "nats://me:secret@127.0.0.1:1"}, exitFailed, "127.0.0.1:1"},
-		"nothing stored": {[]string{"--state-dir", t.TempDir()}, exitFailed, "nothing has been published here yet"},
-		"no folder":      {[]string{"--state-dir", "/does/not/exist"}, exitFailed, "--state-dir: stat /does/not/exist"},
-		"wrong since":    {[]string{"--since", "yesterday"}, exitUsage, "--since \"yesterday\""},
-		"wrong until":    {[]string{"--until", "tomorrow"}, exitUsage, "--until \"tomorrow\""},
-		"wrong port":     {[]string{"--port", "http"}, exitUsage, "--port \"http\""},
-		"wrong ip":       {[]string{"--ip", "10.0.0"}, exitUsage, "--ip \"10.0.0\""},
-		"wrong kind":     {[]string{"--kind", "reset"}, exitUsage, "--kind \"reset\""},
-		"wrong last":     {[]string{"--last", "-1"}, exitUsage, "--last"},
-		"not nothing":    {[]string{"--not"}, exitUsage, "--not needs a filter"},
-		"not a time":     {[]string{"--not", "--since", "1m"}, exitUsage, "not for times"},
-		"flows as json":  {[]string{"--flows", "-o", "json"}, exitUsage, "-o compact"},
-		"wrong output":   {[]string{"-o", "xml"}, exitUsage, "compact, dict, table, json"},
-		"wrong times":    {[]string{"--time-format", "ISO"}, exitUsage, "StampMilli, RFC3339"},
-		"wrong id":       {[]string{"--id", "shop/cart"}, exitUsage, "--id \"shop/cart\""},
-		"two limits":     {[]string{"--all", "--last", "3"}, exitUsage, "all last"},
-		"argument":       {[]string{"everything"}, exitUsage, "everything"},
-		"creds missing":  {[]string{"--nats-creds", "/does/not/exist"}, exitFailed, "/does/not/exist"},
+		"no server":      {[]string{"--nats-url", "nats://me:secret@127.0.0.1:1"}, usage.Failed, "127.0.0.1:1"},
+		"nothing stored": {[]string{"--state-dir", t.TempDir()}, usage.Failed, "nothing has been published here yet"},
+		"no folder":      {[]string{"--state-dir", "/does/not/exist"}, usage.Failed, "--state-dir: stat /does/not/exist"},
+		"wrong since":    {[]string{"--since", "yesterday"}, usage.Wrong, "--since \"yesterday\""},
+		"wrong until":    {[]string{"--until", "tomorrow"}, usage.Wrong, "--until \"tomorrow\""},
+		"wrong port":     {[]string{"--port", "http"}, usage.Wrong, "--port \"http\""},
+		"wrong ip":       {[]string{"--ip", "10.0.0"}, usage.Wrong, "--ip \"10.0.0\""},
+		"wrong kind":     {[]string{"--kind", "reset"}, usage.Wrong, "--kind \"reset\""},
+		"wrong last":     {[]string{"--last", "-1"}, usage.Wrong, "--last"},
+		"not nothing":    {[]string{"--not"}, usage.Wrong, "--not needs a filter"},
+		"not a time":     {[]string{"--not", "--since", "1m"}, usage.Wrong, "not for times"},
+		"flows as json":  {[]string{"--flows", "-o", "json"}, usage.Wrong, "-o compact"},
+		"wrong output":   {[]string{"-o", "xml"}, usage.Wrong, "compact, dict, table, json"},
+		"wrong times":    {[]string{"--time-format", "ISO"}, usage.Wrong, "StampMilli, RFC3339"},
+		"wrong id":       {[]string{"--id", "shop/cart"}, usage.Wrong, "--id \"shop/cart\""},
+		"two limits":     {[]string{"--all", "--last", "3"}, usage.Wrong, "all last"},
+		"argument":       {[]string{"everything"}, usage.Wrong, "everything"},
+		"creds missing":  {[]string{"--nats-creds", "/does/not/exist"}, usage.Failed, "/does/not/exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := renat(t, append([]string{"observe"}, c.args...)...)
@@ -287,14 +288,14 @@ func TestObserveHealthyNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := renat(t, "observe", "--nats-url", url, "--last", "5"); got.code != exitFailed {
+	if got := renat(t, "observe", "--nats-url", url, "--last", "5"); got.code != usage.Failed {
 		t.Errorf("no agent: exit code %d: %s", got.code, got.err)
 	}
 	if err := nodes.Put(t.Context(), "prod", "node-a", struct{}{}); err != nil {
 		t.Fatal(err)
 	}
 	got := renat(t, "observe", "--nats-url", url, "--last", "5")
-	if got.code != exitDone || !strings.Contains(got.err, "No incident yet") || got.out != "" {
+	if got.code != usage.Done || !strings.Contains(got.err, "No incident yet") || got.out != "" {
 		t.Errorf("exit code %d, %q: %s", got.code, got.out, got.err)
 	}
 }

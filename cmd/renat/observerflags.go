@@ -5,12 +5,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/hubble/proxy"
 	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // observerFlags say where to serve Hubble's flows with additions, and to whom.
@@ -34,9 +34,9 @@ func (o *observerFlags) open(ctx context.Context) (agent.Observer, error) {
 	t := &o.tls
 	switch secured := t.CertFile != "" || t.KeyFile != "" || len(t.ClientCAFiles) > 0; {
 	case secured && (t.CertFile == "" || t.KeyFile == ""):
-		return out, usageError{errors.New("--observer-tls-cert-file and --observer-tls-key-file go together, and --observer-tls-client-ca-files needs both")}
+		return out, usage.Errorf("--observer-tls-cert-file and --observer-tls-key-file go together, and --observer-tls-client-ca-files needs both")
 	case secured && o.listen == "":
-		return out, usageError{errors.New("the --observer-tls-… flags have no effect without --observer-listen")}
+		return out, usage.Errorf("the --observer-tls-… flags have no effect without --observer-listen")
 	case o.listen == "":
 		return out, nil
 	case secured:
@@ -45,7 +45,7 @@ func (o *observerFlags) open(ctx context.Context) (agent.Observer, error) {
 	var err error
 	out.Listener, err = proxy.Listen(ctx, o.listen, o.group, out.TLS)
 	if errors.Is(err, proxy.ErrAddress) {
-		return out, usageError{fmt.Errorf("--observer-listen: %w", err)}
+		return out, usage.Errorf("--observer-listen: %w", err)
 	}
 	return out, err
 }

@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func TestAgentRefusesToShowFlowsToStrangers(t *testing.T) {
@@ -12,12 +14,12 @@ func TestAgentRefusesToShowFlowsToStrangers(t *testing.T) {
 		code int
 		says string
 	}{
-		"--observer-listen 0.0.0.0:4245":                                            {exitUsage, "needs TLS"},
-		"--observer-listen :4245 --observer-tls-cert-file a":                        {exitUsage, "go together"},
-		"--observer-listen :1 --observer-tls-cert-file a --observer-tls-key-file b": {exitUsage, "only clients with a certificate"},
-		"--observer-tls-cert-file a --observer-tls-key-file b":                      {exitUsage, "no effect"},
-		"--observer-listen nothing":                                                 {exitUsage, "neither unix:///path nor host:port"},
-		"--observer-listen unix:///no/such/folder/s":                                {exitFailed, "/no/such/folder/s"},
+		"--observer-listen 0.0.0.0:4245":                                            {usage.Wrong, "needs TLS"},
+		"--observer-listen :4245 --observer-tls-cert-file a":                        {usage.Wrong, "go together"},
+		"--observer-listen :1 --observer-tls-cert-file a --observer-tls-key-file b": {usage.Wrong, "only clients with a certificate"},
+		"--observer-tls-cert-file a --observer-tls-key-file b":                      {usage.Wrong, "no effect"},
+		"--observer-listen nothing":                                                 {usage.Wrong, "neither unix:///path nor host:port"},
+		"--observer-listen unix:///no/such/folder/s":                                {usage.Failed, "/no/such/folder/s"},
 	} {
 		got := renat(t, append([]string{"agent", "--listen", "", "--node-name", "n"}, strings.Fields(args)...)...)
 		if got.code != c.code || !strings.Contains(got.err, c.says) {

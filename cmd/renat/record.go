@@ -60,7 +60,7 @@ identity numbers and versions stay: see docs/recordings.md.`,
 
 func (r *recordFlags) run(ctx context.Context, dir string) error {
 	if r.duration < 0 {
-		return usageError{fmt.Errorf("--duration %v is negative", r.duration)}
+		return usage.Errorf("--duration %v is negative", r.duration)
 	}
 	flows, err := r.hubble.client(r.log())
 	if err != nil {

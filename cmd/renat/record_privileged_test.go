@@ -32,6 +32,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/kprobes"
 )
 
@@ -142,7 +143,7 @@ func recordLive(t *testing.T, l net.Listener, args ...string) (dir string, end f
 	}
 	return dir, func() string {
 		cancel()
-		if c := <-code; c != exitDone {
+		if c := <-code; c != usage.Done {
 			t.Fatalf("exit code %d\n%s", c, said.String())
 		}
 		return said.String()
@@ -286,7 +287,7 @@ func TestPrivilegedRecordOnFullDisk(t *testing.T) {
 		t.Errorf("record said\n%s", l.err.String())
 	}
 	t.Setenv("TMPDIR", "/tmp") // the replay needs room, too
-	if got := renat(t, "replay", l.dir); got.code != exitDone || strings.Contains(got.err, "from 0 flows and 0 map operations") {
+	if got := renat(t, "replay", l.dir); got.code != usage.Done || strings.Contains(got.err, "from 0 flows and 0 map operations") {
 		t.Errorf("replay: exit code %d\n%s", got.code, got.err)
 	}
 }

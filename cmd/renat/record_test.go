@@ -22,6 +22,7 @@ import (
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/kprobes"
 )
 
@@ -305,12 +306,12 @@ func TestRecordUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		"no folder":      {nil, exitUsage, "is missing"},
-		"negative":       {[]string{"x", "--duration", "-1s"}, exitUsage, "--duration"},
-		"wrong cidr":     {[]string{"x", "--exclude-cidr", "10.0.0.1"}, exitUsage, "--exclude-cidr"},
-		"TLS flags only": {[]string{"x", "--tls-server-name", "y"}, exitUsage, "without --tls"},
-		"no CA":          {[]string{"x", "--tls", "--tls-ca-cert-files", "/does/not/exist"}, exitUsage, "/does/not/exist"},
-		"no address":     {[]string{"x", "--hubble-server", "ftp://x:1"}, exitUsage, "unix://"},
+		"no folder":      {nil, usage.Wrong, "is missing"},
+		"negative":       {[]string{"x", "--duration", "-1s"}, usage.Wrong, "--duration"},
+		"wrong cidr":     {[]string{"x", "--exclude-cidr", "10.0.0.1"}, usage.Wrong, "--exclude-cidr"},
+		"TLS flags only": {[]string{"x", "--tls-server-name", "y"}, usage.Wrong, "without --tls"},
+		"no CA":          {[]string{"x", "--tls", "--tls-ca-cert-files", "/does/not/exist"}, usage.Wrong, "/does/not/exist"},
+		"no address":     {[]string{"x", "--hubble-server", "ftp://x:1"}, usage.Wrong, "unix://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := renat(t, append([]string{"record"}, c.args...)...)

@@ -16,6 +16,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/kprobes"
 )
 
@@ -156,7 +157,7 @@ func (r *recorder) watch() (stop func()) {
 					log.Warn().Str("problem", now).Msg("no map operations")
 				}
 			}
-			if isTerminal(r.err) {
+			if render.IsTerminal(r.err) {
 				c := r.counted()
 				fmt.Fprintf(r.err, "\r%v: %d flows, %d map operations ", time.Since(r.started).Round(time.Second), c.flows, c.changes)
 			}
@@ -165,7 +166,7 @@ func (r *recorder) watch() (stop func()) {
 	return func() {
 		close(done)
 		watching.Wait()
-		if isTerminal(r.err) {
+		if render.IsTerminal(r.err) {
 			fmt.Fprintln(r.err)
 		}
 	}

@@ -74,7 +74,7 @@ docs/recordings.md for the format.`,
 func (r *replayFlags) run(ctx context.Context, dir string) error {
 	format, err := render.ParseFormat(r.output)
 	if err = errors.Join(err, render.CheckTimeFormat(r.times)); err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	rec, err := recording.Open(dir)
 	if err != nil {
@@ -108,8 +108,8 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 	}
 	p.out.TimeFormat = r.times
 	err = p.replay(ctx)
-	var usage usageError
-	if format == render.Compact && !errors.As(err, &usage) {
+	var wrong usage.Error
+	if format == render.Compact && !errors.As(err, &wrong) {
 		p.summarise()
 	}
 	return err
@@ -167,7 +167,7 @@ func (r *replay) replay(ctx context.Context) error {
 		}
 	})
 	if err != nil {
-		return usageError{err}
+		return usage.Errorf("%w", err)
 	}
 	stopProgress := r.showProgress()
 	flows := &recordedFlows{rec: r.rec, bad: r.bad, log: r.log()}

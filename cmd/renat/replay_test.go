@@ -17,6 +17,7 @@ import (
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 
 	"github.com/rs/zerolog"
 )
@@ -126,50 +127,50 @@ var badRecordings = map[string]struct {
 }{
 	"empty folder": {func(t *testing.T, dir string) {
 		remove(t, dir, recording.FlowsFile, recording.NATFile, recording.MetaFile)
-	}, exitFailed, []string{"holds neither nat.jsonl nor flows.jsonl"}, 0},
+	}, usage.Failed, []string{"holds neither nat.jsonl nor flows.jsonl"}, 0},
 	"flows only": {func(t *testing.T, dir string) { remove(t, dir, recording.NATFile) },
-		exitFailed, []string{"no nat.jsonl", "without map operations"}, 0},
+		usage.Failed, []string{"no nat.jsonl", "without map operations"}, 0},
 	"no flows": {func(t *testing.T, dir string) { remove(t, dir, recording.FlowsFile) },
-		exitDone, []string{"holds no flows"}, 30},
-	"no meta": {func(t *testing.T, dir string) { remove(t, dir, recording.MetaFile) }, exitDone, nil, 30},
+		usage.Done, []string{"holds no flows"}, 30},
+	"no meta": {func(t *testing.T, dir string) { remove(t, dir, recording.MetaFile) }, usage.Done, nil, 30},
 	"garbled meta": {func(t *testing.T, dir string) { write(t, filepath.Join(dir, recording.MetaFile), "{") },
-		exitFailed, []string{"meta.json", "unexpected end"}, 0},
+		usage.Failed, []string{"meta.json", "unexpected end"}, 0},
 	"garbled map operation": {func(t *testing.T, dir string) { insertLine(t, dir, recording.NATFile, 7, "{nonsense") },
-		exitDone, []string{"nat.jsonl", `"line":7`, "1 unreadable lines", "1 kernel_decode"}, 30},
+		usage.Done, []string{"nat.jsonl", `"line":7`, "1 unreadable lines", "1 kernel_decode"}, 30},
 	"garbled flow": {func(t *testing.T, dir string) { insertLine(t, dir, recording.FlowsFile, 9, "nonsense") },
-		exitDone, []string{"flows.jsonl", `"line":9`, "1 unreadable lines"}, 30},
+		usage.Done, []string{"flows.jsonl", `"line":9`, "1 unreadable lines"}, 30},
 	"too many garbled lines": {func(t *testing.T, dir string) {
 		for range 101 {
 			insertLine(t, dir, recording.NATFile, 7, "{nonsense")
 		}
-	}, exitFailed, []string{"nat.jsonl line 107", "more than 100 bad lines", "--max-bad-lines"}, 0},
+	}, usage.Failed, []string{"nat.jsonl line 107", "more than 100 bad lines", "--max-bad-lines"}, 0},
 	"unknown map": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, `{"time":"2026-11-22T22:51:26Z","op":"insert","map":"my_map","dir":"OUT","protocol":"TCP","src":"10.0.0.1:1","dst":"10.0.0.2:2"}`)
-	}, exitDone, []string{`unknown map \"my_map\"`, `"line":2`}, 30},
+	}, usage.Done, []string{`unknown map \"my_map\"`, `"line":2`}, 30},
 	"unknown fields": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, `{"time":"2026-11-22T22:51:26Z","op":"insert","map":"cilium_ct4_global","dir":"OUT","protocol":"TCP","src":"10.0.0.1:1","dst":"10.0.0.2:2","later":{"a":1}}`)
 		insertLine(t, dir, recording.FlowsFile, 2, `{"flow":{"time":"2026-11-22T22:51:26Z","later":[1],"IP":{"source":"10.0.0.1","destination":"10.0.0.2"}},"time":"2026-11-22T22:51:26Z"}`)
-	}, exitDone, nil, 30},
+	}, usage.Done, nil, 30},
 	"IPv6 in brackets": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, `{"time":"2026-11-22T22:51:26Z","op":"insert","map":"cilium_snat_v6_external","dir":"OUT","protocol":"TCP","src":"[fd00::1]:1","dst":"[2001:db8::1]:2","to":"[2001:db8::2]:1"}`)
-	}, exitDone, nil, 30},
+	}, usage.Done, nil, 30},
 	"long lines": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, `{"time":"2026-11-22T22:51:26Z","op":"insert","map":"cilium_ct4_global","dir":"OUT","protocol":"TCP","src":"10.0.0.1:1","dst":"10.0.0.2:2","pad":"`+strings.Repeat("x", 100_000)+`"}`)
 		insertLine(t, dir, recording.FlowsFile, 2, `{"flow":{"time":"2026-11-22T22:51:26Z","Summary":"`+strings.Repeat("x", 100_000)+`"},"time":"2026-11-22T22:51:26Z"}`)
-	}, exitDone, nil, 30},
+	}, usage.Done, nil, 30},
 	"endless lines": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, strings.Repeat("x", 3<<20))
 		insertLine(t, dir, recording.FlowsFile, 2, strings.Repeat("x", 3<<20))
-	}, exitDone, []string{"2 unreadable lines", "longer than"}, 30},
+	}, usage.Done, []string{"2 unreadable lines", "longer than"}, 30},
 	"Windows line ends and empty lines": {func(t *testing.T, dir string) {
 		insertLine(t, dir, recording.NATFile, 2, "\r\n\n\r")
 		insertLine(t, dir, recording.FlowsFile, 2, "\r\n\n\r")
-	}, exitDone, nil, 30},
+	}, usage.Done, nil, 30},
 	"not a gzip file": {func(t *testing.T, dir string) {
 		if err := os.Rename(filepath.Join(dir, recording.NATFile), filepath.Join(dir, recording.NATFile+".gz")); err != nil {
 			t.Fatal(err)
 		}
-	}, exitFailed, []string{"nat.jsonl.gz is no gzip file"}, 0},
+	}, usage.Failed, []string{"nat.jsonl.gz is no gzip file"}, 0},
 	"truncated gzip": {func(t *testing.T, dir string) {
 		remove(t, dir, recording.NATFile)
 		b, err := os.ReadFile(filepath.Join(recordings[0], recording.NATFile+".gz"))
@@ -177,25 +178,25 @@ var badRecordings = map[string]struct {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, recording.NATFile+".gz"), string(b[:len(b)*9/10]))
-	}, exitFailed, []string{"nat.jsonl.gz is cut off", "after line"}, 28},
+	}, usage.Failed, []string{"nat.jsonl.gz is cut off", "after line"}, 28},
 	"not a zstd file": {func(t *testing.T, dir string) {
 		if err := os.Rename(filepath.Join(dir, recording.NATFile), filepath.Join(dir, recording.NATFile+".zst")); err != nil {
 			t.Fatal(err)
 		}
-	}, exitFailed, []string{"nat.jsonl.zst is no zstd file"}, 0},
+	}, usage.Failed, []string{"nat.jsonl.zst is no zstd file"}, 0},
 	"zstd": {func(t *testing.T, dir string) {
 		for _, name := range []string{recording.FlowsFile, recording.NATFile} {
 			zstandard(t, dir, name, func(b []byte) []byte { return b })
 		}
-	}, exitDone, nil, 30},
+	}, usage.Done, nil, 30},
 	"truncated zstd": {func(t *testing.T, dir string) {
 		zstandard(t, dir, recording.NATFile, func(b []byte) []byte { return b[:len(b)*9/10] })
-	}, exitFailed, []string{"nat.jsonl.zst is cut off", "after line"}, 28},
+	}, usage.Failed, []string{"nat.jsonl.zst is cut off", "after line"}, 28},
 	"truncated line": {func(t *testing.T, dir string) {
 		lines := readLines(t, filepath.Join(dir, recording.FlowsFile))
 		lines[len(lines)-1] = lines[len(lines)-1][:20]
 		write(t, filepath.Join(dir, recording.FlowsFile), strings.Join(lines, ""))
-	}, exitDone, []string{"1 unreadable lines"}, 30},
+	}, usage.Done, []string{"1 unreadable lines"}, 30},
 }
 
 func TestReplayBadInput(t *testing.T) {
@@ -241,17 +242,17 @@ func TestReplayUsage(t *testing.T) {
 		code int
 		says string
 	}{
-		"no folder":       {[]string{"replay"}, exitUsage, "is missing"},
-		"missing folder":  {[]string{"replay", "/does/not/exist"}, exitFailed, "/does/not/exist: no such file"},
-		"a file":          {[]string{"replay", "replay_test.go"}, exitFailed, "is not a folder"},
-		"unknown flag":    {[]string{"replay", recordings[0], "--nonsense"}, exitUsage, "--nonsense"},
-		"unknown format":  {[]string{"replay", recordings[0], "-o", "xml"}, exitUsage, "not one of compact, dict, table, json"},
-		"unknown command": {[]string{"replya"}, exitUsage, "unknown command"},
-		"wrong settle":    {[]string{"replay", recordings[0], "--settle", "-1s"}, exitUsage, "settle"},
-		"both stores":     {[]string{"replay", recordings[0], "--state-dir", "a", "--nats-url", "b"}, exitUsage, "nats-url"},
-		"no server":       {[]string{"replay", recordings[0], "--nats-url", "nats://me:secret@127.0.0.1:1"}, exitFailed, "127.0.0.1:1"},
-		"wrong colour":    {[]string{"version", "--color", "pink"}, exitUsage, "--color"},
-		"wrong log level": {[]string{"version", "--log-level", "loud"}, exitUsage, "--log-level"},
+		"no folder":       {[]string{"replay"}, usage.Wrong, "is missing"},
+		"missing folder":  {[]string{"replay", "/does/not/exist"}, usage.Failed, "/does/not/exist: no such file"},
+		"a file":          {[]string{"replay", "replay_test.go"}, usage.Failed, "is not a folder"},
+		"unknown flag":    {[]string{"replay", recordings[0], "--nonsense"}, usage.Wrong, "--nonsense"},
+		"unknown format":  {[]string{"replay", recordings[0], "-o", "xml"}, usage.Wrong, "not one of compact, dict, table, json"},
+		"unknown command": {[]string{"replya"}, usage.Wrong, "unknown command"},
+		"wrong settle":    {[]string{"replay", recordings[0], "--settle", "-1s"}, usage.Wrong, "settle"},
+		"both stores":     {[]string{"replay", recordings[0], "--state-dir", "a", "--nats-url", "b"}, usage.Wrong, "nats-url"},
+		"no server":       {[]string{"replay", recordings[0], "--nats-url", "nats://me:secret@127.0.0.1:1"}, usage.Failed, "127.0.0.1:1"},
+		"wrong colour":    {[]string{"version", "--color", "pink"}, usage.Wrong, "--color"},
+		"wrong log level": {[]string{"version", "--log-level", "loud"}, usage.Wrong, "--log-level"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -269,7 +270,7 @@ func TestReplayUsage(t *testing.T) {
 func TestReplayInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := renatUntil(ctx, "replay", recordings[0]); got.code != exitFailed || !strings.Contains(got.err, "interrupted") {
+	if got := renatUntil(ctx, "replay", recordings[0]); got.code != usage.Failed || !strings.Contains(got.err, "interrupted") {
 		t.Errorf("exit code %d: %s", got.code, got.err)
 	}
 }
@@ -280,7 +281,7 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 		t.Errorf("RENAT_OUTPUT was not taken: %s", got.out)
 	}
 	t.Setenv("RENAT_SETTLE", "soon")
-	if got := renat(t, "replay", recordings[0]); got.code != exitUsage || !strings.Contains(got.err, "RENAT_SETTLE") {
+	if got := renat(t, "replay", recordings[0]); got.code != usage.Wrong || !strings.Contains(got.err, "RENAT_SETTLE") {
 		t.Errorf("exit code %d: %s", got.code, got.err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // replayed is a recording that was changed, and what a replay must say of it.
@@ -115,7 +116,7 @@ func TestReplayInputs(t *testing.T) {
 func TestReplayBothFiles(t *testing.T) {
 	dir := variant(t, recordings[0], func(_ string, lines []string) []string { return lines })
 	write(t, filepath.Join(dir, recording.FlowsFile+".gz"), "")
-	if got := renat(t, "replay", dir); got.code != exitFailed || !strings.Contains(got.err, "holds both flows.jsonl and flows.jsonl.gz") {
+	if got := renat(t, "replay", dir); got.code != usage.Failed || !strings.Contains(got.err, "holds both flows.jsonl and flows.jsonl.gz") {
 		t.Errorf("exit code %d: %s", got.code, got.err)
 	}
 }

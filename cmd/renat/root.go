@@ -9,11 +9,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
+
+// version is set by the linker for releases.
+var version string
+
+func buildVersion() string { return nodeview.BuildVersion(version) }
 
 // streams are where a command reads and writes: data on out, logs on err.
 type streams struct {
@@ -58,23 +66,11 @@ name in capitals, with "_" for "-", e.g. RENAT_NATS_URL.`,
 	flags.StringVar(&g.logLevel, "log-level", "warn", "least severe messages to log: debug, info, warn, error")
 	flags.StringVar(&g.color, "color", "auto", "colour the output: auto, always, never")
 	root.AddCommand(newAgent(g), newRecord(g), newReplay(g), newObserve(g), newDescribe(g), newEnrich(g), newHub(g),
-		newStatus(g), newNodes(g), newAdvise(g), newTop(g), newAtRisk(g), newTrace(g), newLab(g), newVersion(g))
-	complete(root, "log-level", "debug", "info", "warn", "error")
-	complete(root, "color", "auto", "always", "never")
-	g.watchStart(root)
+		newStatus(g), newNodes(g), newAdvise(g), newTop(g), newAtRisk(g), newTrace(g), newLab(g), nodeview.NewVersion("renat", "renat", buildVersion()))
+	usage.Complete(root, "log-level", "debug", "info", "warn", "error")
+	usage.Complete(root, "color", render.ColorModes...)
+	usage.OnStart(root, func() { g.started = true })
 	return root, g
-}
-
-// watchStart makes every command below parent note that it was reached.
-func (g *globals) watchStart(parent *cobra.Command) {
-	for _, cmd := range parent.Commands() {
-		run := cmd.RunE
-		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			g.started = true
-			return run(cmd, args)
-		}
-		g.watchStart(cmd)
-	}
 }
 
 // prepare takes flags from the environment and checks those of every command.
@@ -98,32 +94,23 @@ func (g *globals) prepare(cmd *cobra.Command) error {
 	if _, err := zerolog.ParseLevel(g.logLevel); err != nil || g.logLevel == "" {
 		return fmt.Errorf("--log-level %q is not one of debug, info, warn, error", g.logLevel)
 	}
-	switch g.color {
-	case "auto", "always", "never":
-		return nil
-	}
-	return fmt.Errorf("--color %q is not one of auto, always, never", g.color)
+	return render.CheckColor(g.color)
 }
 
 // log returns the logger: readable on a terminal, else JSON.
 func (g *globals) log() zerolog.Logger {
 	level, _ := zerolog.ParseLevel(g.logLevel) // checked by prepare
 	var w = g.err
-	if isTerminal(w) {
+	if render.IsTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !g.colored(w)}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
 // colored says whether to colour what is written to w.
-func (g *globals) colored(w io.Writer) bool {
-	if g.color != "auto" {
-		return g.color == "always"
-	}
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}
+func (g *globals) colored(w io.Writer) bool { return render.Colored(w, g.color) }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+// screen is where a command shows what agents and NATS told.
+func (g *globals) screen() *nodeview.Screen {
+	return nodeview.NewScreen(g.out, g.err, g.color)
 }

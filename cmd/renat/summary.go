@@ -11,6 +11,7 @@ import (
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/internal/view/render"
 )
 
 // tally counts incidents by what they are.
@@ -86,7 +87,7 @@ const progressAfter = time.Second
 // showProgress draws a bar on the log's side when that is a terminal and the
 // replay is long. The caller calls stop, which removes it.
 func (r *replay) showProgress() (stop func()) {
-	if !isTerminal(r.err) {
+	if !render.IsTerminal(r.err) {
 		return func() {}
 	}
 	done, stopped := make(chan struct{}), make(chan struct{})

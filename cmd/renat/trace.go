@@ -3,12 +3,11 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func newTrace(g *globals) *cobra.Command {
@@ -37,7 +36,7 @@ some 1,900 operations a second and CPU are counted instead of shown.`,
 				return err
 			}
 			if len(agents) != 1 {
-				return usageError{errors.New("--agent: a trace is of one node")}
+				return usage.Errorf("--agent: a trace is of one node")
 			}
 			return o.Run(cmd.Context(), agents[0].(fleet.Streamer), s) // they are reached by HTTP
 		}),
@@ -45,7 +44,7 @@ some 1,900 operations a second and CPU are counted instead of shown.`,
 	a.register(cmd.Flags())
 	o.Register(cmd.Flags())
 	o.RegisterPod(cmd.Flags())
-	complete(cmd, "output", nodeview.TraceOutputs()...)
-	complete(cmd, "map", "nat", "ct")
+	usage.Complete(cmd, "output", nodeview.TraceOutputs()...)
+	usage.Complete(cmd, "map", "nat", "ct")
 	return cmd
 }

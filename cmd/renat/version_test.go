@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 func TestVersion(t *testing.T) {
@@ -29,7 +31,7 @@ func TestVersion(t *testing.T) {
 	if short := renat(t, "--version").must(t).out; short != "renat "+v.Version+"\n" {
 		t.Errorf("got %q", short)
 	}
-	if got := renat(t, "version", "-o", "xml"); got.code != exitUsage || !strings.Contains(got.err, "not one of json, yaml") {
+	if got := renat(t, "version", "-o", "xml"); got.code != usage.Wrong || !strings.Contains(got.err, "not one of json, yaml") {
 		t.Errorf("exit %d, %s", got.code, got.err)
 	}
 }
@@ -46,7 +48,7 @@ func TestContradictions(t *testing.T) {
 		"if any flags in the group [nats-url state-dir]": {"describe", "142cbfff", "--state-dir", dir, "--nats-url", "nats://127.0.0.1:1"},
 		"whoever is on the way to --listen 0.0.0.0:0":    {"hub", "--state-dir", dir, "--listen", "0.0.0.0:0", "--http-token-file", token},
 	} {
-		if got := renat(t, args...); got.code != exitUsage || !strings.Contains(got.err, want) {
+		if got := renat(t, args...); got.code != usage.Wrong || !strings.Contains(got.err, want) {
 			t.Errorf("%v: exit %d, %s", args, got.code, got.err)
 		}
 	}

@@ -99,14 +99,13 @@ func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 	case outJSON, outYAML:
 		return encode(s.Out, p, o.output)
 	case outName:
+		var names []string
 		for _, a := range p.Nodes {
 			if a.Needs() {
-				if _, err := fmt.Fprintln(s.Out, "node/"+a.Node); err != nil {
-					return err
-				}
+				names = append(names, "node/"+a.Node)
 			}
 		}
-		return nil
+		return s.lines(names)
 	}
 	t := render.Table{Columns: []render.Column{
 		{Title: "NODE", Name: true}, {Title: "MAP", Name: true}, {Title: "SIZE", Right: true}, {Title: "VERDICT"}, {Title: "ENOUGH", Right: true}, {Title: "WHY"},

@@ -14,6 +14,7 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // AtRisk shows which connections break by their next packet.
@@ -45,7 +46,7 @@ func (o *AtRisk) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 		return err
 	}
 	if o.limit < 0 {
-		return UsageError{fmt.Errorf("--limit %d is negative", o.limit)}
+		return usage.Errorf("--limit %d is negative", o.limit)
 	}
 	found, err := src.AtRisk(ctx)
 	if err != nil {
@@ -83,30 +84,29 @@ func (o *AtRisk) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 }
 
 func (o *AtRisk) write(s *Screen, all []riskOut, more, unchecked int, silent []fleet.Silence) error {
-	if o.custom() {
-		var things []any
-		for _, r := range all {
-			things = append(things, r)
-		}
-		return o.customTable(s, things)
+	out := list{whole: struct {
+		Connections []riskOut       `json:"connections"`
+		More        int             `json:"more"`
+		Unchecked   int             `json:"unchecked"`
+		Silent      []fleet.Silence `json:"silent"`
+	}{all, more, unchecked, append([]fleet.Silence{}, silent...)}, table: func() *render.Table { return o.table(s, all) }}
+	for _, r := range all {
+		out.things, out.names = append(out.things, r), append(out.names, "connection/"+r.Source.Address)
 	}
-	switch o.output {
-	case outJSON, outYAML:
-		return encode(s.Out, struct {
-			Connections []riskOut       `json:"connections"`
-			More        int             `json:"more"`
-			Unchecked   int             `json:"unchecked"`
-			Silent      []fleet.Silence `json:"silent"`
-		}{all, more, unchecked, append([]fleet.Silence{}, silent...)}, o.output)
-	case outName:
-		for _, r := range all {
-			if _, err := fmt.Fprintln(s.Out, "connection/"+r.Source.Address); err != nil {
-				return err
-			}
-		}
-		return nil
+	if err := o.show(s, out); err != nil || !o.isTable() {
+		return err
 	}
-	t := render.Table{Columns: []render.Column{
+	if more > 0 {
+		fmt.Fprintf(s.Err, "%d more\n", more)
+	}
+	if unchecked > 0 {
+		fmt.Fprintf(s.Err, "%d more lost an entry and were not looked up: most have closed since\n", unchecked)
+	}
+	return nil
+}
+
+func (o *AtRisk) table(s *Screen, all []riskOut) *render.Table {
+	t := &render.Table{Columns: []render.Column{
 		{Title: "NODE", Name: true}, {Title: "POD", Name: true}, {Title: "DESTINATION", Name: true}, {Title: "PROTOCOL"},
 		{Title: "GONE"}, {Title: "FOR", Right: true}, {Title: "BREAKS-BY"},
 	}, Width: s.Width}
@@ -121,16 +121,7 @@ func (o *AtRisk) write(s *Screen, all []riskOut, more, unchecked int, silent []f
 		}
 		t.Add(cells...)
 	}
-	if err := s.flush(&t, o.noTitles); err != nil {
-		return err
-	}
-	if more > 0 {
-		fmt.Fprintf(s.Err, "%d more\n", more)
-	}
-	if unchecked > 0 {
-		fmt.Fprintf(s.Err, "%d more lost an entry and were not looked up: most have closed since\n", unchecked)
-	}
-	return nil
+	return t
 }
 
 // podName is a pod's name, else its address.

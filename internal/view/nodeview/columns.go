@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 const outColumns = "custom-columns="
@@ -36,7 +37,7 @@ func (l *listing) register(f *pflag.FlagSet) {
 func (l *listing) check() error {
 	if l.sortBy != "" {
 		if _, err := path(l.sortBy); err != nil {
-			return UsageError{fmt.Errorf("--sort-by: %w", err)}
+			return usage.Errorf("--sort-by: %w", err)
 		}
 	}
 	if l.custom() {
@@ -45,6 +46,29 @@ func (l *listing) check() error {
 	}
 	return checkOutput(l.output, outColumns+"…")
 }
+
+// list is what is listed, for each output format.
+type list struct {
+	whole  any      // JSON and YAML
+	things []any    // in JSON what custom columns are of
+	names  []string // kind/name
+	table  func() *render.Table
+}
+
+// show writes a list as it is asked for.
+func (l *listing) show(s *Screen, what list) error {
+	switch {
+	case l.custom():
+		return l.customTable(s, what.things)
+	case l.output == outJSON || l.output == outYAML:
+		return encode(s.Out, what.whole, l.output)
+	case l.output == outName:
+		return s.lines(what.names)
+	}
+	return s.flush(what.table(), l.noTitles)
+}
+
+func (l *listing) isTable() bool { return l.output == outTable || l.output == outWide }
 
 func (l *listing) custom() bool { return strings.HasPrefix(l.output, outColumns) }
 
@@ -105,11 +129,11 @@ func (l *listing) columns() ([]column, error) {
 	for _, c := range strings.Split(strings.TrimPrefix(l.output, outColumns), ",") {
 		title, field, ok := strings.Cut(c, ":")
 		if !ok || title == "" {
-			return nil, UsageError{fmt.Errorf("%s: %q is not like NODE:.node", strings.TrimSuffix(outColumns, "="), c)}
+			return nil, usage.Errorf("%s: %q is not like NODE:.node", strings.TrimSuffix(outColumns, "="), c)
 		}
 		p, err := path(field)
 		if err != nil {
-			return nil, UsageError{fmt.Errorf("%s: %w", strings.TrimSuffix(outColumns, "="), err)}
+			return nil, usage.Errorf("%s: %w", strings.TrimSuffix(outColumns, "="), err)
 		}
 		all = append(all, column{title, p})
 	}
@@ -174,7 +198,7 @@ func sortThings[T any](l *listing, things []T, of func(T) any) error {
 	}
 	by, err := path(l.sortBy)
 	if err != nil {
-		return UsageError{fmt.Errorf("--sort-by: %w", err)}
+		return usage.Errorf("--sort-by: %w", err)
 	}
 	type keyed struct {
 		thing T
@@ -191,7 +215,7 @@ func sortThings[T any](l *listing, things []T, of func(T) any) error {
 		known = known || all[i].key != nil
 	}
 	if len(things) > 0 && !known {
-		return UsageError{fmt.Errorf("--sort-by %s: nothing in the list has it; -o json shows the fields", l.sortBy)}
+		return usage.Errorf("--sort-by %s: nothing in the list has it; -o json shows the fields", l.sortBy)
 	}
 	slices.SortStableFunc(all, func(a, b keyed) int { return compareValues(a.key, b.key) })
 	for i := range all {

@@ -15,6 +15,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident/verdict"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Describe shows one incident with its evidence.
@@ -37,7 +38,7 @@ func (o *Describe) Run(ctx context.Context, src fleet.Source, s *Screen, id stri
 	}
 	id = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(id, "incident/"), "renat:"))
 	if len(id) < leastID {
-		return UsageError{fmt.Errorf("id %q is too short: give at least %d characters of it", id, leastID)}
+		return usage.Errorf("id %q is too short: give at least %d characters of it", id, leastID)
 	}
 	if len(id) < wholeID {
 		var err error

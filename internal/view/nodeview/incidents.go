@@ -4,8 +4,6 @@ package nodeview
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -15,12 +13,13 @@ import (
 	"time"
 
 	"github.com/fatih/color"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/correlator/incident/filter"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Incidents lists what broke, the newest first.
@@ -30,8 +29,7 @@ type Incidents struct {
 	times   string
 	limit   int
 	groupBy string
-	many    map[string]*[]string // by parameter of the filter
-	one     map[string]*string
+	filter  usage.Filters
 	rows    render.Table // of all that was written: columns stay as wide as they were
 }
 
@@ -42,18 +40,7 @@ var groupings = map[string]func(*incident.Incident) string{
 	"node":        func(i *incident.Incident) string { return i.Node },
 }
 
-// Groupings are the values of --group-by, for completion.
-func Groupings() []string { return []string{"workload", "destination", "node"} }
-
-// filterFlags are the names that differ from the parameter's: hubble's.
-var filterFlags = map[string]string{"node": "node-name"}
-
-func filterFlag(param string) string {
-	if name, ok := filterFlags[param]; ok {
-		return name
-	}
-	return param
-}
+var groupingNames = []string{"workload", "destination", "node"}
 
 // Register makes flags of the options.
 func (o *Incidents) Register(f *pflag.FlagSet) {
@@ -62,43 +49,13 @@ func (o *Incidents) Register(f *pflag.FlagSet) {
 	f.StringVar(&o.times, "time-format", render.TimeFormats()[0], "format of times in tables: "+strings.Join(render.TimeFormats(), ", "))
 	f.IntVar(&o.limit, "limit", 50, "at most so many; 0: all that the agents keep, up to 1000 each")
 	f.StringVar(&o.groupBy, "group-by", "", "count them by workload, destination or node instead")
-	o.many, o.one = map[string]*[]string{}, map[string]*string{}
-	for _, p := range filter.Params() {
-		help, short := p.Help, ""
-		if len(p.Values) > 0 {
-			help += ": " + strings.Join(p.Values, ", ")
-		}
-		if p.Name == "namespace" {
-			short = "n"
-		}
-		if p.Single {
-			o.one[p.Name] = f.StringP(filterFlag(p.Name), short, "", help)
-		} else {
-			o.many[p.Name] = f.StringSliceP(filterFlag(p.Name), short, nil, "only this "+help)
-		}
-	}
+	o.filter.Register(f)
 }
 
-// query returns the filter, checked.
-func (o *Incidents) query(now time.Time) (url.Values, error) {
-	q := url.Values{}
-	for name, values := range o.many {
-		if len(*values) > 0 {
-			q[name] = *values
-		}
-	}
-	for name, value := range o.one {
-		if *value != "" {
-			q.Set(name, *value)
-		}
-	}
-	_, err := filter.Parse(q, now)
-	var wrong *filter.Error
-	if errors.As(err, &wrong) {
-		wrong.Param = "--" + filterFlag(wrong.Param)
-		return nil, UsageError{err}
-	}
-	return q, err
+// Complete lets shells complete the options' values.
+func (o *Incidents) Complete(cmd *cobra.Command) {
+	usage.Complete(cmd, "group-by", groupingNames...)
+	o.filter.Complete(cmd)
 }
 
 // Run asks src and shows them.
@@ -107,22 +64,22 @@ func (o *Incidents) Run(ctx context.Context, src fleet.Source, s *Screen) error 
 		return err
 	}
 	if err := render.CheckTimeFormat(o.times); err != nil {
-		return UsageError{err}
+		return usage.Errorf("%w", err)
 	}
 	of, grouped := groupings[o.groupBy]
 	if o.groupBy != "" && !grouped {
-		return UsageError{fmt.Errorf("--group-by %q is not one of %s", o.groupBy, strings.Join(Groupings(), ", "))}
+		return usage.Errorf("--group-by %q is not one of %s", o.groupBy, strings.Join(groupingNames, ", "))
 	}
 	if o.limit < 0 {
-		return UsageError{fmt.Errorf("--limit %d is negative", o.limit)}
+		return usage.Errorf("--limit %d is negative", o.limit)
 	}
-	q, err := o.query(time.Now())
+	q, err := o.filter.Query(time.Now())
 	if err != nil {
 		return err
 	}
 	if o.watch {
 		if grouped || q.Has("until") || o.output == outJSON || o.output == outYAML {
-			return UsageError{errors.New("--watch goes on for ever: it goes with neither --group-by, --until, -o json nor -o yaml")}
+			return usage.Errorf("--watch goes on for ever: it goes with neither --group-by, --until, -o json nor -o yaml")
 		}
 		return o.follow(ctx, src, q, s)
 	}
@@ -207,36 +164,21 @@ func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
 	if err := sortThings(&o.listing, found.Incidents, func(i *incident.Incident) any { return cloudEvent{i} }); err != nil {
 		return err
 	}
-	if o.custom() {
-		var things []any
-		for _, i := range found.Incidents {
-			things = append(things, cloudEvent{i})
-		}
-		return o.customTable(s, things)
+	out := list{table: func() *render.Table { return o.table(found, s) }}
+	events := []cloudEvent{}
+	for _, i := range found.Incidents {
+		events = append(events, cloudEvent{i})
+		out.things, out.names = append(out.things, cloudEvent{i}), append(out.names, "incident/"+i.ID)
 	}
-	switch o.output {
-	case outJSON, outYAML:
-		events := []json.RawMessage{}
-		for _, i := range found.Incidents {
-			event, err := i.MarshalCloudEvent()
-			if err != nil {
-				return err
-			}
-			events = append(events, event)
-		}
-		return encode(s.Out, struct {
-			Incidents []json.RawMessage `json:"incidents"`
-			More      int               `json:"more"`
-			Silent    []fleet.Silence   `json:"silent"`
-		}{events, found.More, append([]fleet.Silence{}, found.Silent...)}, o.output)
-	case outName:
-		for _, i := range found.Incidents {
-			if _, err := fmt.Fprintln(s.Out, "incident/"+i.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	out.whole = struct {
+		Incidents []cloudEvent    `json:"incidents"`
+		More      int             `json:"more"`
+		Silent    []fleet.Silence `json:"silent"`
+	}{events, found.More, append([]fleet.Silence{}, found.Silent...)}
+	return o.show(s, out)
+}
+
+func (o *Incidents) table(found fleet.Incidents, s *Screen) *render.Table {
 	t := &o.rows
 	t.Width, t.Columns = s.Width, []render.Column{
 		{Title: "TIME"}, {Title: "ID"}, {Title: "NODE", Name: true}, {Title: "SOURCE", Name: true}, {Title: "DESTINATION", Name: true},
@@ -259,7 +201,7 @@ func (o *Incidents) list(found fleet.Incidents, s *Screen) error {
 		}
 		return text
 	}
-	return s.flush(t, o.noTitles)
+	return t
 }
 
 // groupOut counts like incidents.
@@ -298,23 +240,14 @@ func (o *Incidents) groups(all []*incident.Incident, of func(*incident.Incident)
 	if o.limit > 0 {
 		groups = slices.Clip(groups[:min(o.limit, len(groups))])
 	}
-	if o.output == outJSON || o.output == outYAML {
-		return encode(s.Out, groups, o.output)
-	}
-	t := render.Table{Columns: []render.Column{
+	out := list{whole: groups}
+	t := &render.Table{Columns: []render.Column{
 		{Title: strings.ToUpper(o.groupBy), Name: true}, {Title: "INCIDENTS", Right: true}, {Title: "RESET", Right: true}, {Title: "NODES", Right: true}, {Title: "LAST"},
 	}, Width: s.Width}
 	for _, g := range groups {
-		if o.output == outName {
-			if _, err := fmt.Fprintln(s.Out, o.groupBy+"/"+g.Name); err != nil {
-				return err
-			}
-			continue
-		}
+		out.things, out.names = append(out.things, g), append(out.names, o.groupBy+"/"+g.Name)
 		t.Add(g.Name, strconv.Itoa(g.Count), strconv.Itoa(g.Reset), strconv.Itoa(g.Nodes), render.Stamp(g.Last.Local(), o.times))
 	}
-	if o.output == outName {
-		return nil
-	}
-	return s.flush(&t, o.noTitles)
+	out.table = func() *render.Table { return t }
+	return o.show(s, out)
 }

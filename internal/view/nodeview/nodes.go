@@ -19,6 +19,7 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Nodes shows how each node and its NAT maps are.
@@ -30,16 +31,6 @@ type Nodes struct {
 	// Only these nodes; empty: all.
 	Only []string
 }
-
-// FoundError says that there is what was looked for: nodes as bad as --fail-on
-// names, or something that is not in order.
-type FoundError struct {
-	What  string
-	Count int
-}
-
-// Error counts it.
-func (e *FoundError) Error() string { return fmt.Sprintf("%s: %d", e.What, e.Count) }
 
 // Register makes flags of the options.
 func (o *Nodes) Register(f *pflag.FlagSet) {
@@ -55,10 +46,10 @@ func (o *Nodes) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 		return err
 	}
 	if o.failOn != "" && !slices.Contains(FailOn(), o.failOn) {
-		return UsageError{fmt.Errorf("--fail-on %q is not one of %s", o.failOn, strings.Join(FailOn(), ", "))}
+		return usage.Errorf("--fail-on %q is not one of %s", o.failOn, strings.Join(FailOn(), ", "))
 	}
 	if o.every < 100*time.Millisecond {
-		return UsageError{fmt.Errorf("--every %v is less than 100ms", o.every)}
+		return usage.Errorf("--every %v is less than 100ms", o.every)
 	}
 	for looked := false; ; looked = true {
 		err := o.look(ctx, src, s)
@@ -79,8 +70,8 @@ func (o *Nodes) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 // passes says whether an error may be gone at the next look: all but that what was
 // looked for is there, or that it is asked for wrongly.
 func passes(err error) bool {
-	var found *FoundError
-	var wrong UsageError
+	var found *usage.FoundError
+	var wrong usage.Error
 	return !errors.As(err, &found) && !errors.As(err, &wrong)
 }
 
@@ -153,7 +144,7 @@ func (o *Nodes) judge(nodes fleet.Nodes) error {
 		return nil
 	}
 	limit := nodestatus.State(o.failOn).Severity()
-	found := FoundError{What: "nodes that are " + o.failOn + ", or worse", Count: len(nodes.Silent)}
+	found := usage.FoundError{What: "nodes that are " + o.failOn + ", or worse", Count: len(nodes.Silent)}
 	for _, n := range nodes.Statuses {
 		if n.State().Severity() >= limit {
 			found.Count++
@@ -186,114 +177,171 @@ type nodeOut struct {
 func newNodeOut(n *nodestatus.Status) nodeOut { return nodeOut{n.State(), n.Ready(), n} }
 
 func (o *Nodes) write(nodes fleet.Nodes, s *Screen) error {
-	if o.custom() {
-		var things []any
-		for _, n := range nodes.Statuses {
-			things = append(things, newNodeOut(n))
+	all := []nodeOut{}
+	out := list{table: func() *render.Table { return o.table(nodes.Statuses, s) }}
+	for _, n := range nodes.Statuses {
+		all = append(all, newNodeOut(n))
+		out.things = append(out.things, newNodeOut(n))
+		if o.failOn == "" || n.State().Severity() >= nodestatus.State(o.failOn).Severity() { // the names are for whom it wakes
+			out.names = append(out.names, "node/"+n.Node)
 		}
-		return o.customTable(s, things)
 	}
-	switch o.output {
-	case outJSON, outYAML:
-		out := struct {
-			Nodes  []nodeOut       `json:"nodes"`
-			Silent []fleet.Silence `json:"silent"`
-		}{[]nodeOut{}, append([]fleet.Silence{}, nodes.Silent...)}
-		for _, n := range nodes.Statuses {
-			out.Nodes = append(out.Nodes, newNodeOut(n))
-		}
-		return encode(s.Out, out, o.output)
-	case outName:
-		for _, n := range nodes.Statuses {
-			if o.failOn != "" && n.State().Severity() < nodestatus.State(o.failOn).Severity() {
-				continue // the names are for whom it wakes
-			}
-			if _, err := fmt.Fprintln(s.Out, "node/"+n.Node); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return o.table(nodes.Statuses, s)
+	out.whole = struct {
+		Nodes  []nodeOut       `json:"nodes"`
+		Silent []fleet.Silence `json:"silent"`
+	}{all, append([]fleet.Silence{}, nodes.Silent...)}
+	return o.show(s, out)
 }
 
-// defaultColumns are what is shown without -o wide; CT-LOST/MIN is added where a
-// node lost tracking entries of living connections, AT-RISK where a connection is,
-// GUARD where a node has one, NOT-READY where a part is not.
-const defaultColumns = 11
+// nodeRow is a NAT map of a node, the node's first or not; nil: it has none.
+type nodeRow struct {
+	*nodestatus.Status
+	natMap *nodestatus.Map
+	first  bool
+}
 
-func (o *Nodes) table(statuses []*nodestatus.Status, s *Screen) error {
+// nodeColumn is a column of the nodes' table: what of says of a node's first row,
+// or ofMap of each; where nothing is shown it is left out.
+type nodeColumn struct {
+	render.Column
+	shown bool
+	of    func(*nodestatus.Status) string
+	ofMap func(*nodestatus.Map) string
+}
+
+func (c *nodeColumn) cell(r nodeRow) string {
+	switch {
+	case c.ofMap != nil && r.natMap != nil:
+		return c.ofMap(r.natMap)
+	case c.ofMap != nil && c.Name:
+		return "none"
+	case c.ofMap != nil:
+		return "-"
+	case r.first:
+		return c.of(r.Status)
+	}
+	return ""
+}
+
+func (o *Nodes) table(statuses []*nodestatus.Status, s *Screen) *render.Table {
 	wide := o.output == outWide
-	t := render.Table{Columns: []render.Column{
-		{Title: "NODE", Name: true}, {Title: "STATE"}, {Title: "MAP", Name: true}, {Title: "SIZE", Right: true}, {Title: "USED", Right: true},
-		{Title: "NOW/S", Right: true}, {Title: "10M/S", Right: true}, {Title: "FORCED", Right: true},
-		{Title: "INCIDENTS", Right: true}, {Title: "LOST", Right: true}, {Title: "AGENT"},
-	}, Width: s.Width}
+	some := func(is func(*nodestatus.Status) bool) bool { return slices.ContainsFunc(statuses, is) }
+	left := func(title string) render.Column { return render.Column{Title: title} }
+	right := func(title string) render.Column { return render.Column{Title: title, Right: true} }
+	guard := func(n *nodestatus.Status) string { return guardWords(n.Guard) }
+	if wide {
+		guard = func(n *nodestatus.Status) string { return guardDetails(n.Guard) }
+	}
+	columns := slices.DeleteFunc([]nodeColumn{
+		{render.Column{Title: "NODE", Name: true}, true, func(n *nodestatus.Status) string { return n.Node }, nil},
+		{left("STATE"), true, func(n *nodestatus.Status) string { return string(n.State()) }, nil},
+		{render.Column{Title: "MAP", Name: true}, true, nil, func(m *nodestatus.Map) string { return shortMap(m.Name) }},
+		{right("SIZE"), true, nil, func(m *nodestatus.Map) string { return strconv.FormatUint(uint64(m.MaxEntries), 10) }},
+		{right("USED"), true, nil, func(m *nodestatus.Map) string {
+			if m.Entries == nil {
+				return "?"
+			}
+			return share(float64(*m.Entries), float64(m.MaxEntries))
+		}},
+		{right("NOW/S"), true, nil, func(m *nodestatus.Map) string { return rate(m.LastMinute.Evictions) }},
+		{right("10M/S"), true, nil, func(m *nodestatus.Map) string { return rate(m.LastTenMinutes.Evictions) }},
+		{right("FORCED"), true, nil, func(m *nodestatus.Map) string {
+			if m.LastTenMinutes.Evictions == 0 {
+				return "-"
+			}
+			return share(m.LastTenMinutes.ForcedShare, 1)
+		}},
+		{right("INCIDENTS"), true, func(n *nodestatus.Status) string {
+			i := &n.Incidents
+			return fmt.Sprintf("%d/%d", i.Reset+i.Outcomes["dropped"]+i.Outcomes["timeout"], i.Unconfirmed)
+		}, nil},
+		{right("LOST"), true, func(n *nodestatus.Status) string { return strconv.FormatUint(lost(n), 10) }, nil},
+		{left("AGENT"), true, func(n *nodestatus.Status) string { return n.Renat }, nil},
+		{left("CILIUM"), wide, func(n *nodestatus.Status) string { return n.Hubble.Version }, nil},
+		{left("KERNEL"), wide, func(n *nodestatus.Status) string { return n.Machine.Kernel }, nil},
+		{left("BACKEND"), wide, func(n *nodestatus.Status) string { return n.Kernel.Backend }, nil},
+		{right("LONGEST-GAP"), wide, nil, func(m *nodestatus.Map) string { return m.LongestGap.Round(time.Second).String() }},
+		{right("CT-LOST/MIN"), some(func(n *nodestatus.Status) bool { return lostAlive(n) > 0 }), func(n *nodestatus.Status) string { return rate(60 * lostAlivePerSecond(n)) }, nil},
+		{right("AT-RISK"), wide || some(func(n *nodestatus.Status) bool { return n.AtRisk != nil && *n.AtRisk > 0 }), atRisk, nil},
+		{left("GUARD"), wide || some(func(n *nodestatus.Status) bool { return n.Guard != nil }), guard, nil},
+		{left("NOT-READY"), wide || some(func(n *nodestatus.Status) bool { return !n.Ready() }), waiting, nil},
+	}, func(c nodeColumn) bool { return !c.shown })
+	t := &render.Table{Width: s.Width}
 	if wide {
 		t.Width = 0
-		t.Columns = append(t.Columns, render.Column{Title: "CILIUM"}, render.Column{Title: "KERNEL"}, render.Column{Title: "BACKEND"},
-			render.Column{Title: "LONGEST-GAP", Right: true}, render.Column{Title: "AT-RISK", Right: true}, render.Column{Title: "GUARD"}, render.Column{Title: "NOT-READY"})
 	}
-	risks := !wide && slices.ContainsFunc(statuses, func(n *nodestatus.Status) bool { return n.AtRisk != nil && *n.AtRisk > 0 })
-	guards := !wide && slices.ContainsFunc(statuses, func(n *nodestatus.Status) bool { return n.Guard != nil })
-	waits := !wide && slices.ContainsFunc(statuses, func(n *nodestatus.Status) bool { return !n.Ready() })
-	alive := slices.ContainsFunc(statuses, func(n *nodestatus.Status) bool { return lostAlive(n) > 0 })
-	if alive {
-		t.Columns = append(t.Columns, render.Column{Title: "CT-LOST/MIN", Right: true})
+	for _, c := range columns {
+		t.Columns = append(t.Columns, c.Column)
 	}
-	if risks {
-		t.Columns = append(t.Columns, render.Column{Title: "AT-RISK", Right: true})
-	}
-	if guards {
-		t.Columns = append(t.Columns, render.Column{Title: "GUARD"})
-	}
-	if waits {
-		t.Columns = append(t.Columns, render.Column{Title: "NOT-READY"})
-	}
-	var states []nodestatus.State
-	for _, n := range statuses {
-		for i, cells := range nodeRows(n) {
-			if i > 0 {
-				cells[0], cells[1], cells[8], cells[9], cells[10], cells[riskCell], cells[riskCell+1], cells[aliveCell] = "", "", "", "", "", "", "", ""
-			}
-			if wide && i == 0 {
-				cells[riskCell+1] = guardDetails(n.Guard)
-			}
-			if !wide {
-				some := cells[:defaultColumns:defaultColumns]
-				if alive {
-					some = append(some, cells[aliveCell])
-				}
-				for i, shown := range []bool{risks, guards, waits} {
-					if shown {
-						some = append(some, cells[riskCell+i])
-					}
-				}
-				cells = some
-			} else if !alive {
-				cells = cells[:aliveCell]
-			}
-			t.Add(cells...)
-			states = append(states, n.State())
+	rows := nodeRows(statuses)
+	for _, r := range rows {
+		var cells []string
+		for _, c := range columns {
+			cells = append(cells, c.cell(r))
 		}
+		t.Add(cells...)
 	}
 	t.Paint = func(row, column int, text string) string {
 		switch {
-		case column == 1 && states[row].Severity() >= nodestatus.Breaking.Severity():
+		case column == 1 && rows[row].State().Severity() >= nodestatus.Breaking.Severity():
 			return s.paint(color.FgRed, text)
-		case column == 1 && states[row] == nodestatus.Evicting:
+		case column == 1 && rows[row].State() == nodestatus.Evicting:
 			return s.paint(color.FgYellow, text)
 		}
 		return text
 	}
-	return s.flush(&t, o.noTitles)
+	return t
 }
 
-// riskCell is where nodeRows has the column AT-RISK; GUARD and NOT-READY follow.
-const riskCell = 15
+// nodeRows are each node's NAT maps; a node without has one row, too.
+func nodeRows(statuses []*nodestatus.Status) (rows []nodeRow) {
+	for _, n := range statuses {
+		first := true
+		for i := range n.Maps {
+			if !n.Maps[i].CT {
+				rows = append(rows, nodeRow{n, &n.Maps[i], first})
+				first = false
+			}
+		}
+		if first {
+			rows = append(rows, nodeRow{n, nil, true})
+		}
+	}
+	return rows
+}
 
-// aliveCell is where it has CT-LOST/MIN, the last.
-const aliveCell = riskCell + 3
+// lost is how many events and incidents an agent lost.
+func lost(n *nodestatus.Status) (sum uint64) {
+	for _, count := range n.Losses {
+		sum += count
+	}
+	return sum
+}
+
+func lostAlivePerSecond(n *nodestatus.Status) (sum float64) {
+	for _, m := range n.Maps {
+		sum += m.LastTenMinutes.LostAlive
+	}
+	return sum
+}
+
+func atRisk(n *nodestatus.Status) string {
+	if n.AtRisk == nil {
+		return "?"
+	}
+	return strconv.Itoa(*n.AtRisk)
+}
+
+// waiting are the parts that are not ready.
+func waiting(n *nodestatus.Status) string {
+	var parts []string
+	for _, p := range n.Parts {
+		if !p.Ready {
+			parts = append(parts, p.Name)
+		}
+	}
+	return strings.Join(parts, ",")
+}
 
 // lostAlive is how many tracking entries of living connections were removed.
 func lostAlive(n *nodestatus.Status) (sum uint64) {
@@ -327,52 +375,4 @@ func guardDetails(g *nodestatus.Guard) string {
 		return words
 	}
 	return fmt.Sprintf("%s (%d runs, %.0f ns each, about %d kept, %d lost)", words, g.Runs, g.NanosecondsPerConnection, g.Kept, g.Lost)
-}
-
-// nodeRows are the cells of each of a node's NAT maps; of a node without maps
-// one row says so.
-func nodeRows(n *nodestatus.Status) (rows [][]string) {
-	var lost uint64
-	for _, count := range n.Losses {
-		lost += count
-	}
-	perSecond := 0.0 // of the last ten minutes
-	for _, m := range n.Maps {
-		perSecond += m.LastTenMinutes.LostAlive
-	}
-	var waiting []string
-	for _, p := range n.Parts {
-		if !p.Ready {
-			waiting = append(waiting, p.Name)
-		}
-	}
-	atRisk := "?"
-	if n.AtRisk != nil {
-		atRisk = strconv.Itoa(*n.AtRisk)
-	}
-	row := func(name, size, used, now, ten, forced, gap string) {
-		rows = append(rows, []string{
-			n.Node, string(n.State()), name, size, used, now, ten, forced,
-			fmt.Sprintf("%d/%d", n.Incidents.Reset+n.Incidents.Outcomes["dropped"]+n.Incidents.Outcomes["timeout"], n.Incidents.Unconfirmed), strconv.FormatUint(lost, 10), n.Renat,
-			n.Hubble.Version, n.Machine.Kernel, n.Kernel.Backend, gap, atRisk, guardWords(n.Guard), strings.Join(waiting, ","), rate(60 * perSecond),
-		})
-	}
-	for _, m := range n.Maps {
-		if m.CT {
-			continue
-		}
-		used, forced := "?", "-"
-		if m.Entries != nil {
-			used = share(float64(*m.Entries), float64(m.MaxEntries))
-		}
-		if m.LastTenMinutes.Evictions > 0 {
-			forced = share(m.LastTenMinutes.ForcedShare, 1)
-		}
-		row(shortMap(m.Name), strconv.FormatUint(uint64(m.MaxEntries), 10), used,
-			rate(m.LastMinute.Evictions), rate(m.LastTenMinutes.Evictions), forced, m.LongestGap.Round(time.Second).String())
-	}
-	if len(rows) == 0 {
-		row("none", "-", "-", "-", "-", "-", "-")
-	}
-	return rows
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Screen is where a verb writes.
@@ -27,14 +28,11 @@ type Screen struct {
 	unheard  bool // nobody answered: what is not shown may be there
 }
 
-// UsageError is a wrong option.
-type UsageError struct{ error }
-
-// NewUsageError returns one that says what is wrong.
-func NewUsageError(text string) error { return UsageError{errors.New(text)} }
-
-// Unwrap returns what is wrong.
-func (e UsageError) Unwrap() error { return e.error }
+// NewScreen returns one that writes to out and errs, coloured by one of
+// render.ColorModes.
+func NewScreen(out, errs io.Writer, color string) *Screen {
+	return &Screen{Out: out, Err: errs, Colored: render.Colored(out, color), Terminal: render.IsTerminal(out), Width: render.Width(out)}
+}
 
 // The output formats.
 const (
@@ -53,7 +51,7 @@ const outputHelp = "output format: wide, json, yaml, name; a table if empty"
 // checkOutput says whether s is one of Outputs, beside which there are more.
 func checkOutput(s string, more ...string) error {
 	if s != outTable && !slices.Contains(Outputs(), s) {
-		return UsageError{fmt.Errorf("output format %q is not one of %s", s, strings.Join(append(Outputs(), more...), ", "))}
+		return usage.Errorf("output format %q is not one of %s", s, strings.Join(append(Outputs(), more...), ", "))
 	}
 	return nil
 }
@@ -68,6 +66,16 @@ func (s *Screen) flush(t *render.Table, noTitles bool) error {
 	}
 	t.NoTitles = noTitles
 	return t.Flush(s.Out)
+}
+
+// lines writes lines.
+func (s *Screen) lines(all []string) error {
+	for _, line := range all {
+		if _, err := fmt.Fprintln(s.Out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // encode writes v as JSON or YAML, with the same names.

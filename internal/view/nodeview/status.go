@@ -15,6 +15,7 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Status shows whether renat itself is in order: agents, NATS, hubs.
@@ -55,10 +56,10 @@ type agentsHealth struct {
 }
 
 // Run asks src and the hubs, and shows what is not in order. If anything is
-// not, the error is a FoundError.
+// not, the error is a usage.FoundError.
 func (o *Status) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 	if o.output != outTable && o.output != outJSON && o.output != outYAML {
-		return UsageError{fmt.Errorf("output format %q is not one of json, yaml", o.output)}
+		return usage.Errorf("output format %q is not one of json, yaml", o.output)
 	}
 	nodes, err := src.Nodes(ctx)
 	if err != nil {
@@ -85,7 +86,7 @@ func (o *Status) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 		return err
 	}
 	if n := len(h.Problems); n > 0 {
-		return &FoundError{What: "not in order", Count: n}
+		return &usage.FoundError{What: "not in order", Count: n}
 	}
 	return nil
 }
@@ -135,9 +136,7 @@ func (a *agentsHealth) add(n *nodestatus.Status) {
 		a.NATS++
 	}
 	a.Waiting += n.Outbox.Waiting
-	for _, lost := range n.Losses {
-		a.Lost += lost
-	}
+	a.Lost += lost(n)
 }
 
 // judgeHubs finds what is wrong with the hubs, and with NATS as they see it.

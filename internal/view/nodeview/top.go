@@ -14,6 +14,7 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Top shows who fills the NAT maps.
@@ -60,7 +61,7 @@ func (o *Top) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 		return err
 	}
 	if o.limit < 1 {
-		return UsageError{fmt.Errorf("--limit %d is not positive", o.limit)}
+		return usage.Errorf("--limit %d is not positive", o.limit)
 	}
 	var choose func(string) bool
 	if len(o.nodes) > 0 {

@@ -23,6 +23,7 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
+	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // Trace shows what chosen connections go through, as it happens.
@@ -69,11 +70,11 @@ func (p param) Type() string       { return "string" }
 func (o *Trace) check() error {
 	switch {
 	case !slices.Contains(TraceOutputs(), o.output):
-		return NewUsageError(fmt.Sprintf("output format %q is not one of %s", o.output, strings.Join(TraceOutputs(), ", ")))
+		return usage.Errorf("output format %q is not one of %s", o.output, strings.Join(TraceOutputs(), ", "))
 	case o.Pod == "" && len(o.IPs) == 0 && o.query.Get("to") == "":
-		return NewUsageError("say what to trace: --pod, --ip or --to")
+		return usage.Errorf("say what to trace: --pod, --ip or --to")
 	case o.last < 0:
-		return NewUsageError(fmt.Sprintf("--last %d is negative", o.last))
+		return usage.Errorf("--last %d is negative", o.last)
 	}
 	return nil
 }
@@ -98,7 +99,7 @@ func (o *Trace) Run(ctx context.Context, agent fleet.Streamer, s *Screen) error 
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
 		return fmt.Errorf("the agent of %s is older and cannot trace: update it", agent.Node())
 	case errors.As(err, &status) && status.Code == http.StatusBadRequest:
-		return UsageError{errors.New(status.Body)}
+		return usage.Errorf("%s", status.Body)
 	case err != nil:
 		return fmt.Errorf("tracing on %s: %w", agent.Node(), err)
 	}

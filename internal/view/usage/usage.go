@@ -1,16 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package usage says what is wrong with a command line, in words, and where the
-// help for it is. It holds nothing and may be used from any goroutine.
+// Package usage is what the command lines of both programs share: exit codes, how a
+// wrong one is told, in words and with where the help for it is, filters and
+// completions. Filters belong to one goroutine; nothing else is held.
 package usage
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
+
+// The exit codes.
+const (
+	Done   = 0
+	Failed = 1
+	Wrong  = 2 // usage
+	Found  = 3 // a FoundError
+)
+
+// Error is a wrong command line that a command notices itself.
+type Error struct{ error }
+
+// Errorf returns an Error that says what is wrong.
+func Errorf(format string, args ...any) error { return Error{fmt.Errorf(format, args...)} }
+
+// Unwrap returns what is wrong.
+func (e Error) Unwrap() error { return e.error }
+
+// FoundError says that there is what was looked for: nodes as bad as --fail-on
+// names, or something that is not in order.
+type FoundError struct {
+	What  string
+	Count int
+}
+
+// Error counts it.
+func (e *FoundError) Error() string { return fmt.Sprintf("%s: %d", e.What, e.Count) }
+
+// Exit tells on errs how a command of a program ended, and returns the exit code.
+// What failed before a command started is wrong usage; environment are the
+// variables that set flags.
+func Exit(ctx context.Context, errs io.Writer, program string, called *cobra.Command, err error, started bool, environment []string) int {
+	var found *FoundError
+	var wrong Error
+	switch {
+	case err == nil || errors.Is(err, syscall.EPIPE): // the reader of our output has seen enough
+		return Done
+	case errors.As(err, &found):
+		fmt.Fprintf(errs, "%s: %v\n", program, found)
+		return Found
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintf(errs, "%s: interrupted\n", program)
+		return Failed
+	case !started || errors.As(err, &wrong):
+		fmt.Fprint(errs, Text(program, called, err, environment))
+		return Wrong
+	}
+	fmt.Fprintf(errs, "%s: %v\n", program, err)
+	return Failed
+}
+
+// OnStart has note called before any command below parent runs.
+func OnStart(parent *cobra.Command, note func()) {
+	for _, cmd := range parent.Commands() {
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			note()
+			return run(cmd, args)
+		}
+		OnStart(cmd, note)
+	}
+}
+
+// Complete lets shells complete a flag with values.
+func Complete(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
 
 // Text is what a program says of a wrong command line: the error, which
 // variables of the environment set flags, and whose help has more.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package usage
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ import (
 	"github.com/renat-project/renat/correlator/incident/filter"
 )
 
-// filterFlags are the parameters of a filter as flags, and --not, which turns
-// the one after it around.
-type filterFlags struct {
+// Filters are the parameters of a filter as flags, and --not, which turns the one
+// after it around.
+type Filters struct {
 	not    bool // the next one is turned around
 	wanted url.Values
 	denied url.Values
@@ -28,9 +28,9 @@ type filterFlags struct {
 // flagNames are those of hubble observe, where they differ from the parameter's.
 var flagNames = map[string]string{"node": "node-name"}
 
-func (v *filterFlags) register(cmd *cobra.Command) {
+// Register makes the flags, but for --not.
+func (v *Filters) Register(f *pflag.FlagSet) {
 	v.wanted, v.denied = url.Values{}, url.Values{}
-	f := cmd.Flags()
 	for _, p := range filter.Params() {
 		help := p.Help
 		if !p.Single {
@@ -43,13 +43,22 @@ func (v *filterFlags) register(cmd *cobra.Command) {
 		if p.Name == "namespace" {
 			short = "n"
 		}
-		name := flagName(p.Name)
-		f.VarP(&filterValue{v, p}, name, short, help)
+		f.VarP(&filterValue{v, p}, flagName(p.Name), short, help)
+	}
+}
+
+// RegisterNot makes the flag --not.
+func (v *Filters) RegisterNot(f *pflag.FlagSet) {
+	f.BoolVar(&v.not, "not", false, "turn the next filter around: what it matches is left out")
+}
+
+// Complete lets shells complete those of the flags that take some values only.
+func (v *Filters) Complete(cmd *cobra.Command) {
+	for _, p := range filter.Params() {
 		if len(p.Values) > 0 {
-			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(p.Values, cobra.ShellCompDirectiveNoFileComp)) // it was just registered
+			Complete(cmd, flagName(p.Name), p.Values...)
 		}
 	}
-	f.BoolVar(&v.not, "not", false, "turn the next filter around: what it matches is left out")
 }
 
 func flagName(param string) string {
@@ -61,7 +70,7 @@ func flagName(param string) string {
 
 // filterValue is the value of one parameter's flag.
 type filterValue struct {
-	flags *filterFlags
+	flags *Filters
 	param filter.Param
 }
 
@@ -99,20 +108,28 @@ func (v *filterValue) Set(s string) error {
 
 var _ pflag.Value = (*filterValue)(nil)
 
-// chosen is what the flags choose.
-type chosen struct {
+// Chosen is what the flags choose.
+type Chosen struct {
 	filter.Filter
 	denied []filter.Filter // one a name
 }
 
 // Match reports whether i is chosen: nothing that --not names matches it.
-func (c *chosen) Match(i *incident.Incident) bool {
+func (c *Chosen) Match(i *incident.Incident) bool {
 	return c.Filter.Match(i) && !slices.ContainsFunc(c.denied, func(f filter.Filter) bool { return f.Match(i) })
 }
 
-// parse returns the filter; an error names the flag.
-func (v *filterFlags) parse(now time.Time) (chosen, error) {
-	var c chosen
+// Query returns what the flags but --not choose, as parameters, checked.
+func (v *Filters) Query(now time.Time) (url.Values, error) {
+	if _, err := parseFilter(v.wanted, now); err != nil {
+		return nil, Error{err}
+	}
+	return v.wanted, nil
+}
+
+// Parse returns what the flags choose; an error names the flag.
+func (v *Filters) Parse(now time.Time) (Chosen, error) {
+	var c Chosen
 	if v.not {
 		return c, errors.New("--not needs a filter after it")
 	}
