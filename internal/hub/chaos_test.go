@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,44 @@ func flapping(well *atomic.Bool, statuses ...int) func(http.ResponseWriter, *htt
 	}
 }
 
+// encounter is a request that its receiver holds until it is released.
+type encounter struct {
+	context.Context // ends when who sent it does
+	taken           chan<- bool
+}
+
+// meeting has the receiver hold a request whenever somebody waits for one.
+func meeting(r *receiver) <-chan encounter {
+	met := make(chan encounter)
+	r.answer = func(_ http.ResponseWriter, req *http.Request) bool {
+		taken := make(chan bool, 1)
+		select {
+		case met <- encounter{req.Context(), taken}:
+			return <-taken
+		default:
+			return true
+		}
+	}
+	return met
+}
+
+// ended reports whether who sent the request is gone.
+func (e *encounter) ended() bool {
+	select {
+	case <-e.Done():
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
+}
+
+// release has the receiver take the request, or forget it. There may be none.
+func (e *encounter) release(taken bool) {
+	if e != nil {
+		e.taken <- taken
+	}
+}
+
 // starved is how long a test waits for something that comes, where it starts
 // processes on a machine that has no time for them.
 const starved = 5 * time.Minute
@@ -118,8 +157,8 @@ const starved = 5 * time.Minute
 // faults is how many TestChaos brings about.
 var faults = flag.Int("chaos", 16, "how many faults TestChaos brings about, half of them kills")
 
-// The active hub is killed, suspended, or cut off from NATS, mostly while it
-// delivers, as incidents keep coming and receivers fail in every way.
+// The active hub is killed, mostly as a receiver holds its request, suspended, or
+// cut off from NATS, as incidents keep coming and receivers fail in every way.
 func TestChaos(t *testing.T) {
 	const groups = 7
 	t.Parallel()
@@ -127,15 +166,17 @@ func TestChaos(t *testing.T) {
 	nc := connect(t, url)
 	var well atomic.Bool
 	healthy, some, flaps, gone := newReceiver(t), newReceiver(t), newReceiver(t), newReceiver(t)
+	requests := meeting(healthy)
 	flaps.answer = flapping(&well, 0, 500, 503, 429)
 	gone.answer = flapping(&well, 410)
 	secret := httptest.NewUnstartedServer(http.NotFoundHandler()) // of an authority nobody knows
 	secret.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secret.StartTLS()
 	t.Cleanup(secret.Close)
-	fast := []string{"group_wait: 100ms", "group_interval: 300ms", "timeout: 500ms", "max_listed: 100"}
+	patient := []string{"group_wait: 100ms", "group_interval: 300ms", "max_listed: 100"}
+	fast := append(slices.Clip(patient), "timeout: 500ms")
 	path := filepath.Join(t.TempDir(), "hub.yaml")
-	text := "receivers:\n" + healthy.yaml("healthy", fast...) + some.yaml("some", append(fast, `match: ['workload=~".*w[0-3]"']`)...) +
+	text := "receivers:\n" + healthy.yaml("healthy", patient...) + some.yaml("some", append(fast, `match: ['workload=~".*w[0-3]"']`)...) +
 		flaps.yaml("flaps", fast...) + gone.yaml("gone", fast...) +
 		fmt.Sprintf("  - {name: tls, webhook: {url: %q}}\n  - {name: dns, webhook: {url: 'http://nowhere.invalid/'}}\n", secret.URL)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -157,12 +198,22 @@ func TestChaos(t *testing.T) {
 			return pid != 0 && pid != last
 		})
 		slowest = max(slowest, time.Since(began))
-		if n%8 > 0 { // else it has hardly begun
-			before := len(healthy.notifications())
-			eventually(t, starved, fmt.Sprintf("the next delivery after %d faults", n), func() bool { return len(healthy.notifications()) > before })
+		var held *encounter
+		if n%16 > 0 { // else it has hardly begun
+			select {
+			case e := <-requests:
+				held = &e
+			case <-time.After(starved):
+				t.Fatalf("waited in vain for the next delivery after %d faults", n)
+			}
 		}
-		before := len(healthy.notifications())
-		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		if n%4 > 1 || rand.IntN(4) == 0 {
+			held.release(true)
+			held = nil
+		}
+		if held == nil {
+			time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		}
 		long := time.Duration(1200+rand.IntN(1800)) * time.Millisecond // longer than the lease
 		last = 0
 		switch n % 4 {
@@ -173,10 +224,14 @@ func TestChaos(t *testing.T) {
 		default:
 			hubs.kill(t, pid)
 			last = pid
-			hubs.spawn(t)
-			if kills++; n%8 > 0 || len(healthy.notifications()) > before {
+			kills++
+			if held != nil && held.ended() {
 				met++
+				held.release(rand.IntN(2) == 0)
+			} else {
+				held.release(true) // to one that was suspended before
 			}
+			hubs.spawn(t)
 		}
 	}
 	stopLoad()
@@ -189,7 +244,7 @@ func TestChaos(t *testing.T) {
 			totalSome += n
 		}
 	}
-	t.Logf("%d incidents, %d faults, of them %d kills, %d while the hub delivered; slowest takeover of a lease of one second %s",
+	t.Logf("%d incidents, %d faults, of them %d kills, %d with a request of the hub's being held; slowest takeover of a lease of one second %s",
 		total, *faults, kills, met, slowest.Round(time.Millisecond))
 	defer func() {
 		t.Logf("healthy %d/%d, some %d/%d, flaps %d/%d, gone %d/%d", healthy.count(), total, some.count(), totalSome, flaps.count(), total, lettersOf(t, nc, gone), total)
