@@ -71,7 +71,7 @@ const (
 // one second an operation, and reports what it takes:
 // go test ./internal/agent -run '^$' -bench Soak -benchtime 600x -timeout 20m
 func BenchmarkSoak(b *testing.B) {
-	server := newHubble(b)
+	server := newHubble(b, 1<<16)
 	address := freeAddress(b)
 	hub := startHub(b)
 	j := &journal{stored: map[string]bool{}}

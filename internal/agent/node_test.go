@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -143,7 +144,7 @@ type node struct {
 // startNode starts an agent beside a fake Hubble and a fake kernel.
 func startNode(t testing.TB, change func(*agent.Config)) *node {
 	t.Helper()
-	h, k := newHubble(t), newFakeKernel()
+	h, k := newHubble(t, 1<<16), newFakeKernel()
 	n := &node{t: t, traffic: traffic{t: t, hubble: h, changes: k.give}, config: agent.Config{
 		Node: "node-a", Cluster: "test", Version: "v0.0.0-test", Kernel: k,
 		Hubble:   hubble.Config{Address: h.Addr(), PollInterval: 20 * time.Millisecond, StatusInterval: 200 * time.Millisecond, MaxBackoff: 200 * time.Millisecond},
@@ -303,6 +304,18 @@ func (n *node) awaitForwarded(want uint64) {
 			before := so
 			so = n.status().Outbox.Forwarded
 			return so > before
+		})
+	}
+}
+
+// awaitEmpty waits as long as less and less is left to be forwarded.
+func (n *node) awaitEmpty() {
+	n.t.Helper()
+	for left := uint64(math.MaxUint64); left > 0; {
+		eventually(n.t, "less is left to be forwarded", func() bool {
+			before, o := left, n.status().Outbox
+			left = o.Waiting + uint64(o.Queued) //nolint:gosec // a count
+			return left < before || left == 0
 		})
 	}
 }

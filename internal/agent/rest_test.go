@@ -21,7 +21,7 @@ const restWakeups = 200
 func TestAtRest(t *testing.T) {
 	for name, url := range map[string]string{"with NATS elsewhere": startHub(t).ClientURL(), "with its own": ""} {
 		t.Run(name, func(t *testing.T) {
-			server, address := newHubble(t), freeAddress(t)
+			server, address := newHubble(t, 1<<16), freeAddress(t)
 			p := startProcess(t, childConfig{Hubble: server.Addr(), NATS: url, StateDir: t.TempDir(), Listen: address}, &journal{stored: map[string]bool{}})
 			n := &node{t: t, traffic: traffic{t: t, hubble: server}, http: "http://" + address}
 			eventually(t, "the agent answers", n.answers)
