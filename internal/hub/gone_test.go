@@ -84,6 +84,73 @@ func TestRemovedStreams(t *testing.T) {
 	}
 }
 
+// Somebody removes a receiver's consumer, from a running hub or while none runs:
+// what it had not acknowledged is told of, nothing else again, and what the stream
+// drops meanwhile is counted.
+func TestRemovedConsumer(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func() {
+		t.Helper()
+		if err := js.DeleteConsumer(t.Context(), jetstream.Stream, "renat-hub-ops"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReceiver(t)
+	var well atomic.Bool
+	well.Store(true)
+	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		if !well.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return well.Load()
+	}
+	told := func(n int) {
+		t.Helper()
+		eventually(t, 60*time.Second, fmt.Sprintf("%d to be told of", n), func() bool { return r.count() >= n && unacknowledged(t, nc, "ops") == 0 })
+	}
+	ops := r.yaml("ops", `match: ['workload=~".*w[0-2]"']`)
+	h, stop := start(t, nc, "a", ops)
+	publish(t, nc, sample(0, 1), sample(1, 1))
+	told(2)
+	well.Store(false)
+	publish(t, nc, sample(0, 2), sample(1, 2))
+	publish(t, nc, sample(3, 1)) // of no interest: acknowledged before those two
+	eventually(t, 60*time.Second, "two to be held", func() bool { return unacknowledged(t, nc, "ops") == 2 })
+	remove()
+	well.Store(true)
+	publish(t, nc, sample(0, 3), sample(2, 1))
+	told(6)
+	if unmatched := `renat_hub_incidents_total{fate="unmatched",receiver="ops"} 1` + "\n"; !strings.Contains(get(t, h, "/metrics"), unmatched) {
+		t.Errorf("no %q: what was acknowledged came again", unmatched)
+	}
+
+	stop()
+	remove()
+	publish(t, nc, sample(0, 4))
+	_, stop = start(t, nc, "b", ops)
+	told(7)
+
+	stop()
+	remove()
+	publish(t, nc, sample(0, 5), sample(0, 6), sample(0, 7))
+	stream, err := js.Stream(t.Context(), jetstream.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), natsjs.WithPurgeSequence(11)); err != nil {
+		t.Fatal(err)
+	}
+	h, _ = start(t, nc, "c", ops)
+	told(8)
+	wantDropped(t, h, 2)
+	r.check(t, "ops", []int{5, 2, 1}) // without the two
+}
+
 // A hub that stands by is ready while it sees that another one is active, and
 // takes over also when the store of the lease is lost with the active hub.
 func TestStandbyNeedsNoStore(t *testing.T) {

@@ -46,12 +46,13 @@ var ErrConsumerGone = errors.New("consumer does not exist any more")
 type ConsumerConfig struct {
 	// Name of the durable consumer: letters, digits, "-" and "_".
 	Name string
-	// Since is where a consumer begins that does not exist yet: with what was
-	// stored at this time or later.
+	// Since is where the first consumer of the name begins: with what was stored at
+	// this time or later.
 	Since time.Time
 	// MaxPending is how many incidents may be unacknowledged.
 	MaxPending int
-	// Before is how far the readers got that there were; zero: not known.
+	// Before is how far the readers got that there were; zero: not known. There a
+	// consumer goes on that somebody removed.
 	Before Progress
 }
 
@@ -97,6 +98,8 @@ type Consumer struct {
 	// is to be delivered.
 	alone   bool
 	reading reading
+	// removed is how far the readers got of a consumer that somebody removed.
+	removed Progress
 
 	// owed is how many messages of sequences up to owedTo an earlier reader
 	// left; 0: none, or all have come. claimed are those that have, the last of
@@ -129,7 +132,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	o := &Consumer{nc: nc, js: js, config: c, created: info.Created, alone: slices.Equal(info.Config.Subjects, []string{incident.AllSubjects})}
 	o.consumer, err = js.Consumer(ctx, Stream, c.Name)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		o.consumer, err = js.CreateConsumer(ctx, Stream, natsjs.ConsumerConfig{
+		settings := natsjs.ConsumerConfig{
 			Durable:           c.Name,
 			Description:       "renat hub",
 			DeliverPolicy:     natsjs.DeliverByStartTimePolicy,
@@ -139,9 +142,13 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 			MaxAckPending:     c.MaxPending,
 			FilterSubject:     incident.AllSubjects,
 			InactiveThreshold: DefaultMaxAge,
-		})
-		if err == nil {
-			o.begin(Progress{})
+		}
+		if c.Before.Stream.Equal(o.created) {
+			o.removed = c.Before
+			settings.DeliverPolicy, settings.OptStartTime, settings.OptStartSeq = natsjs.DeliverByStartSequencePolicy, nil, c.Before.next()
+		}
+		if o.consumer, err = js.CreateConsumer(ctx, Stream, settings); err == nil {
+			o.begin(c.Before)
 		}
 	} else if err == nil {
 		o.begin(c.Before)
@@ -280,6 +287,9 @@ func (o *Consumer) turn(ctx context.Context, it natsjs.MessagesContext, each fun
 	meta, err := m.Metadata()
 	if err != nil {
 		return err
+	}
+	if o.removed.acknowledged(meta.Sequence.Stream) {
+		return o.nc.Publish(m.Reply(), ackBody) // should that get lost, it comes again
 	}
 	d := Delivery{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data(), Ack: m.Reply(), Again: meta.NumDelivered > 1}
 	if o.reading.came(d.Sequence, o.alone) {

@@ -113,6 +113,17 @@ type Progress struct {
 	Open    Spans  `json:"open"`
 }
 
+// next is the first sequence that was not acknowledged.
+func (p *Progress) next() uint64 {
+	if len(p.Open) > 0 {
+		return p.Open[0][0]
+	}
+	return p.Through + 1
+}
+
+// acknowledged reports whether a sequence was.
+func (p *Progress) acknowledged(seq uint64) bool { return seq <= p.Through && !p.Open.Has(seq) }
+
 // maxSpans of a Progress are some 20 KiB.
 const maxSpans = 1000
 
