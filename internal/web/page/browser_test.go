@@ -30,7 +30,7 @@ import (
 
 // patience is how long anything may take that a test waits for, on a machine
 // that does other things, too.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // browser is one Chromium for all tests, in a zone that is not UTC.
 var browser context.Context

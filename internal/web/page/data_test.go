@@ -121,16 +121,17 @@ func demoBoard(t testing.TB, now time.Time) *board.Board {
 		}
 	}
 	for minute := range 60 {
-		demoNodes(b, now.Add(time.Duration(minute-59)*time.Minute))
+		at := now.Add(time.Duration(minute-59) * time.Minute)
+		demoNodes(b, at, at)
 	}
-	demoNodes(b, time.Now()) // to replay took a while, and none is silent
+	demoNodes(b, time.Now(), neverSilent())
 	return b
 }
 
 // demoNodes has all nodes tell of themselves.
-func demoNodes(b *board.Board, at time.Time) {
+func demoNodes(b *board.Board, at, arrived time.Time) {
 	for n, name := range []string{"node-a", "node-b", "node-c", "node-d", "node-e", "node-f", "node-g", "node-h"} {
-		b.SetStatus(demoStatus(name, n, at), at)
+		b.SetStatus(demoStatus(name, n, at), arrived)
 	}
 }
 

@@ -49,7 +49,6 @@ func TestScreenshots(t *testing.T) {
 		for scheme, dark := range map[string]bool{"light": false, "dark": true} {
 			p := open(t, s.URL, "")
 			p.dark(dark)
-			demoNodes(b, time.Now()) // none is silent
 			p.visit(view.path)
 			p.until("the view "+name, view.ready)
 			p.shoot(t, name+"-"+scheme, 1280, view.height)
