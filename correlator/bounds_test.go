@@ -193,6 +193,40 @@ func TestPodsAnswersAreNoConnections(t *testing.T) {
 	}
 }
 
+// TestEndOfInput ends the input 30 ms after a connection was re-NATted: Hubble may
+// still have to show that what was re-NATted closed it, unless it has been shown.
+func TestEndOfInput(t *testing.T) {
+	begin := []string{
+		"@0ms   to-stack new SYN TCP pod:40000 -> server:443 pod cart-1",
+		"@1ms   to-endpoint reply SYN,ACK TCP server:443 -> pod:40000",
+		"@2ms   to-stack established ACK TCP pod:40000 -> server:443 pod cart-1",
+		"@20s   evict OUT TCP pod:40000 -> server:443 is node:40000",
+		"@60s   insert OUT TCP pod:40000 -> server:443 is node:51288",
+	}
+	for name, c := range map[string]struct {
+		last string
+		want int
+	}{
+		"a flow of another":                {"@60.030s to-stack established ACK TCP pod2:40001 -> server:443", 0},
+		"the packet that was re-NATted":    {"@60.030s to-stack established ACK,PSH TCP pod:40000 -> server:443", 1},
+		"the RST that answers it":          {"@60.030s to-endpoint reply RST TCP server:443 -> pod:40000", 1},
+		"the FIN that was re-NATted":       {"@60.030s to-stack established ACK,FIN TCP pod:40000 -> server:443", 0},
+		"the SYN of another on that tuple": {"@60.030s to-stack new SYN TCP pod:40000 -> server:443", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			named := 0
+			cor := newCorrelator(t, correlator.Config{}, func(*incident.Incident) { named++ })
+			for _, ev := range mustParse(t, append(begin, c.last)...) {
+				cor.Observe(&ev)
+			}
+			cor.Flush()
+			if undecided := int(cor.Stats().Undecided); named != c.want || undecided != 1-c.want {
+				t.Errorf("%d incidents and %d undecided, want %d and %d", named, undecided, c.want, 1-c.want)
+			}
+		})
+	}
+}
+
 // TestLongTimeouts has Cilium keep silent connections for longer than by default:
 // what breaks again within that time is the connection that failed already.
 func TestLongTimeouts(t *testing.T) {

@@ -43,7 +43,7 @@ type conn struct {
 
 	// Few flows ask for what follows: what most need lies together above.
 	known    int64     // since when the epoch is known to last, where its start is not; 0 if unknown
-	ended    int64     // what closed was when the epoch began
+	ended    int64     // what closed was when the epoch began, or until the last packet showed the connection half open
 	endedBy  connFlags // and the epochFlags, for continueUnseen
 	podFlags uint8     // of the pod's last packet, if it neither opened nor closed; else 0
 	podPoint Point     // where Hubble saw it
@@ -105,10 +105,18 @@ func (c *conn) replyKey() Tuple {
 
 // begin starts a new epoch.
 func (c *conn) begin(at int64, why connFlags) {
-	c.ended, c.endedBy = c.closed, c.flags&epochFlags
+	if !c.unheard() { // of that epoch nothing tells that it was another connection
+		c.ended, c.endedBy = c.closed, c.flags&epochFlags
+	}
 	c.flags = c.flags&^epochFlags | why
 	c.opened, c.known = at, 0
 	c.closed = 0
+}
+
+// unheard reports whether the epoch began with a tracking entry and Hubble showed
+// nothing of it.
+func (c *conn) unheard() bool {
+	return c.flags&(openedExactly|sawOpening|sawAnswer) == openedExactly && c.closed == 0 && max(c.lastPod, c.lastServer) < c.opened
 }
 
 // lasts notes that the epoch lasts since at, if it began unseen.
@@ -151,9 +159,22 @@ func (c *conn) close(at int64, why connFlags) {
 // side's FIN flag, ours this side's. A side that goes on talking after the
 // other one's FIN keeps the connection half open.
 func (c *conn) talk(at int64, ours, theirs connFlags) {
-	if c.flags&theirs != 0 && c.flags&(ours|closedByPeer) == 0 && c.closed != 0 && at > c.closed+halfOpen {
-		c.closed = 0
+	switch {
+	case c.flags&theirs == 0 || c.flags&(ours|closedByPeer) != 0:
+	case c.closed == 0:
+		c.ended = 0 // another packet told before
+	case at > c.closed+halfOpen:
+		c.ended, c.closed = c.closed, 0
 	}
+}
+
+// closedBefore returns when it had closed before the pod's packet at early or
+// later, which is not what kept it half open.
+func (c *conn) closedBefore(early int64) int64 {
+	if c.closed == 0 && c.flags&serverFIN != 0 && c.lastPod >= early {
+		return c.ended
+	}
+	return c.closed
 }
 
 // failedLongAgo reports whether the connection that failed is not the one whose

@@ -246,7 +246,8 @@ func (c *Correlator) Remembers(d time.Duration) { c.remembers = int64(d) }
 
 // Flush takes all events that wait and decides every suspect: the input ends.
 // Of one so young that Hubble may still have to show what acquits it nothing is
-// said, unless its RST was seen.
+// said, unless its RST was seen, or that the packet which was re-NATted neither
+// opens nor closes.
 func (c *Correlator) Flush() {
 	c.reorder.flush(c.dispatch)
 	c.pass(c.reorder.now)
@@ -255,7 +256,7 @@ func (c *Correlator) Flush() {
 	}
 	for c.suspects.oldest != 0 {
 		s := c.suspects.at(c.suspects.oldest)
-		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset {
+		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset && !(s.rule.answersPod && s.triggered != 0) {
 			c.stats.Undecided++
 			c.drop(s.conn)
 			continue

@@ -100,6 +100,9 @@ func (c *Correlator) fromPod(ev *Event) {
 		c.asks(cn, ev)
 		cn.lastPod = ev.Time
 		c.triggered(cn, ev.Time)
+		if cn.flags&closedByPeer != 0 && ev.Time-cn.closed <= max(skewQuiet, c.lag.apart) {
+			c.masqueraded(r, fact{at: cn.closed, what: factServerPacket, n: uint16(RST)})
+		}
 	}
 	c.note(r, fact{at: ev.Time, what: factPodPacket, n: uint16(flags)})
 }
@@ -127,9 +130,7 @@ func (c *Correlator) fromServer(ev *Event) {
 			return
 		}
 		cn.close(ev.Time, closedByPeer)
-		if len(c.hosts) > 0 && cn.snat.IsZero() {
-			c.masqueraded(r, fct)
-		}
+		c.masqueraded(r, fct)
 	case flags&FIN != 0:
 		c.closing(r, ev.Time, serverFIN, false)
 		cn.lastServer = ev.Time

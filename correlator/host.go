@@ -31,11 +31,15 @@ func (c *Correlator) decidedHost(r ref) {
 }
 
 // masqueraded takes the RST that a server sent to a pod whose packets are
-// translated by nobody but iptables. It belongs to the suspect of the host's
-// with the same server, if there is just one and the pod spoke when it was
-// re-NATted: that is the pod's connection.
+// translated by nobody but iptables, or the packet that it answers, if Hubble
+// shows that later. It belongs to the suspect of the host's with the same server,
+// if there is just one and the pod spoke when it was re-NATted: that is the pod's
+// connection.
 func (c *Correlator) masqueraded(r ref, fct fact) {
 	pod := c.table.at(r)
+	if len(c.hosts) == 0 || !pod.snat.IsZero() {
+		return
+	}
 	var found ref
 	for _, h := range c.hosts {
 		cn := c.table.at(h)

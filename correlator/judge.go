@@ -58,7 +58,7 @@ func (c *Correlator) accuse(r ref, rule *rule, ev *Event) {
 			s.asked.at = cn.lastPod
 		}
 	}
-	s.ended(cn.closed, cn.flags, early)
+	s.ended(cn.closedBefore(early), cn.flags, early)
 	c.suspects.remember(s, cn)
 	if ev.Kind == KindNAT {
 		c.note(r, rule.decided(ev))
@@ -245,7 +245,9 @@ func (c *Correlator) openedAfter(cn *conn, s *suspect) bool {
 	case s.rule.atOnce && c.opensAtOnce(cn, s):
 		return true
 	case cn.flags&openedExactly != 0:
-		return cn.opened > s.since && (!s.stray || cn.flags&(sawOpening|sawAnswer) != 0)
+		// An RST of a stranger says that the tracking entry was made for a packet in
+		// mid-stream, unless the opening was shown: whether that had ended counts.
+		return cn.opened > s.since && (!s.stray || cn.flags&(sawOpening|sawAnswer) != 0 || cn.ended != 0 || cn.endedBy&broken != 0)
 	case cn.flags&openedUntied != 0 && c.insertsShown(s.since):
 		return false // its tracking entry was made while the connection had all
 	case s.rule.replies && cn.flags&sawAnswer != 0:
