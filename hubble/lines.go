@@ -98,6 +98,23 @@ func (d *LineDecoder) peer(e *endpoint, ep *flow.Endpoint, names []string) *corr
 	return p
 }
 
+// isReply takes the reason's word in a file that lacks is_reply.
+func isReply(f *flow.Flow) bool {
+	if f.GetIsReply() == nil {
+		return f.GetTraceReason() == flow.TraceReason_REPLY
+	}
+	return f.GetIsReply().GetValue()
+}
+
+// isOutside takes anybody for outside whom a file says nothing of but, at most,
+// a number.
+func isOutside(e *flow.Endpoint) bool {
+	if len(e.GetLabels()) == 0 {
+		return e.GetNamespace() == ""
+	}
+	return slices.ContainsFunc(outside, func(l string) bool { return slices.Contains(e.GetLabels(), l) })
+}
+
 // asked reports whether a server sends a flow to a Client: what request asks for.
 func asked(f *flow.Flow) bool {
 	switch f.GetL4().GetProtocol().(type) {
@@ -111,9 +128,7 @@ func asked(f *flow.Flow) bool {
 		case traceToEndpoint, traceToStack, traceToNetwork:
 			return true
 		case traceToOverlay:
-			return f.GetIsReply().GetValue() && slices.ContainsFunc(outside, func(l string) bool {
-				return slices.Contains(f.GetSource().GetLabels(), l)
-			})
+			return isReply(f) && isOutside(f.GetSource())
 		}
 	case eventDrop:
 		reason := f.GetDropReasonDesc()

@@ -4,6 +4,7 @@ package hubble_test
 
 import (
 	"compress/gzip"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -83,6 +84,26 @@ func TestLinesAreWhatAServerGives(t *testing.T) {
 	}
 	if n != len(want) || n < 10_000 {
 		t.Errorf("%d events, want %d", n, len(want))
+	}
+}
+
+// TestLinesWithLess takes a server's answer on an egress gateway from a file whose
+// exporter left out what a request filters by.
+func TestLinesWithLess(t *testing.T) {
+	const line = `{"flow":{"time":"2026-01-01T00:00:04Z","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"UDP":{"source_port":5}},"event_type":{"type":4,"sub_type":4},"trace_observation_point":"TO_OVERLAY",%s}}`
+	for fields, want := range map[string]bool{
+		`"trace_reason":"REPLY","source":{"labels":["reserved:world"]}`:                   true,
+		`"trace_reason":"REPLY","source":{"identity":2}`:                                  true,
+		`"trace_reason":"REPLY"`:                                                          true,
+		`"trace_reason":"NEW"`:                                                            false,
+		`"trace_reason":"REPLY","is_reply":false`:                                         false,
+		`"trace_reason":"REPLY","is_reply":true,"source":{"namespace":"shop"}`:            false,
+		`"trace_reason":"REPLY","is_reply":true,"source":{"labels":["k8s:app=checkout"]}`: false,
+	} {
+		var ev correlator.Event
+		if ok, err := hubble.NewLineDecoder(100).Decode(fmt.Appendf(nil, line, fields), &ev); ok != want || err != nil {
+			t.Errorf("%s: taken: %v, %v", fields, ok, err)
+		}
 	}
 }
 

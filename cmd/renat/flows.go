@@ -86,9 +86,10 @@ type flowLine struct {
 
 // date gives a loss without times the time of the flow before.
 func date(ev *correlator.Event, last int64) {
-	for _, t := range []*int64{&ev.Time, &ev.Loss.First, &ev.Loss.Last} {
+	ev.Time = cmp.Or(ev.Time, ev.Loss.Last, last)
+	for _, t := range []*int64{&ev.Loss.First, &ev.Loss.Last} {
 		if *t == 0 {
-			*t = cmp.Or(ev.Time, last)
+			*t = ev.Time
 		}
 	}
 }

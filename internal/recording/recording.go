@@ -96,7 +96,7 @@ func (r *Recording) readMeta() error {
 	if err != nil {
 		return fmt.Errorf("opening recording: %w", err)
 	}
-	if err := json.Unmarshal(b, &r.Meta); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(b, mark), &r.Meta); err != nil {
 		return fmt.Errorf("opening recording: reading %s: %w", path, err)
 	}
 	return nil
@@ -162,15 +162,22 @@ func closeIf(err error, f io.Closer) error {
 	return f.Close()
 }
 
-// skipMark skips the byte order mark that editors and PowerShell begin a file with.
+// mark is the byte order mark that editors and PowerShell begin a file with.
+var mark = []byte{0xef, 0xbb, 0xbf}
+
+// skipMark skips it, and says what else is no JSON at all.
 func skipMark(r io.Reader, path string) (io.Reader, error) {
 	text := bufio.NewReaderSize(r, 1<<16)
-	switch mark, _ := text.Peek(3); { // what is wrong with the file the next read says, too
-	case bytes.HasPrefix(mark, []byte{0xef, 0xbb, 0xbf}):
-		_, err := text.Discard(3)
+	switch begin, _ := text.Peek(len(mark)); { // what is wrong with the file the next read says, too
+	case bytes.HasPrefix(begin, mark):
+		_, err := text.Discard(len(mark))
 		return text, err
-	case bytes.HasPrefix(mark, []byte{0xff, 0xfe}), bytes.HasPrefix(mark, []byte{0xfe, 0xff}):
+	case bytes.HasPrefix(begin, []byte{0xff, 0xfe}), bytes.HasPrefix(begin, []byte{0xfe, 0xff}):
 		return nil, fmt.Errorf("opening recording: %s is UTF-16: save it as UTF-8", path)
+	case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}):
+		return nil, fmt.Errorf("opening recording: %s is compressed with gzip: let its name end in .gz", path)
+	case bytes.HasPrefix(begin, []byte{0x28, 0xb5, 0x2f}):
+		return nil, fmt.Errorf("opening recording: %s is compressed with zstd: let its name end in .zst", path)
 	}
 	return text, nil
 }
