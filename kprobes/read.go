@@ -22,18 +22,33 @@ const readBatch = 4096
 // may not be counted.
 func (t *Tracer) Count(ctx context.Context, id uint32) (uint64, error) {
 	var total uint64
-	err := t.read(ctx, id, func(*cilium, []byte) { total++ })
+	err := t.read(ctx, id, func(*cilium, []byte, []byte) { total++ })
 	return total, err
 }
 
 // Keys calls each with the key of every entry of a watched map. It reads them
 // all, as Count does; that does not mark them as used.
 func (t *Tracer) Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error {
-	return t.read(ctx, id, func(m *cilium, key []byte) { each(m.tuple(key)) })
+	return t.read(ctx, id, func(m *cilium, key, _ []byte) { each(m.tuple(key)) })
 }
 
-// read goes through the keys of a watched map.
-func (t *Tracer) read(ctx context.Context, id uint32, each func(m *cilium, key []byte)) error {
+// Tracked calls each with every established connection of a watched tracking map
+// that lives, by the tuple of the packets that its opener sends. It reads all
+// entries, as Count does; that does not mark them as used.
+func (t *Tracer) Tracked(ctx context.Context, id uint32, each func(correlator.Tuple)) error {
+	clock, err := newStamps(t.tick)
+	if err != nil {
+		return err
+	}
+	return t.read(ctx, id, func(m *cilium, key, value []byte) {
+		if tuple, lives := clock.lives(m, key, value); m.CT && lives {
+			each(tuple)
+		}
+	})
+}
+
+// read goes through the entries of a watched map.
+func (t *Tracer) read(ctx context.Context, id uint32, each func(m *cilium, key, value []byte)) error {
 	t.mu.Lock()
 	m := t.watching[id]
 	t.mu.Unlock()
@@ -48,11 +63,11 @@ func (t *Tracer) read(ctx context.Context, id uint32, each func(m *cilium, key [
 	defer fd.Close()
 	switch {
 	case m.v6:
-		err = readKeys[[key6Size]byte, [value6Size]byte](ctx, fd, func(k *[key6Size]byte) { each(m, k[:]) })
+		err = readAll(ctx, fd, func(k *[key6Size]byte, v *[value6Size]byte) { each(m, k[:], v[:]) })
 	case m.CT:
-		err = readKeys[[key4Size]byte, [valueCTSize]byte](ctx, fd, func(k *[key4Size]byte) { each(m, k[:]) })
+		err = readAll(ctx, fd, func(k *[key4Size]byte, v *[valueCTSize]byte) { each(m, k[:], v[:]) })
 	default:
-		err = readKeys[[key4Size]byte, [value4Size]byte](ctx, fd, func(k *[key4Size]byte) { each(m, k[:]) })
+		err = readAll(ctx, fd, func(k *[key4Size]byte, v *[value4Size]byte) { each(m, k[:], v[:]) })
 	}
 	if err != nil {
 		return fmt.Errorf("reading map %s: %w", m.Name, err)
@@ -60,14 +75,14 @@ func (t *Tracer) read(ctx context.Context, id uint32, each func(m *cilium, key [
 	return nil
 }
 
-// readKeys reads a map with keys K and values V; both v6 values are of one size.
-func readKeys[K, V any](ctx context.Context, fd *ebpf.Map, each func(*K)) error {
+// readAll reads a map with keys K and values V; both v6 values are of one size.
+func readAll[K, V any](ctx context.Context, fd *ebpf.Map, each func(*K, *V)) error {
 	keys, values := make([]K, readBatch), make([]V, readBatch)
 	var cursor ebpf.MapBatchCursor
 	for ctx.Err() == nil {
 		n, err := fd.BatchLookup(&cursor, keys, values, nil)
 		for i := range keys[:n] {
-			each(&keys[i])
+			each(&keys[i], &values[i])
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil

@@ -60,18 +60,10 @@ type survey struct {
 
 // track takes an entry of a CT map.
 func (s *survey) track(m *cilium, key, value []byte) {
-	if flags := key[len(key)-1]; flags != uint8(correlator.Out) {
-		return // answers, services' or ICMP's about another
-	}
-	tuple, _ := m.tuple(key)
-	flags := binary.NativeEndian.Uint16(value[valueCTFlags:])
+	tuple, lives := s.clock.lives(m, key, value)
 	switch {
-	case flags&ctClosed != 0, tuple.Protocol == correlator.TCP && flags&ctSeenNonSYN == 0:
+	case !lives:
 		return
-	case tuple.Protocol != correlator.TCP && tuple.Protocol != correlator.UDP && tuple.Protocol != correlator.SCTP:
-		return
-	case s.clock.age(uint64(binary.NativeEndian.Uint32(value[valueCTLifetime:]))) > 0:
-		return // expired
 	case len(s.all) == cap(s.all):
 		s.leftOut++
 		return
@@ -80,6 +72,23 @@ func (s *survey) track(m *cilium, key, value []byte) {
 		s.all = append(s.all, tracked{tuple: tuple})
 		*n = int32(len(s.all))
 	}
+}
+
+// lives reports whether an entry of a CT map is that of a connection which is
+// established, which neither side has closed and whose lifetime is ahead, and
+// returns the tuple of the packets that its opener sends.
+func (s stamps) lives(m *cilium, key, value []byte) (correlator.Tuple, bool) {
+	tuple, _ := m.tuple(key)
+	flags := binary.NativeEndian.Uint16(value[valueCTFlags:])
+	switch {
+	case key[len(key)-1] != uint8(correlator.Out):
+		return tuple, false // answers, services' or ICMP's about another
+	case flags&ctClosed != 0, tuple.Protocol == correlator.TCP && flags&ctSeenNonSYN == 0:
+		return tuple, false
+	case tuple.Protocol != correlator.TCP && tuple.Protocol != correlator.UDP && tuple.Protocol != correlator.SCTP:
+		return tuple, false
+	}
+	return tuple, s.age(uint64(binary.NativeEndian.Uint32(value[valueCTLifetime:]))) <= 0
 }
 
 // newSurvey makes room for the connections of some tracking maps; what is not

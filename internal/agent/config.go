@@ -87,6 +87,7 @@ type Kernel interface {
 	Stats() (kprobes.Stats, error)
 	Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error)
 	Open(correlator.Tuple) (bool, error)
+	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
 	CaughtUp() uint64
 	Remembers() time.Duration
 	guard.Kernel

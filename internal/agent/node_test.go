@@ -112,6 +112,16 @@ func (k *fakeKernel) Keys(ctx context.Context, _ uint32, each func(correlator.Tu
 	return nil
 }
 
+// Tracked gives the open ones.
+func (k *fakeKernel) Tracked(_ context.Context, _ uint32, each func(correlator.Tuple)) error {
+	for _, t := range natTuples() {
+		if open, _ := k.Open(t); open {
+			each(t)
+		}
+	}
+	return nil
+}
+
 func (k *fakeKernel) Open(t correlator.Tuple) (bool, error) {
 	return t.Src.IP != natTuples()[2].Src.IP, nil
 }

@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -40,16 +41,17 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.table.all[tuple]
-	switch {
-	case ev.Flow.Flags&correlator.SYN != 0:
+	if ev.Flow.Flags&correlator.SYN != 0 {
 		delete(g.table.all, tuple) // of an earlier connection, if there is one
 		return
+	}
+	c := g.table.all[tuple]
+	switch {
 	case ev.Flow.Flags&(correlator.FIN|correlator.RST) != 0:
 		switch {
 		case c == nil:
-		case c.guarded:
-			c.rest(time.Now())
+		case c.guarded && (c.lost || isReply && ev.Flow.Flags&correlator.RST != 0):
+			c.rest(time.Now()) // it may have broken: Knows is asked
 		default:
 			delete(g.table.all, tuple) // thousands a second on a busy node
 		}
@@ -59,6 +61,9 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	case c == nil:
 		if c = g.admit(tuple, pod, server); c == nil {
 			return
+		}
+		if len(g.fresh) < freshMax {
+			g.fresh = append(g.fresh, c)
 		}
 	case c.heard == 0 && pod != nil:
 		c.pod = pod
@@ -93,9 +98,8 @@ func endpoint(a correlator.Addr, p *correlator.Peer) incident.Endpoint {
 // hear notes a packet. A connection that speaks after more entries were evicted
 // than the map holds would have lost its own: it was kept.
 func (g *Guard) hear(c *connection, at int64) {
-	v := c.v()
-	evicted := g.limits.evicted[v]
-	if c.kept && c.heard != 0 && evicted > c.evicted+g.limits.usable[v] {
+	evicted := g.limits.evicted[c.v]
+	if c.kept && c.heard != 0 && evicted > c.evicted+g.limits.usable[c.v] {
 		g.status.Kept++
 	}
 	c.heard, c.evicted = max(c.heard, at), evicted
@@ -105,7 +109,7 @@ func (g *Guard) hear(c *connection, at int64) {
 // must not be.
 func (g *Guard) Change(ev *correlator.Event) {
 	n := &ev.NAT
-	if ev.Kind != correlator.KindNAT || n.Op != correlator.Evict || n.Map.CT {
+	if ev.Kind != correlator.KindNAT || n.Op == correlator.Insert || n.Op == correlator.Replaced || n.Map.CT {
 		return
 	}
 	tuple := ev.Tuple
@@ -114,7 +118,12 @@ func (g *Guard) Change(ev *correlator.Event) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c := g.table.all[tuple]; c == nil || !c.kept || !c.resting.IsZero() {
+	c := g.table.all[tuple]
+	if c == nil {
+		return
+	}
+	c.lost = true
+	if n.Op != correlator.Evict || !c.kept || !c.resting.IsZero() {
 		return
 	}
 	g.status.Lost++
@@ -124,7 +133,7 @@ func (g *Guard) Change(ev *correlator.Event) {
 }
 
 // Knows reports whether a connection, by the tuple of its pod's packets, was
-// guarded, also if it ended within the last minute.
+// guarded, also if it broke within the last minute.
 func (g *Guard) Knows(tuple correlator.Tuple) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,28 +141,45 @@ func (g *Guard) Knows(tuple correlator.Tuple) bool {
 	return c != nil && c.guarded
 }
 
-// seed reads the connections of NAT maps that are new to it: those that live
-// since before the start are silent until they speak. What a filter needs names
-// for waits for its first flow.
+// seed reads the connections of tracking maps that are new to it: those that
+// live since before the start are silent until they speak. What a filter needs
+// names for waits for its first flow.
 func (g *Guard) seed(ctx context.Context, updates []kprobes.Updates) error {
+	var isNAT [2]bool
 	for _, u := range updates {
-		if u.Map.CT || u.Map.PerCluster() || g.seeded[u.Map.ID] {
+		isNAT[version(u.Map.IPv6())] = isNAT[version(u.Map.IPv6())] || !u.Map.CT && !u.Map.PerCluster()
+	}
+	for _, u := range updates {
+		if !u.Map.CT || !isNAT[version(u.Map.IPv6())] || g.seeded[u.Map.ID] {
 			continue
 		}
 		g.seeded[u.Map.ID] = true
-		err := g.kernel.Keys(ctx, u.Map.ID, func(tuple correlator.Tuple, d correlator.Dir) {
-			if d != correlator.Out || !g.guards(tuple.Protocol) {
-				return
-			}
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.table.all[tuple] == nil {
-				g.admit(tuple, nil, nil)
+		var failed error
+		err := g.kernel.Tracked(ctx, u.Map.ID, func(tuple correlator.Tuple) {
+			if err := g.sow(tuple); err != nil {
+				failed = err
 			}
 		})
-		if err != nil {
+		if err := cmp.Or(err, failed); err != nil {
 			return fmt.Errorf("reading which connections there are: %w", err)
 		}
+	}
+	return nil
+}
+
+// sow takes a connection that is tracked, if it is translated.
+func (g *Guard) sow(tuple correlator.Tuple) error {
+	if !g.guards(tuple.Protocol) {
+		return nil
+	}
+	to, found, err := g.kernel.Lookup(tuple, correlator.Out)
+	if err != nil || !found || !g.config.Host && to.IP == tuple.Src.IP {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.table.all[tuple] == nil {
+		g.admit(tuple, nil, nil)
 	}
 	return nil
 }

@@ -24,7 +24,8 @@ type Kernel interface {
 	Touch(all []kprobes.Touched, host bool) error
 	Updates() ([]kprobes.Updates, error)
 	Occupancy() ([]kprobes.Occupancy, error)
-	Keys(ctx context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error
+	Tracked(ctx context.Context, id uint32, each func(correlator.Tuple)) error
+	Lookup(t correlator.Tuple, d correlator.Dir) (to correlator.Addr, found bool, err error)
 }
 
 // Config is what New needs. The zero value of a field means its default.
@@ -55,9 +56,11 @@ type Guard struct {
 
 	// Run's alone.
 	pace    pace
-	seeded  map[uint32]bool // NAT maps that were read, by id
+	seeded  map[uint32]bool // tracking maps that were read, by id
 	touched []kprobes.Touched
 	asked   []*connection // of touched
+	looked  [2]int        // how many were looked up in the last run and since: IPv4, IPv6
+	firsts  time.Duration // CPU time of first looks since the last run
 	between time.Duration // mean time between two runs
 	each    time.Duration // mean CPU time for a connection
 	last    time.Time     // run
@@ -65,7 +68,8 @@ type Guard struct {
 	mu      sync.Mutex // guards what follows
 	table   table
 	limits  limits
-	forced  int // guarded entries that were evicted although in use, since the last run
+	fresh   []*connection // established since the last look, freshMax at most
+	forced  int           // guarded entries that were evicted although in use, since the last run
 	status  nodestatus.Guard
 	problem error // of the last run
 }
@@ -137,18 +141,21 @@ func (g *Guard) turn(ctx context.Context, now time.Time) (time.Duration, error) 
 		return slowest, err
 	}
 	due, wait := g.pace.look(updates, g.cpus, now)
-	if !due {
+	switch {
+	case !due && !g.hasFresh():
 		return wait, nil
-	}
-	if g.roomy() {
+	case !due:
+		return wait, g.look(now, g.first, g.accountFirst)
+	case g.roomy():
 		g.rest()
 		return wait, nil
 	}
-	return wait, g.run(now)
+	return wait, g.look(now, g.choose, g.accountRun)
 }
 
-// run looks up the chosen connections' entries and notes what was found.
-func (g *Guard) run(now time.Time) error {
+// look looks up the chosen connections' entries and notes what was found. Both
+// functions are called with g.mu held.
+func (g *Guard) look(now time.Time, choose func(time.Time), account func(cost time.Duration, kept int, now time.Time)) error {
 	if err := g.kernel.Touch(nil, g.config.Host); err != nil { // to load the program is no part of a run
 		return err
 	}
@@ -157,7 +164,7 @@ func (g *Guard) run(now time.Time) error {
 		return err
 	}
 	g.mu.Lock()
-	g.asked = g.table.choose(&g.limits, g.asked[:0], now)
+	choose(now)
 	g.mu.Unlock()
 	g.touched = g.touched[:0]
 	for _, c := range g.asked {
@@ -174,23 +181,58 @@ func (g *Guard) run(now time.Time) error {
 			kept++
 		}
 	}
-	g.limits.react(g.forced, kept, now)
-	g.forced = 0
 	ended, err := g.spent()
-	g.account(ended-began, kept, now)
+	account(ended-began, kept, now)
 	return err
 }
 
-// account counts a run; g.mu is held.
-func (g *Guard) account(cost time.Duration, kept int, now time.Time) {
+// choose takes all that may be guarded, for a run.
+func (g *Guard) choose(now time.Time) {
+	g.asked = g.table.choose(&g.limits, g.asked[:0], now)
+	g.fresh, g.looked = g.fresh[:0], [2]int{}
+	for _, c := range g.asked {
+		g.looked[c.v]++
+	}
+}
+
+func (g *Guard) hasFresh() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.fresh) > 0
+}
+
+// first takes those that were established since the last look: the next run may
+// be too late for what Hubble shows late. Where as many are guarded as may be,
+// they wait for it.
+func (g *Guard) first(time.Time) {
+	g.asked = g.asked[:0]
+	for _, c := range g.fresh {
+		if g.status.Idle || g.table.all[c.tuple] != c || !c.resting.IsZero() || g.looked[c.v] >= g.limits.of(c.v) {
+			continue
+		}
+		g.looked[c.v]++
+		g.asked = append(g.asked, c)
+	}
+	g.fresh = g.fresh[:0]
+}
+
+func (g *Guard) accountFirst(cost time.Duration, kept int, _ time.Time) {
+	g.firsts += cost
+	g.status.CPUSeconds += cost.Seconds()
+	g.status.Connections += kept
+}
+
+func (g *Guard) accountRun(cost time.Duration, kept int, now time.Time) {
+	g.limits.react(g.forced, kept, now)
+	g.forced = 0
 	if len(g.asked) > 0 {
 		g.each = mean(g.each, cost/time.Duration(len(g.asked)))
 	}
 	if !g.last.IsZero() {
 		g.between = mean(g.between, now.Sub(g.last))
-		g.limits.afford(len(g.asked), float64(cost)/(g.config.CPU*float64(g.between)))
+		g.limits.afford(len(g.asked), float64(cost+g.firsts)/(g.config.CPU*float64(g.between)))
 	}
-	g.last = now
+	g.last, g.firsts = now, 0
 	s := &g.status
 	s.Runs++
 	s.CPUSeconds += cost.Seconds()

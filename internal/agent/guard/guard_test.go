@@ -50,6 +50,32 @@ func TestGuardsWhatLives(t *testing.T) {
 	}
 }
 
+// TestKnowsWhatBroke wants those to be known for a while that may have broken, and
+// those to be forgotten at once that were closed in good order.
+func TestKnowsWhatBroke(t *testing.T) {
+	n := newNode(65536)
+	g := newGuard(t, Config{}, n)
+	for port := range 4 {
+		g.Flow(flow(port, cart, correlator.ACK, 0))
+	}
+	n.turn(t, g, 0)
+	g.Change(eviction(1, false))
+	reset := flow(2, nil, correlator.RST, 0)
+	reset.Tuple, reset.Flow.Point, reset.Flow.Reason = reset.Tuple.Reverse(), correlator.ToEndpoint, correlator.ReasonReply
+	g.Flow(reset)
+	for _, port := range []int{0, 1} {
+		g.Flow(flow(port, cart, correlator.FIN|correlator.ACK, 0))
+	}
+	for port, want := range []bool{false, true, true, true} {
+		if g.Knows(tuple(port)) != want {
+			t.Errorf("connection %d is known: %t", port, !want)
+		}
+	}
+	if n.turn(t, g, time.Second); len(n.touched) != 1 || !n.has(3) {
+		t.Errorf("looked up %v, want the one that lives", n.touched)
+	}
+}
+
 // TestLeavesAlone has the program say what to look up no more.
 func TestLeavesAlone(t *testing.T) {
 	n := newNode(65536)
@@ -152,7 +178,8 @@ func TestChooses(t *testing.T) {
 
 func TestMatches(t *testing.T) {
 	n := newNode(65536)
-	n.keys = []correlator.Tuple{tuple(1), tuple(2)}
+	n.track(tuple(1), "198.51.100.1")
+	n.track(tuple(2), "198.51.100.1")
 	match := func(i *incident.Incident) bool {
 		return i.Source.Namespace == "shop" && i.Destination.Port == 443 && i.Source.Workload == "Deployment/cart"
 	}
@@ -169,29 +196,80 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// TestSeeds wants what lives since before the start to be guarded, and as what
-// was silent for longest.
+// TestSeeds wants the tracked connections that live since before the start to be
+// guarded, if they are translated.
 func TestSeeds(t *testing.T) {
-	n := newNode(65536)
-	n.keys = []correlator.Tuple{tuple(1)}
-	udp := tuple(2)
-	udp.Protocol = correlator.UDP
-	n.keys = append(n.keys, udp)
+	for _, host := range []bool{false, true} {
+		n := newNode(65536)
+		n.track(tuple(1), "198.51.100.1")
+		n.track(tuple(2), "") // to another pod
+		n.track(tuple(3), "10.0.1.10")
+		udp := tuple(4)
+		udp.Protocol = correlator.UDP
+		n.track(udp, "198.51.100.1")
+		g := newGuard(t, Config{Host: host}, n)
+		n.turn(t, g, 0)
+		want := 1
+		if host {
+			want++
+		}
+		if len(n.touched) != want || !n.has(1) || n.has(3) != host || g.Status().Known != want {
+			t.Errorf("looked up %v, want the TCP connection, and the node's own: %t", n.touched, host)
+		}
+		n.track(tuple(5), "198.51.100.1")
+		n.turn(t, g, time.Second)
+		if n.has(5) {
+			t.Error("the map was read twice")
+		}
+		n.ct = &correlator.Map{Name: n.ct.Name, ID: 7, MaxEntries: 65536, CT: true} // replaced
+		n.turn(t, g, 2*time.Second)
+		if !n.has(5) {
+			t.Error("a map that is new was not read")
+		}
+	}
+}
+
+// TestLooksAtOnce wants what was established between two runs to be looked up
+// before the next one, once, and no more than may be.
+func TestLooksAtOnce(t *testing.T) {
+	n := newNode(1024) // 96 connections
 	g := newGuard(t, Config{}, n)
+	for port := range 90 {
+		g.Flow(flow(port, &correlator.Peer{Pod: fmt.Sprint(port)}, correlator.ACK, 0))
+	}
 	n.turn(t, g, 0)
-	if len(n.touched) != 1 || !n.has(1) {
-		t.Errorf("looked up %v, want the TCP connection in the map", n.touched)
+	look := func() int {
+		t.Helper()
+		n.touched = nil
+		if _, err := g.turn(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		return len(n.touched)
 	}
-	n.keys = []correlator.Tuple{tuple(3)}
+	if look() != 0 {
+		t.Errorf("looked up without need: %v", n.touched)
+	}
+	for port := 100; port < 103; port++ {
+		g.Flow(flow(port, cart, correlator.ACK, 0))
+	}
+	g.Flow(flow(101, cart, correlator.ACK|correlator.FIN, 0))
+	if s := g.Status(); look() != 2 || !n.has(100) || !n.has(102) || s.Connections != 90 || g.Status().Connections != 92 || g.Status().Runs != 1 {
+		t.Errorf("looked up %v, then %+v", n.touched, g.Status())
+	}
+	if look() != 0 {
+		t.Error("looked up again before a run")
+	}
+	for port := 200; port < 300; port++ {
+		g.Flow(flow(port, cart, correlator.ACK, 0))
+	}
+	if got := look(); got != 4 {
+		t.Errorf("%d are looked up, want the 4 for which there is room", got)
+	}
+	n.entries = []kprobes.Occupancy{{Map: n.nat, Entries: 100}, {Map: n.ct, Entries: 100}}
 	n.turn(t, g, time.Second)
-	if n.has(3) {
-		t.Error("the map was read twice")
-	}
-	n.nat = &correlator.Map{Name: n.nat.Name, ID: 7, MaxEntries: 65536} // replaced
-	n.turn(t, g, 2*time.Second)
-	n.turn(t, g, 3*time.Second)
-	if !n.has(3) {
-		t.Error("a map that is new was not read")
+	g.Flow(flow(400, cart, correlator.ACK, 0))
+	if look() != 0 {
+		t.Error("looked up while the maps are less than half full")
 	}
 }
 

@@ -21,8 +21,9 @@ type node struct {
 	evicted uint64
 	entries []kprobes.Occupancy // nil: not counted
 	is      map[correlator.Tuple]kprobes.Condition
-	keys    []correlator.Tuple
-	touched []correlator.Tuple // by the last run
+	tracked []correlator.Tuple                   // living connections in the tracking map
+	mapped  map[correlator.Tuple]correlator.Addr // OUT entries
+	touched []correlator.Tuple                   // by the last call
 	runs    int
 	host    bool // asked for the node's own, too
 	err     error
@@ -39,7 +40,7 @@ func newNode(entries uint32) *node {
 func (n *node) Touch(all []kprobes.Touched, host bool) error {
 	n.runs++
 	n.host = host
-	n.touched = nil
+	n.touched = n.touched[:0]
 	for i := range all {
 		n.touched = append(n.touched, all[i].Tuple)
 		all[i].Condition = kprobes.Kept
@@ -64,15 +65,30 @@ func (n *node) Occupancy() ([]kprobes.Occupancy, error) {
 	return n.entries, nil
 }
 
-func (n *node) Keys(_ context.Context, id uint32, each func(correlator.Tuple, correlator.Dir)) error {
-	if id != n.nat.ID {
-		return errors.New("not the NAT map")
+func (n *node) Tracked(_ context.Context, id uint32, each func(correlator.Tuple)) error {
+	if id != n.ct.ID {
+		return errors.New("not the tracking map")
 	}
-	for _, t := range n.keys {
-		each(t, correlator.Out)
-		each(t.Reverse(), correlator.In)
+	for _, t := range n.tracked {
+		each(t)
 	}
 	return nil
+}
+
+func (n *node) Lookup(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
+	to, found := n.mapped[t]
+	return to, found && d == correlator.Out, nil
+}
+
+// track makes a connection that lived before the guard did.
+func (n *node) track(t correlator.Tuple, snat string) {
+	n.tracked = append(n.tracked, t)
+	if n.mapped == nil {
+		n.mapped = map[correlator.Tuple]correlator.Addr{}
+	}
+	if snat != "" {
+		n.mapped[t] = correlator.AddrOf(netip.AddrPortFrom(netip.MustParseAddr(snat), t.Src.Port))
+	}
 }
 
 func newGuard(t *testing.T, c Config, n *node) *Guard {

@@ -14,6 +14,9 @@ import (
 const (
 	// tableMax is how many connections are remembered.
 	tableMax = 2 * most
+	// freshMax is how many that were established since the last look are
+	// remembered as such; the others wait for the next run.
+	freshMax = 1 << 12
 	// restTime is how long a connection is left alone that has ended, or is not
 	// masqueraded.
 	restTime = time.Minute
@@ -22,15 +25,15 @@ const (
 // connection is one that may be guarded.
 type connection struct {
 	tuple   correlator.Tuple // of the pod's packets
+	v       int              // version of its addresses
 	pod     *correlator.Peer // nil: not known yet
 	heard   int64            // Unix nanoseconds of the last packet; 0: not seen yet
 	evicted uint64           // limits.evicted at that time
 	resting time.Time        // until when it is left alone; zero: it is not
 	kept    bool             // guarded as of the last run
 	guarded bool             // ever
+	lost    bool             // an entry of it was removed
 }
-
-func (c *connection) v() int { return version(c.tuple.Src.AddrPort().Addr().Is6()) }
 
 // table has the connections by their tuples.
 type table struct {
@@ -46,7 +49,7 @@ func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
 		t.overlooked++
 		return nil
 	}
-	c := &connection{tuple: tuple, pod: pod}
+	c := &connection{tuple: tuple, v: version(tuple.Src.AddrPort().Addr().Is6()), pod: pod}
 	t.all[tuple] = c
 	return c
 }
@@ -63,8 +66,7 @@ func (t *table) choose(l *limits, last []*connection, now time.Time) []*connecti
 			}
 			continue
 		}
-		v := c.v()
-		all[v] = append(all[v], c)
+		all[c.v] = append(all[c.v], c)
 	}
 	last = last[:0]
 	l.wanted = len(all[0]) + len(all[1])
