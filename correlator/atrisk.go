@@ -11,6 +11,8 @@ type Lacking struct {
 	SNAT     Addr  // the server knows it by; zero if unknown
 	Src, Dst *Peer // nil if Hubble never named them
 	Since    int64 // when the entry was lost
+	// HostNetwork: the tuple's source is the node's own address.
+	HostNetwork bool
 }
 
 // lasting is how long an exchange without handshakes must have gone on to be
@@ -23,7 +25,7 @@ func (c *Correlator) Lack(from, n int, each func(*Lacking)) (next int) {
 	end := min(from+n, int(c.table.live))
 	for r := ref(from) + 1; r <= ref(end); r++ {
 		if cn := c.table.at(r); c.lacks(cn) {
-			each(&Lacking{Tuple: cn.tuple, SNAT: cn.snat, Src: cn.src, Dst: cn.dst, Since: cn.lostAt()})
+			each(&Lacking{Tuple: cn.tuple, SNAT: cn.snat, Src: cn.src, Dst: cn.dst, Since: cn.lostAt(), HostNetwork: cn.flags&host != 0})
 		}
 	}
 	if end == int(c.table.live) {
@@ -35,8 +37,10 @@ func (c *Correlator) Lack(from, n int, each func(*Lacking)) (next int) {
 func (c *Correlator) lacks(cn *conn) bool {
 	switch {
 	case !cn.outGone() && cn.inOp == 0,
-		cn.closed != 0, cn.suspect != 0, cn.flags&(broken|hostOwned|host) != 0:
+		cn.closed != 0, cn.suspect != 0, cn.flags&(broken|hostOwned) != 0:
 		return false
+	case cn.flags&host != 0 && !cn.outGone() && (cn.snat.IsZero() || cn.snat == cn.tuple.Src):
+		return false // its replies reach it all the same
 	case cn.outOp == Missing || cn.inOp == Missing:
 		return true // who found that knew that it is established
 	case cn.tuple.Protocol != TCP:

@@ -19,6 +19,18 @@ func TestLack(t *testing.T) {
 		@2ms to-stack established ACK TCP pod:40000 -> server:443
 	`
 	const evicted = "@10s evict OUT TCP pod:40000 -> server:443 is node:40000\n"
+	const (
+		ownMapped = `
+			@0ms insert IN TCP server:443 -> node:40000 is node:40000
+			@0ms insert OUT TCP node:40000 -> server:443 is node:40000
+		`
+		ownOpened = ownMapped + `
+			@0ms to-network new SYN TCP node:40000 -> server:443
+			@2ms to-network established ACK TCP node:40000 -> server:443
+		`
+		ownReset   = ownMapped + "@0ms to-network new RST TCP node:40000 -> server:443\n"
+		ownEvicted = "@10s evict OUT TCP node:40000 -> server:443 is node:40000\n"
+	)
 	names := hosts["IPv4"]
 	for name, c := range map[string]struct {
 		events string
@@ -53,7 +65,17 @@ func TestLack(t *testing.T) {
 			@5s to-endpoint reply - UDP server:53 -> pod:40000
 			@10s evict OUT UDP pod:40000 -> server:53 is node:40000
 			@10.1s evict IN UDP server:53 -> node:40000 is pod:40000`, true},
-		"another host's": {"@0s to-stack new SYN TCP pod2:40000 -> server:443\n" + evicted, false},
+		"the node's own lost OUT": {ownOpened + ownEvicted, true},
+		"the node's own lost IN":  {ownOpened + "@10s evict IN TCP server:443 -> node:40000 is node:40000", false},
+		"the node's own, whose port was not kept, lost IN": {`
+			@0ms insert IN TCP server:443 -> node:50000 is node:40000
+			@0ms insert OUT TCP node:40000 -> server:443 is node:50000
+			@0ms to-network new SYN TCP node:40000 -> server:443
+			@2ms to-network established ACK TCP node:40000 -> server:443
+			@10s evict IN TCP server:443 -> node:50000 is node:40000`, true},
+		"the node's own, a mere reset":  {ownReset + ownEvicted, false},
+		"the node's own, closed before": {ownOpened + "@5s to-network established FIN,ACK TCP node:40000 -> server:443\n" + ownEvicted, false},
+		"another host's":                {"@0s to-stack new SYN TCP pod2:40000 -> server:443\n" + evicted, false},
 	} {
 		cor := newCorrelator(t, correlator.Config{}, func(*incident.Incident) {})
 		maps := newScenarioMaps(names)
@@ -69,13 +91,16 @@ func TestLack(t *testing.T) {
 		for from, more := 0, true; more; more = from != 0 { // one at a time
 			from = cor.Lack(from, 1, func(l *correlator.Lacking) {
 				got = append(got, fmt.Sprintf("%s since %d", l.Tuple, (l.Since-start)/1e9))
+				if l.HostNetwork != strings.HasPrefix(name, "the node's own") {
+					t.Errorf("%s: the node's own: %t", name, l.HostNetwork)
+				}
 			})
 		}
 		want := 0
 		if c.want {
 			want = 1
 		}
-		if len(got) != want || want == 1 && (!strings.Contains(got[0], names["pod"]+":40000") || !strings.HasSuffix(got[0], "since 10")) {
+		if len(got) != want || want == 1 && (!strings.Contains(got[0], ":40000") || !strings.HasSuffix(got[0], "since 10")) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}

@@ -58,7 +58,14 @@ func newCiliums(t testing.TB, v6 bool, entries, flags uint32) *ciliums {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	c := &ciliums{t: t, v6: v6, flags: flags, maps: map[string]*cilium{}, tracer: &Tracer{watching: map[uint32]*cilium{}, guards: map[bool]*guard{}}}
+	length, err := tick()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &ciliums{
+		t: t, v6: v6, flags: flags, maps: map[string]*cilium{},
+		tracer: &Tracer{watching: map[uint32]*cilium{}, guards: map[bool]*guard{}, tick: length},
+	}
 	for _, name := range ciliumNames[v6] {
 		c.add(name, entries)
 	}

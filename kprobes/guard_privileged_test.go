@@ -95,6 +95,39 @@ func findConditions(t *testing.T, c *ciliums) {
 	}
 }
 
+// TestPrivilegedTracked has the tracking maps tell the connections that the guard
+// would find alive, and no others.
+func TestPrivilegedTracked(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		c := newCiliums(t, v6, 1024, 0)
+		seconds, ticks := clocks(t)
+		c.open(1, seenNonSYN, seconds+8000)
+		c.open(2, seenNonSYN, ticks+8000)
+		c.open(3, seenNonSYN, seconds-10)
+		c.open(4, seenNonSYN|rxClosing, seconds+10)
+		c.open(5, seenNonSYN|rxClosing<<1, seconds+10)
+		c.open(6, 0, seconds+60)
+		udp := c.tuple(7)
+		udp.Protocol = correlator.UDP
+		c.openTuple(udp, c.snat(7), 0, seconds+60)
+		if err := c.ct(correlator.TCP).put(c.tuple(8), correlator.In, ctValue(seenNonSYN, seconds+8000)); err != nil {
+			t.Fatal(err) // that of one which came to a pod
+		}
+		got := map[correlator.Tuple]bool{}
+		for _, p := range []correlator.Protocol{correlator.TCP, correlator.UDP} {
+			if err := c.tracer.Tracked(t.Context(), c.ct(p).ID, func(tuple correlator.Tuple) { got[tuple] = true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(got) != 3 || !got[c.tuple(1)] || !got[c.tuple(2)] || !got[udp] {
+			t.Errorf("IPv6 %t: %v", v6, got)
+		}
+		if err := c.tracer.Tracked(t.Context(), c.nat().ID, func(tuple correlator.Tuple) { t.Errorf("the NAT map tracks %s", tuple) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // dump returns all entries of all maps.
 func (c *ciliums) dump() map[string][]byte {
 	c.t.Helper()

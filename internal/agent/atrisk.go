@@ -102,6 +102,8 @@ func (a *agent) isAtRisk(l *correlator.Lacking) (r nodestatus.Risk, is bool, err
 	switch {
 	case hasOut && hasIn:
 		return r, false, nil
+	case l.HostNetwork && !hasIn && (to.IsZero() || to == l.Tuple.Src):
+		return r, false, nil // as if it were not translated
 	case hasIn:
 		r.Gone, r.Breaks = nodestatus.GoneOut, nodestatus.SpeaksPod
 	case hasOut:
@@ -114,7 +116,7 @@ func (a *agent) isAtRisk(l *correlator.Lacking) (r nodestatus.Risk, is bool, err
 	if !to.IsZero() {
 		r.NAT = to.String()
 	}
-	r.Guarded = a.guard != nil && a.guard.Knows(l.Tuple)
+	r.HostNetwork, r.Guarded = l.HostNetwork, a.guard != nil && a.guard.Knows(l.Tuple)
 	return r, true, nil
 }
 

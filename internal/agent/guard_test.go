@@ -46,6 +46,31 @@ func TestAgentGuards(t *testing.T) {
 	}
 }
 
+// TestAgentNamesSize has the kernel evict what is guarded by force, and wants a
+// size named that Cilium takes beside the tracking map there is.
+func TestAgentNamesSize(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, func(c *agent.Config) { c.Guard = &guard.Config{} })
+	n.awaitReady()
+	n.open(t.Context(), 0)
+	one := connectionOf(0)
+	n.changes(change(correlator.Insert, correlator.Out, one.pod, one.server, one.before))
+	n.other(t.Context())
+	eventually(t, "it is guarded", func() bool { return n.status().Guard.Connections == 1 })
+	forced := change(correlator.Evict, correlator.Out, one.pod, one.server, one.before)
+	forced.NAT.Forced = true
+	n.changes(forced)
+	problem := ""
+	eventually(t, "it guards fewer", func() bool {
+		problem = n.status().Guard.Problem
+		return problem != ""
+	})
+	const want = "at most 24 connections are guarded instead of 48; by what this node measured bpf.natMax: 1024 with bpf.ctTcpMax: 1024 is enough"
+	if !strings.HasPrefix(problem, "map too small: ") || !strings.Contains(problem, want) {
+		t.Error(problem)
+	}
+}
+
 // TestAgentWithoutGuard says nothing of what was not asked for.
 func TestAgentWithoutGuard(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -15,6 +16,7 @@ import (
 	"github.com/renat-project/renat/correlator/incident"
 	reference "github.com/renat-project/renat/internal/metrics"
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
@@ -64,8 +66,28 @@ func (a *agent) status() *nodestatus.Status {
 	}
 	if a.guard != nil {
 		s.Guard = a.guard.Status()
+		if strings.HasPrefix(s.Guard.Problem, nodestatus.GuardTooSmall) {
+			s.Guard.Problem += "; " + enough(s.Measured(nil))
+		}
 	}
 	return s
+}
+
+// enough says which sizes of Cilium's maps would be, as renat advise does of one
+// node where Cilium's settings are not known.
+func enough(measured []sizing.Node) string {
+	p := sizing.NewPlan(measured, nil)
+	if p.Impossible != "" {
+		return p.Impossible
+	}
+	var values []string
+	for _, v := range p.Values {
+		values = append(values, v.Path+": "+v.Value)
+	}
+	if len(values) == 0 {
+		return "which size is enough kubectl renat advise tells when more has been measured"
+	}
+	return "by what this node measured " + strings.Join(values, " with ") + " is enough (kubectl renat advise knows the other nodes and Cilium's settings, too)"
 }
 
 // alone returns why the node's status in NATS is not only this agent's, or nil.

@@ -48,7 +48,7 @@ const (
 
 // Who breaks a connection by speaking.
 const (
-	SpeaksPod    = "pod"    // whose packets get another port
+	SpeaksPod    = "pod"    // or the node, if it is its own: whose packets get another port
 	SpeaksServer = "server" // whose packets end at the node
 )
 
@@ -61,8 +61,11 @@ type Risk struct {
 	Gone        string    `json:"gone"`          // GoneOut, GoneIn or GoneBoth
 	Since       time.Time `json:"since"`         // when the entry was lost
 	// Breaks says whose next packet breaks it.
-	Breaks  string `json:"breaks"`
-	Guarded bool   `json:"guarded,omitempty"` // the guard kept it before
+	Breaks string `json:"breaks"`
+	// HostNetwork: the source is the node's own address: the host, a pod on its
+	// network, or one that iptables masquerades.
+	HostNetwork bool `json:"host_network,omitempty"`
+	Guarded     bool `json:"guarded,omitempty"` // the guard kept it before
 }
 
 // RiskPeer is one side.

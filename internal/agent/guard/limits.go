@@ -115,7 +115,7 @@ func (l *limits) problem(cpu float64) string {
 	allowed := l.maps[0] + l.maps[1]
 	switch {
 	case l.backoff < 1:
-		return fmt.Sprintf("%s: the kernel evicted %d entries although they were guarded, so at most %d connections are guarded instead of %d (see: kubectl renat advise)",
+		return fmt.Sprintf("%s: the kernel evicted %d entries although they were guarded, so at most %d connections are guarded instead of %d",
 			nodestatus.GuardTooSmall, l.lost, l.total(), allowed)
 	case l.slow > 0 && l.slow < min(allowed, l.wanted):
 		return fmt.Sprintf("%g of a core is enough for %d of %d connections", cpu, l.slow, min(allowed, l.wanted))

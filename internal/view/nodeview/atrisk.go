@@ -115,7 +115,11 @@ func (o *AtRisk) table(s *Screen, all []riskOut) *render.Table {
 		t.Columns = append(t.Columns, render.Column{Title: "SOURCE"}, render.Column{Title: "NAT"}, render.Column{Title: "GUARDED"})
 	}
 	for _, r := range all {
-		cells := []string{r.Node, podName(r.Source), destinationName(r.Destination), r.Protocol, r.Gone, time.Since(r.Since).Round(time.Second).String(), r.Breaks}
+		pod := podName(r.Source)
+		if r.HostNetwork && r.Source.Pod == "" {
+			pod += " (node)"
+		}
+		cells := []string{r.Node, pod, destinationName(r.Destination), r.Protocol, r.Gone, time.Since(r.Since).Round(time.Second).String(), r.Breaks}
 		if o.output == outWide {
 			cells = append(cells, r.Source.Address, r.NAT, fmt.Sprint(r.Guarded))
 		}

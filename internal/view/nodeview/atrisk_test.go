@@ -26,10 +26,12 @@ func TestAtRisk(t *testing.T) {
 	}
 	other := risk("", nodestatus.GoneBoth, time.Hour)
 	other.Source, other.Destination.Names = nodestatus.RiskPeer{Address: "10.0.1.11:40001"}, nil
+	own := risk("", nodestatus.GoneOut, 2*time.Hour)
+	own.Source, own.HostNetwork = nodestatus.RiskPeer{Address: "192.0.2.9:41000"}, true
 	src := &source{risks: fleet.AtRisk{
 		Nodes: []*nodestatus.AtRisk{
 			{Node: "node-a", Connections: []nodestatus.Risk{risk("cart-1\x1b[2J", nodestatus.GoneOut, time.Minute)}},
-			{Node: "node-b", Connections: []nodestatus.Risk{other}, More: 7, Unchecked: 900},
+			{Node: "node-b", Connections: []nodestatus.Risk{other, own}, More: 7, Unchecked: 900},
 		},
 		Silent: []fleet.Silence{{Node: "node-c", Why: "no answer"}},
 	}}
@@ -37,11 +39,11 @@ func TestAtRisk(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"", []string{"node-b  10.0.1.11:40001", "192.0.2.1:443", "both", "1h0m0s", "pod", "\nnode-a  shop/cart-1", "192.0.2.1:443 (db.example.com)", "7 more", "900 more lost an entry", "node-c"}},
+		{"", []string{"node-b  192.0.2.9:41000 (node)", "node-b  10.0.1.11:40001", "192.0.2.1:443", "both", "1h0m0s", "pod", "\nnode-a  shop/cart-1", "192.0.2.1:443 (db.example.com)", "7 more", "900 more lost an entry", "node-c"}},
 		{"-n shop -o wide", []string{"GUARDED", "198.51.100.1:40000"}},
 		{"-n shop -o name", []string{"connection/10.0.1.10:40000"}},
-		{"--limit 1", []string{"8 more"}},
-		{"-o json", []string{`"node": "node-b"`, `"gone": "both"`, `"more": 7`, `"unchecked": 900`}},
+		{"--limit 1", []string{"9 more"}},
+		{"-o json", []string{`"node": "node-b"`, `"host_network": true`, `"gone": "both"`, `"more": 7`, `"unchecked": 900`}},
 		{"--sort-by .node -o custom-columns=POD:.source.pod", []string{"POD\ncart-1"}},
 	} {
 		var o nodeview.AtRisk
