@@ -118,6 +118,9 @@ func (g *Guard) Change(ev *correlator.Event) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if n.Op == correlator.Evict && n.Created != 0 {
+		g.limits.noteAge(time.Duration(ev.Time-n.Created) < g.between)
+	}
 	c := g.table.all[tuple]
 	if c == nil {
 		return

@@ -61,13 +61,13 @@ type Guard struct {
 	asked   []*connection // of touched
 	looked  [2]int        // how many were looked up in the last run and since: IPv4, IPv6
 	firsts  time.Duration // CPU time of first looks since the last run
-	between time.Duration // mean time between two runs
 	each    time.Duration // mean CPU time for a connection
 	last    time.Time     // run
 
 	mu      sync.Mutex // guards what follows
 	table   table
 	limits  limits
+	between time.Duration // mean time between two runs
 	fresh   []*connection // established since the last look, freshMax at most
 	forced  int           // guarded entries that were evicted although in use, since the last run
 	status  nodestatus.Guard

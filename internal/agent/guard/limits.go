@@ -22,6 +22,14 @@ const (
 	// a consequence: where nothing else is left in 128 in a row, as the kernel
 	// looks at them, it takes one, though there may be others behind.
 	tolerated = 64
+	// youngTolerated is one of how many evicted entries may be younger than the
+	// time between two runs. The kernel evicts none of these, unless so many
+	// entries are in use that it finds no others where it looks: then those of
+	// connections that are being opened go first.
+	youngTolerated = 100
+	// youngPause is how many runs, of which eight fill the map, it takes to see
+	// whether that gets better.
+	youngPause = 16
 	// oneWorkload is the part of a limit that one workload may have.
 	oneWorkload = 4
 )
@@ -34,7 +42,11 @@ type limits struct {
 	slow    int       // by the CPU time that a run takes; 0: as many as there are
 	backoff float64   // what is left of maps, up to 1
 	since   time.Time // of the last change of backoff
-	lost    int       // what made it smaller last
+	lost    int       // what made it smaller last: entries that were guarded
+	isYoung bool      // or, instead, those of connections being opened
+	aged    int       // evicted entries whose age is known, since the last run
+	young   int       // of these, younger than the time between two runs
+	wait    int       // runs until more of these make it smaller again
 	wanted  int       // connections there were to guard, in the last run
 }
 
@@ -86,12 +98,28 @@ func (g *Guard) learn(updates []kprobes.Updates) {
 	g.limits.maps = room
 }
 
-// react guards fewer when entries that were looked up were evicted all the
-// same, more again when none was for a while.
+// noteAge counts an evicted entry.
+func (l *limits) noteAge(young bool) {
+	l.aged++
+	if young {
+		l.young++
+	}
+}
+
+// react guards fewer when entries that were looked up were evicted all the same,
+// or those of connections that are being opened were; more again when none was
+// for a while.
 func (l *limits) react(forced, kept int, now time.Time) {
+	young := l.young > l.aged/youngTolerated
+	l.aged, l.young, l.wait = 0, 0, max(l.wait-1, 0)
 	switch {
 	case forced > kept/tolerated:
-		l.backoff, l.since, l.lost = max(l.backoff/2, backoffMin), now, forced
+		l.backoff, l.since, l.lost, l.isYoung = max(l.backoff/2, backoffMin), now, forced, false
+	case young && kept > 0:
+		l.since = now
+		if l.wait == 0 {
+			l.backoff, l.wait, l.isYoung = max(l.backoff/2, backoffMin), youngPause, true
+		}
 	case l.backoff < 1 && now.Sub(l.since) >= recovery:
 		l.backoff, l.since = min(l.backoff*1.25, 1), now
 	}
@@ -114,6 +142,9 @@ func (l *limits) afford(asked int, used float64) {
 func (l *limits) problem(cpu float64) string {
 	allowed := l.maps[0] + l.maps[1]
 	switch {
+	case l.backoff < 1 && l.isYoung:
+		return fmt.Sprintf("%s: the kernel evicts entries of connections that are just being opened, so at most %d connections are guarded instead of %d",
+			nodestatus.GuardTooSmall, l.total(), allowed)
 	case l.backoff < 1:
 		return fmt.Sprintf("%s: the kernel evicted %d entries although they were guarded, so at most %d connections are guarded instead of %d",
 			nodestatus.GuardTooSmall, l.lost, l.total(), allowed)

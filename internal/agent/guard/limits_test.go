@@ -50,6 +50,51 @@ func TestBacksOff(t *testing.T) {
 	}
 }
 
+// TestLeavesRoomForNew guards fewer while entries of connections that are being
+// opened are evicted, as they are where too many entries are in use.
+func TestLeavesRoomForNew(t *testing.T) {
+	n := newNode(65536)
+	g := newGuard(t, Config{}, n)
+	for port := range 100 {
+		g.Flow(flow(port, cart, correlator.ACK, 0))
+	}
+	at := time.Duration(0)
+	run := func(age time.Duration) {
+		for i := range 300 {
+			gone := eviction(1000+i, false)
+			gone.Time = start.Add(at).UnixNano()
+			gone.NAT.Created = gone.Time - int64(age)
+			g.Change(gone)
+		}
+		at += 2 * time.Second
+		n.turn(t, g, at)
+	}
+	for range youngPause {
+		run(10 * time.Second)
+	}
+	limit := g.Status().Limit
+	run(0)
+	s := g.Status()
+	if s.Limit > limit/2+1 || !strings.HasPrefix(s.Problem, "map too small: the kernel evicts entries of connections that are just being opened") {
+		t.Errorf("%+v, the limit was %d", s, limit)
+	}
+	for range youngPause - 1 {
+		run(0)
+	}
+	if g.Status().Limit != s.Limit {
+		t.Error("it did not wait until that could help")
+	}
+	if run(0); g.Status().Limit > s.Limit/2+1 {
+		t.Error("fewer did not help, and as many are guarded")
+	}
+	for range 10 * int(recovery/(2*time.Second)) {
+		run(10 * time.Second)
+	}
+	if s := g.Status(); s.Limit != limit || s.Problem != "" {
+		t.Errorf("it did not recover: %+v", s)
+	}
+}
+
 // TestSpendsNoMore has runs cost more than the share of a core allows.
 func TestSpendsNoMore(t *testing.T) {
 	n := newNode(65536)
