@@ -155,6 +155,15 @@ func (c *conn) close(at int64, why connFlags) {
 	c.flags |= why
 }
 
+// gone notes an RST without an ACK from the pod: the pod's kernel answers a packet
+// of a connection that has ended there, by the server's RST or by what closed it
+// before. An application's own RST has an ACK.
+func (c *conn) gone(at int64) {
+	if c.closed == 0 {
+		c.closed = at
+	}
+}
+
 // talk notes a packet of one side that closes nothing; theirs is the other
 // side's FIN flag, ours this side's. A side that goes on talking after the
 // other one's FIN keeps the connection half open.

@@ -83,6 +83,9 @@ func (c *Correlator) fromPod(ev *Event) {
 		cn.podFlags = 0
 		c.note(r, fact{at: ev.Time, what: factPodPacket, n: uint16(flags)})
 		return
+	case flags&(RST|ACK) == RST:
+		cn.podFlags = 0
+		cn.gone(ev.Time)
 	case flags&(FIN|RST) != 0:
 		cn.podFlags = 0
 		c.closing(r, ev.Time, podFIN, flags&RST != 0)
@@ -289,7 +292,7 @@ func (c *Correlator) sentAgain(cn *conn, at int64) bool {
 	return cn.flags&openedUntied == 0 || at-cn.opened >= int64(time.Second)-skewQuiet-c.lag.apart
 }
 
-// closing takes a FIN of either side, or a reset by the pod.
+// closing takes a FIN of either side, or a reset by the pod's application.
 func (c *Correlator) closing(r ref, at int64, who connFlags, reset bool) {
 	cn := c.table.at(r)
 	if cn.suspect != 0 {

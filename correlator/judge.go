@@ -101,12 +101,15 @@ func (c *Correlator) continueUnseen(cn *conn) {
 
 // ended takes that the suspect's connection had ended at a time, if it had: by an
 // RST whose flow was stamped before the deciding event if that was early or later.
+// The pod's kernel's RST tells of an end then, too, but not of whose.
 func (s *suspect) ended(at int64, by connFlags, early int64) {
-	if by&closedByPeer != 0 && at >= early {
+	switch closed := by&(podFIN|serverFIN) != 0; {
+	case at == 0:
+	case by&closedByPeer != 0 && at >= early:
 		s.reset = true
-		s.closed = s.closed || by&(podFIN|serverFIN) != 0
-	} else {
-		s.closed = s.closed || at != 0
+		s.closed = s.closed || closed
+	case closed || at < early:
+		s.closed = true
 	}
 }
 

@@ -53,8 +53,8 @@ const (
 	fin     = correlator.FIN | correlator.ACK
 	syn     = correlator.SYN
 	synAck  = correlator.SYN | correlator.ACK
-	rst     = correlator.RST
-	refused = correlator.RST | correlator.ACK
+	rst     = correlator.RST                  // of a host that does not know the connection
+	refused = correlator.RST | correlator.ACK // of one that refuses it, or whose application resets it
 )
 
 // report is for how long Hubble shows no packet without new flags, unless it
@@ -248,7 +248,18 @@ func (l *life) sends(flags correlator.TCPFlags, farewell bool) {
 		return
 	}
 	l.at += l.rtt
-	l.toPod(l.port, rst)
+	if l.toPod(l.port, rst) && l.rng.IntN(3) == 0 {
+		l.serverGoesOn()
+	}
+}
+
+// serverGoesOn has the server, which does not know that the pod's end is gone, send
+// on: the pod's kernel answers.
+func (l *life) serverGoesOn() {
+	l.wait(10*time.Microsecond, 3*time.Second)
+	if l.toPod(l.known, ack) {
+		l.fromPod(rst)
+	}
 }
 
 // acknowledge has the server do so, perhaps some time later.
@@ -341,7 +352,7 @@ func (l *life) act() {
 		l.at += l.rtt
 		l.toPod(l.known, fin)
 	case n < 13:
-		l.podSends(rst)
+		l.podSends(refused)
 	case n < 14:
 		l.serverSends(fin)
 		l.over = true

@@ -26,8 +26,8 @@ import (
 //     close_notify, a protocol's quit): the application was done as well.
 //   - An RST without an ACK answers a packet that had one: what was re-NATted was
 //     no opening, even if a tracking entry was made for it and Hubble showed
-//     nothing else. The pod's own RST gets no answer: where none came, it may be
-//     the packet, and acquits.
+//     nothing else. The RST of the pod's application, which has an ACK, gets no
+//     answer: where none came, it may be the packet, and acquits.
 //   - While the OUT entry is gone the pod sends nothing: an opening that Hubble
 //     stamped after the loss, but which came before the new mapping, came before
 //     the loss.
