@@ -90,6 +90,9 @@ const (
 // epochFlags are those that end with an epoch.
 const epochFlags = openedExactly | openedUntied | sawOpening | sawAnswer | midstream | podFIN | serverFIN | closedByPeer | broken
 
+// openedTied is of an epoch that a tracking entry began, and Hubble showed with what.
+const openedTied = openedExactly | sawOpening
+
 // mark notes whether the connection is the host's own.
 func (c *conn) mark(isHost bool) {
 	c.flags &^= host

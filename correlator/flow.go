@@ -156,16 +156,19 @@ func (c *Correlator) fromServer(ev *Event) {
 func (c *Correlator) opening(r ref, ev *Event) {
 	cn, at := c.table.at(r), ev.Time
 	if c.opened(cn, ev) {
-		cn.flags |= sawOpening
-		if cn.flags&openedExactly == 0 && ev.Flow.Reason == ReasonNew {
+		if cn.flags&(openedExactly|sawOpening) == 0 && ev.Flow.Reason == ReasonNew {
 			cn.flags |= openedUntied
 			c.early.push(r, cn.opened)
 		}
+		cn.flags |= sawOpening
 		return
 	}
 	why, known := sawOpening, cn.known
 	if ev.Flow.Reason == ReasonNew {
 		why |= openedUntied
+		if cn.flags&openedTied == openedTied {
+			known = cn.opened // of either; openedBefore finds out
+		}
 	}
 	if why&openedUntied != 0 {
 		c.early.push(r, at)
@@ -221,7 +224,13 @@ func (c *Correlator) opened(cn *conn, ev *Event) bool {
 		return false // by a packet that found a tracking entry
 	}
 	return ev.Time >= cn.opened-skewEarly && ev.Time <= cn.opened+skewLate ||
-		cn.closed == 0 && cn.flags&sawAnswer != 0 && ev.Time-cn.opened <= c.lag.apart || ev.Flow.Reason == ReasonEstablished && !c.established(cn)
+		cn.closed == 0 && cn.flags&sawAnswer != 0 && ev.Time-cn.opened <= c.lag.apart || ev.Flow.Reason == ReasonEstablished && !c.establishedBefore(cn, ev.Time)
+}
+
+// establishedBefore reports whether Hubble showed packets that establish the
+// connection and were sent before one stamped at.
+func (c *Correlator) establishedBefore(cn *conn, at int64) bool {
+	return c.established(cn) && (cn.flags&sawAnswer != 0 || at-max(cn.lastPod, cn.lastServer) > breath+c.lag.apart)
 }
 
 // ties reports whether a flow stamped at, of which Cilium says NEW, shows the
@@ -240,13 +249,26 @@ func (c *Correlator) ties(cn *conn, at int64) bool {
 // which was withheld or came before.
 func (c *Correlator) retie(r ref) {
 	cn := c.table.at(r)
-	if cn.flags&(openedExactly|sawOpening) != openedExactly|sawOpening || cn.lastPod > cn.opened+maxLag || !c.insertsShown(cn.opened) {
+	if cn.flags&openedTied != openedTied || cn.lastPod > cn.opened+maxLag || !c.insertsShown(cn.opened) {
 		return
 	}
 	c.lag.measure(cn.lastPod, cn.opened)
 	cn.ended, cn.endedBy = 0, 0 // before that opening
 	cn.flags &^= midstream
 	c.continueUnseen(cn)
+}
+
+// retieOpening takes an opening for which no insert of a tracking entry was seen,
+// and reports whether it was the one that the opening before had been tied to: that
+// one's insert was withheld, or overtaken by this one's.
+func (c *Correlator) retieOpening(cn *conn) bool {
+	if cn.endedBy&openedTied != openedTied || cn.known == 0 || cn.opened > cn.known+maxLag || !c.insertsShown(cn.known) {
+		return false
+	}
+	c.lag.measure(cn.opened, cn.known)
+	cn.opened, cn.known = cn.known, 0
+	cn.flags = cn.flags&^openedUntied | openedExactly
+	return true
 }
 
 // answered takes a server's SYN-ACK. It tells of an opening whose own packet
@@ -271,7 +293,7 @@ func (c *Correlator) answered(r ref, at int64) {
 		known = known && (age <= 0 || age < c.lag.late && cn.flags&sawAnswer == 0)
 	}
 	if !known {
-		why, known := sawOpening, cn.known
+		why, known := connFlags(0), cn.known
 		if cn.suspect != 0 && !c.opensSuspect(cn, c.suspects.at(cn.suspect), why, at) {
 			c.decide(r) // the connection before this one
 		}

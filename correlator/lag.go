@@ -98,11 +98,15 @@ func (l *lag) extra() int64 { return l.late - skewLate }
 // openedBefore learns from the packets of which Hubble said NEW and whose tracking
 // entry's insert would have been seen by now. An opening of which it was not came
 // before its connection lost an entry, since when it would have been: that measures.
+// Or the insert was taken for that of the opening before.
 func (c *Correlator) openedBefore(now int64) {
 	for o := c.early.oldest(); o != nil && o.at+skewEarly < now; o = c.early.oldest() {
 		cn := c.table.at(o.conn)
 		switch {
 		case cn.opened == o.at && cn.flags&openedUntied != 0:
+			if c.retieOpening(cn) {
+				break
+			}
 			if lost := cn.lastLoss(); lost != 0 && lost < o.at && c.insertsShown(lost) {
 				c.lag.atLeast(o.at, lost)
 			}
