@@ -2,7 +2,7 @@
 
 //go:build vmtest
 
-package lru_test
+package lru
 
 import (
 	"encoding/binary"
@@ -17,8 +17,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
-
-	"github.com/renat-project/renat/internal/sizing/lru"
 )
 
 // TestPrivilegedModelIsExact has the kernel's map and the model do the same and
@@ -28,13 +26,13 @@ func TestPrivilegedModelIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []lru.Config{
+	for _, c := range []Config{
 		{Entries: 1000}, {Entries: 4096}, {Entries: 200}, // 200: CPUs rob each other
 		{Entries: 1000, Distributed: true}, {Entries: 130, Distributed: true},
 	} {
 		c.CPUs = cpus
 		if adjusts(t) {
-			c.FreeTarget = lru.FreeTarget(c.Entries, cpus)
+			c.FreeTarget = FreeTarget(c.Entries, cpus)
 		}
 		for _, moves := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d entries, distributed %t, changing CPUs %t", c.Entries, c.Distributed, moves), func(t *testing.T) {
@@ -60,10 +58,10 @@ func adjusts(t *testing.T) bool {
 
 // compare runs one trace. The thread changes CPUs between operations, never
 // during one: so the order is always the same.
-func compare(t *testing.T, c lru.Config, moves bool) {
+func compare(t *testing.T, c Config, moves bool) {
 	k := newKernelMap(t, c)
 	evicted := 0
-	m, err := lru.New(c, func(uint32, bool) { evicted++ })
+	m, err := New(c, func(uint32, bool) { evicted++ })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +115,7 @@ func result(err error) string {
 	switch {
 	case err == nil:
 		return "done"
-	case errors.Is(err, ebpf.ErrKeyExist), errors.Is(err, lru.ErrExists):
+	case errors.Is(err, ebpf.ErrKeyExist), errors.Is(err, ErrExists):
 		return "exists"
 	}
 	return err.Error()
@@ -140,7 +138,7 @@ type kernelMap struct {
 	program *ebpf.Program
 }
 
-func newKernelMap(t *testing.T, c lru.Config) *kernelMap {
+func newKernelMap(t *testing.T, c Config) *kernelMap {
 	t.Helper()
 	spec := &ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 4, ValueSize: 4, MaxEntries: uint32(c.Entries)}
 	if c.Distributed {
@@ -185,7 +183,7 @@ func (k *kernelMap) lookup(t *testing.T, key uint32) bool {
 }
 
 // same wants the model to hold the kernel's entries; keys are below limit.
-func (k *kernelMap) same(t *testing.T, m *lru.Map, step int, limit uint32) {
+func (k *kernelMap) same(t *testing.T, m *Map, step int, limit uint32) {
 	t.Helper()
 	keys, values := make([]uint32, k.MaxEntries()), make([]uint32, k.MaxEntries())
 	var cursor ebpf.MapBatchCursor

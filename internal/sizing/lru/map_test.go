@@ -1,184 +1,164 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lru_test
+package lru
 
 import (
 	"errors"
-	"math/rand/v2"
-	"testing"
-
-	"github.com/renat-project/renat/internal/sizing/lru"
+	"fmt"
 )
 
-func newMap(t testing.TB, c lru.Config, evicted func(uint32, bool)) *lru.Map {
-	t.Helper()
-	m, err := lru.New(c, evicted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+const (
+	// MaxFreeTarget is the most free entries that a CPU takes at once from the
+	// common lists (kernel/bpf/bpf_lru_list.c: LOCAL_FREE_TARGET).
+	MaxFreeTarget = 128
+	// distributedTarget is the same for lists of one CPU (PERCPU_FREE_TARGET).
+	distributedTarget = 4
+)
+
+// ErrExists says that the key is in the map already: the kernel's EEXIST.
+var ErrExists = errors.New("the key exists")
+
+// Config describes a map.
+type Config struct {
+	Entries int // max_entries; rounded to a multiple of CPUs when Distributed
+	CPUs    int // possible ones
+	// Distributed is BPF_F_NO_COMMON_LRU.
+	Distributed bool
+	// FreeTarget is how many free entries a CPU takes at once: MaxFreeTarget
+	// if 0, which is right for most kernels; FreeTarget(Entries, CPUs) for the
+	// others. Distributed maps have a smaller one always.
+	FreeTarget int
 }
 
-// TestBeginsToEvict inserts on one CPU until something goes.
-func TestBeginsToEvict(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		lru   lru.Config
-		after int // inserts without an eviction
-		batch int // evicted by the next one
-	}{
-		{"one CPU", lru.Config{Entries: 1024, CPUs: 1}, 1024, 128},
-		{"the other CPUs have taken nothing", lru.Config{Entries: 1024, CPUs: 4}, 1024, 128},
-		{"smaller batches", lru.Config{Entries: 100, CPUs: 2, FreeTarget: lru.FreeTarget(100, 2)}, 100, 25},
-		{"distributed", lru.Config{Entries: 1024, CPUs: 4, Distributed: true}, 256, 4},
-		{"distributed, rounded up", lru.Config{Entries: 1001, CPUs: 4, Distributed: true}, 251, 4},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			evicted := 0
-			m := newMap(t, c.lru, func(uint32, bool) { evicted++ })
-			for key := range uint32(c.after) {
-				if m.Update(0, key); evicted > 0 {
-					t.Fatalf("insert %d: %d evicted", key, evicted)
-				}
-			}
-			if m.Update(0, uint32(c.after)); evicted != c.batch {
-				t.Errorf("%d evicted, want %d", evicted, c.batch)
-			}
-			if want := c.after + 1 - c.batch; m.Len() != want {
-				t.Errorf("%d entries, want %d", m.Len(), want)
-			}
-		})
-	}
+// FreeTarget is what newer kernels use: those with a member target_free in
+// struct bpf_lru.
+func FreeTarget(entries, cpus int) int {
+	return min(max(entries/cpus/2, 1), MaxFreeTarget)
 }
 
-// TestFreeEntriesOfOtherCPUs: what each CPU has taken for itself is missing.
-func TestFreeEntriesOfOtherCPUs(t *testing.T) {
-	const entries, cpus = 4096, 8
-	evicted, key := 0, uint32(0)
-	m := newMap(t, lru.Config{Entries: entries, CPUs: cpus}, func(uint32, bool) { evicted++ })
-	for cpu := range cpus {
-		m.Update(cpu, key)
-		key++
-	}
-	for ; evicted == 0; key++ {
-		m.Update(0, key)
-	}
-	if got, want := int(key-1), entries-(cpus-1)*(lru.MaxFreeTarget-1); got != want {
-		t.Errorf("the first eviction came with %d entries, want %d", got, want)
-	}
+// Map is the model of one map. Keys are numbers that index a table, so keep
+// them small.
+type Map struct {
+	lists
+	byKey   []int32 // node + 1 of a key; 0: not in the map
+	entries int
+	evicted func(key uint32, forced bool)
+
+	shards []shard // one, or one a CPU when distributed
+	locals []local // one a CPU; none when distributed
+	target int     // free entries to take at once
+	scans  int     // nodes to look at when ageing
 }
 
-func TestUsedEntriesStay(t *testing.T) {
-	for _, distributed := range []bool{false, true} {
-		forced := 0
-		gone := map[uint32]bool{}
-		m := newMap(t, lru.Config{Entries: 2048, CPUs: 2, Distributed: distributed}, func(key uint32, f bool) {
-			gone[key] = true
-			if f {
-				forced++
-			}
-		})
-		for key := range uint32(100_000) {
-			m.Update(int(key%2), key)
-			if key%100 == 99 {
-				for hot := range uint32(64) {
-					m.Lookup(hot)
-				}
-			}
-		}
-		for hot := range uint32(64) {
-			if !m.Has(hot) {
-				t.Errorf("distributed %t: entry %d in use was evicted", distributed, hot)
-			}
-		}
-		if forced != 0 || len(gone)+m.Len() != 100_000 {
-			t.Errorf("distributed %t: %d forced, %d evicted, %d there", distributed, forced, len(gone), m.Len())
+// New returns an empty map. evicted is called for each entry that is evicted,
+// inside the Update that needed its place; forced says that the entry had been
+// in recent use. It must not call the map.
+func New(c Config, evicted func(key uint32, forced bool)) (*Map, error) {
+	if c.CPUs < 1 || c.CPUs > 1<<16 || c.Entries < 1 || c.Entries > 1<<30 {
+		return nil, fmt.Errorf("an LRU map of %d entries on %d CPUs cannot be modelled", c.Entries, c.CPUs)
+	}
+	m := &Map{evicted: evicted, target: MaxFreeTarget}
+	if c.FreeTarget > 0 {
+		m.target = c.FreeTarget
+	}
+	m.scans = MaxFreeTarget
+	n, shards := c.Entries, 1
+	if c.Distributed {
+		m.target, m.scans, shards = distributedTarget, distributedTarget, c.CPUs
+		n = (n + shards - 1) / shards * shards
+	}
+	m.init(n, 3*shards+2*c.CPUs)
+	for s := range shards {
+		m.shards = append(m.shards, m.newShard())
+		for i := s * (n / shards); i < (s+1)*(n/shards); i++ {
+			m.nodes[i].cpu, m.nodes[i].on = uint16(s), free
+			m.pushFront(m.shards[s].heads[free], int32(i))
 		}
 	}
-}
-
-func TestForced(t *testing.T) {
-	forced := 0
-	m := newMap(t, lru.Config{Entries: 256, CPUs: 1}, func(_ uint32, f bool) {
-		if f {
-			forced++
-		}
-	})
-	for key := range uint32(10_000) {
-		m.Update(0, key)
-		for used := range key + 1 {
-			m.Lookup(used)
+	for cpu := range c.CPUs {
+		if !c.Distributed {
+			m.locals = append(m.locals, local{free: m.newHead(), pending: m.newHead(), steal: cpu})
 		}
 	}
-	if forced == 0 {
-		t.Error("all entries are in use, and none was evicted by force")
+	return m, nil
+}
+
+// Len returns the number of entries.
+func (m *Map) Len() int { return m.entries }
+
+// Has reports whether key is in the map, without touching it, as bpf(2) does.
+func (m *Map) Has(key uint32) bool { return m.node(key) >= 0 }
+
+// Lookup does what a BPF program's lookup does: it marks the entry as used.
+func (m *Map) Lookup(key uint32) bool {
+	i := m.node(key)
+	if i < 0 {
+		return false
+	}
+	m.nodes[i].ref = true
+	return true
+}
+
+// Update inserts or overwrites an entry on a CPU. It always finds a place: the
+// kernel's ENOMEM needs CPUs that race.
+func (m *Map) Update(cpu int, key uint32) {
+	i := m.pop(cpu)
+	old := m.node(key)
+	m.set(key, i)
+	if old >= 0 {
+		m.nodes[i].ref = true
+		m.push(old)
 	}
 }
 
-func TestInsertOfAnExistingKey(t *testing.T) {
-	m := newMap(t, lru.Config{Entries: 256, CPUs: 1}, func(uint32, bool) {})
-	if err := m.Insert(0, 7); err != nil {
-		t.Fatal(err)
+// Insert is Update with BPF_NOEXIST: ErrExists if the key is there. Like the
+// kernel it takes a free entry first, and so may evict even then.
+func (m *Map) Insert(cpu int, key uint32) error {
+	i := m.pop(cpu)
+	if m.Has(key) {
+		m.push(i)
+		return ErrExists
 	}
-	if err := m.Insert(0, 7); !errors.Is(err, lru.ErrExists) || m.Len() != 1 {
-		t.Errorf("%v, %d entries", err, m.Len())
-	}
-	if !m.Delete(7) || m.Delete(7) || m.Has(7) || m.Lookup(7) || m.Len() != 0 {
-		t.Error("the entry was not deleted, or twice")
-	}
+	m.set(key, i)
+	return nil
 }
 
-func TestConfigIsChecked(t *testing.T) {
-	for _, c := range []lru.Config{{}, {Entries: 1}, {CPUs: 1}, {Entries: 1, CPUs: 1 << 20}, {Entries: 1 << 31, CPUs: 1}} {
-		if _, err := lru.New(c, nil); err == nil {
-			t.Errorf("%+v is accepted", c)
-		}
+// Delete removes an entry, and reports whether there was one.
+func (m *Map) Delete(key uint32) bool {
+	i := m.node(key)
+	if i < 0 {
+		return false
 	}
+	m.byKey[key] = 0
+	m.entries--
+	m.push(i)
+	return true
 }
 
-// TestKeepsCount compares with a set while everything happens at random.
-func TestKeepsCount(t *testing.T) {
-	for _, c := range []lru.Config{
-		{Entries: 300, CPUs: 4}, {Entries: 5000, CPUs: 3}, {Entries: 5000, CPUs: 3, Distributed: true}, {Entries: 3, CPUs: 3},
-	} {
-		set := map[uint32]bool{}
-		m := newMap(t, c, func(key uint32, _ bool) {
-			if !set[key] {
-				t.Fatalf("%+v: %d was evicted and was not there", c, key)
-			}
-			delete(set, key)
-		})
-		rng := rand.New(rand.NewPCG(7, 7))
-		for step := range 200_000 {
-			key := rng.Uint32N(uint32(3 * c.Entries))
-			switch rng.IntN(4) {
-			case 0:
-				if m.Delete(key) != set[key] {
-					t.Fatalf("%+v, step %d: delete of %d", c, step, key)
-				}
-				delete(set, key)
-			case 1:
-				if m.Lookup(key) != set[key] {
-					t.Fatalf("%+v, step %d: lookup of %d", c, step, key)
-				}
-			default:
-				m.Update(rng.IntN(c.CPUs), key)
-				set[key] = true
-			}
-			if m.Len() != len(set) {
-				t.Fatalf("%+v, step %d: %d entries, want %d", c, step, m.Len(), len(set))
-			}
-		}
+// node returns the node of a key, or -1.
+func (m *Map) node(key uint32) int32 {
+	if int(key) >= len(m.byKey) {
+		return -1
 	}
+	return m.byKey[key] - 1
 }
 
-// BenchmarkUpdate evicts all the time.
-func BenchmarkUpdate(b *testing.B) {
-	m := newMap(b, lru.Config{Entries: 131_072, CPUs: 8}, func(uint32, bool) {})
-	key := uint32(0)
-	for b.Loop() {
-		m.Update(int(key/64%8), key%1_000_000)
-		m.Lookup(key % 1_000_000 / 2)
-		key++
+// set makes node i the entry of key.
+func (m *Map) set(key uint32, i int32) {
+	if n := int(key) + 1; n > len(m.byKey) {
+		m.byKey = append(m.byKey, make([]int32, n-len(m.byKey))...)
 	}
+	if m.byKey[key] == 0 {
+		m.entries++
+	}
+	m.nodes[i].key = key
+	m.byKey[key] = i + 1
+}
+
+// unlink takes the entry of a node out of the map to make room.
+func (m *Map) unlink(i int32) {
+	n := &m.nodes[i]
+	m.byKey[n.key] = 0
+	m.entries--
+	m.evicted(n.key, n.on == active || n.ref)
 }

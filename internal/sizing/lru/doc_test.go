@@ -22,5 +22,6 @@
 // CPU each is on: a test compares it with the kernel (Linux 6.1 and 6.12).
 // What it leaves out is what happens when CPUs race for the same lock or key.
 //
+// Only tests need it, those of the advice on sizes among them, which are here for that.
 // A Map is for one goroutine. It costs 16 bytes an entry and 4 a key.
 package lru

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sizing_test
+package lru
 
 import (
 	"fmt"
@@ -8,19 +8,18 @@ import (
 	"testing"
 
 	"github.com/renat-project/renat/internal/sizing"
-	"github.com/renat-project/renat/internal/sizing/lru"
 )
 
 // TestEvictsFrom fills modelled maps until they evict.
 func TestEvictsFrom(t *testing.T) {
 	t.Parallel()
-	for _, c := range []lru.Config{
+	for _, c := range []Config{
 		{Entries: 1024, CPUs: 1}, {Entries: 1024, CPUs: 2}, {Entries: 1024, CPUs: 64},
 		{Entries: 20_000, CPUs: 8}, {Entries: 131_072, CPUs: 96}, {Entries: 131_072, CPUs: 256},
 		{Entries: 20_000, CPUs: 8, Distributed: true}, {Entries: 131_072, CPUs: 64, Distributed: true},
 	} {
 		if !c.Distributed {
-			c.FreeTarget = lru.FreeTarget(c.Entries, c.CPUs)
+			c.FreeTarget = FreeTarget(c.Entries, c.CPUs)
 		}
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			t.Parallel()
@@ -39,10 +38,10 @@ func TestEvictsFrom(t *testing.T) {
 
 // fill inserts keys from CPUs by chance and returns how many were in the map
 // when the first was evicted.
-func fill(t *testing.T, c lru.Config) (first int) {
-	var m *lru.Map
+func fill(t *testing.T, c Config) (first int) {
+	var m *Map
 	random := rand.New(rand.NewPCG(1, uint64(c.Entries*c.CPUs)))
-	m, err := lru.New(c, func(uint32, bool) {
+	m, err := New(c, func(uint32, bool) {
 		if first == 0 {
 			first = m.Len()
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sizing_test
+package lru
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/renat-project/renat/internal/sizing"
-	"github.com/renat-project/renat/internal/sizing/lru"
 )
 
 // TestTouchEvery keeps a quarter of the usable entries of modelled maps by
@@ -16,17 +15,17 @@ import (
 // while 20 times the map is inserted; without it all of them go.
 func TestTouchEvery(t *testing.T) {
 	t.Parallel()
-	for _, c := range []lru.Config{
+	for _, c := range []Config{
 		{Entries: 512, CPUs: 2}, {Entries: 4096, CPUs: 1}, {Entries: 4096, CPUs: 2}, {Entries: 4096, CPUs: 64},
 		{Entries: 32_768, CPUs: 8}, {Entries: 32_768, CPUs: 96},
 		{Entries: 512, CPUs: 2, Distributed: true}, {Entries: 4096, CPUs: 16, Distributed: true}, {Entries: 32_768, CPUs: 64, Distributed: true},
 	} {
-		all := []lru.Config{c}
+		all := []Config{c}
 		if !c.Distributed {
 			newer := c
-			newer.FreeTarget = lru.FreeTarget(c.Entries, c.CPUs)
+			newer.FreeTarget = FreeTarget(c.Entries, c.CPUs)
 			all = append(all, newer)
-			if c.CPUs*lru.MaxFreeTarget > c.Entries/2 {
+			if c.CPUs*MaxFreeTarget > c.Entries/2 {
 				all = all[1:] // older kernels have fewer usable entries than a quarter is told of
 			}
 		}
@@ -47,9 +46,9 @@ func TestTouchEvery(t *testing.T) {
 
 // survivors returns how many entries of the first keep even keys are in the map
 // after churn.
-func survivors(t *testing.T, c lru.Config, keep uint32, guarded bool) (kept uint32) {
+func survivors(t *testing.T, c Config, keep uint32, guarded bool) (kept uint32) {
 	t.Helper()
-	m, err := lru.New(c, func(uint32, bool) {})
+	m, err := New(c, func(uint32, bool) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sizing_test
+package lru
 
 import (
 	"math/rand/v2"

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sizing_test
+package lru
 
 import (
 	"container/heap"
 	"math/rand/v2"
 	"testing"
-
-	"github.com/renat-project/renat/internal/sizing/lru"
 )
 
 // workload is what a node's connections do; times are in seconds.
@@ -60,7 +58,7 @@ func (q *queue) Pop() any {
 // simulation runs a workload on a map.
 type simulation struct {
 	workload
-	*lru.Map
+	*Map
 	rng    *rand.Rand
 	open   []bool // by connection
 	broken []bool
@@ -75,7 +73,7 @@ func (w workload) run(t testing.TB, entries int, seconds float64) outcome {
 	t.Helper()
 	s := &simulation{workload: w, rng: rand.New(rand.NewPCG(w.seed, 1))}
 	var err error
-	s.Map, err = lru.New(lru.Config{Entries: entries, CPUs: w.cpus, Distributed: w.distributed}, s.evicted)
+	s.Map, err = New(Config{Entries: entries, CPUs: w.cpus, Distributed: w.distributed}, s.evicted)
 	if err != nil {
 		t.Fatal(err)
 	}
