@@ -46,6 +46,8 @@ type Config struct {
 	MaxStore int64
 	// Ready is how long Start may take; 0: DefaultReady.
 	Ready time.Duration
+	// Lock is what Suspend returned for Dir; nil: Start locks Dir itself.
+	Lock *os.File
 	// Log takes the server's own log lines.
 	Log zerolog.Logger
 }
@@ -76,9 +78,11 @@ func start(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(c.Dir)
-	if err != nil {
-		return nil, err
+	lock := c.Lock
+	if lock == nil {
+		if lock, err = lockDir(c.Dir); err != nil {
+			return nil, err
+		}
 	}
 	n, err := natsserver.NewServer(opts)
 	if err != nil {
@@ -220,8 +224,15 @@ func (s *Server) Health() error {
 // directory for another process. Close the connections first: their pending
 // work is lost otherwise. Calling it again does nothing.
 func (s *Server) Shutdown() {
+	// Closing a second time returns an error that nobody needs.
+	_ = s.Suspend().Close()
+}
+
+// Suspend stops the server as Shutdown does, and keeps the directory from other
+// processes until the file is closed, or until the server that is started with
+// it as Config.Lock has ended, or has failed to start.
+func (s *Server) Suspend() *os.File {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
-	// Closing a second time returns an error that nobody needs.
-	_ = s.lock.Close()
+	return s.lock
 }

@@ -12,6 +12,9 @@
 // forwarded stays in the stream as this node's history until newer incidents
 // need its place.
 //
+// A server that nobody else reaches runs only while something is stored or sent.
+// In between its directory stays locked.
+//
 // Open, Run, Drain and Close are for the goroutine that owns the outbox; Add,
 // Status, URL and Recent may be called from any.
 package outbox

@@ -23,6 +23,9 @@ const (
 	DefaultMaxBytes = 64 << 20
 	// DefaultQueue is how many incidents may wait for the disk, some 30 MB.
 	DefaultQueue = 10_000
+	// DefaultRestAfter is longer than the 8 s in which a running server costs the
+	// 10 ms of CPU of starting it, which the next incident has to wait for.
+	DefaultRestAfter = 30 * time.Second
 
 	// checkEvery is how often the server is asked whether it can store.
 	checkEvery = 5 * time.Second
@@ -44,6 +47,9 @@ type Config struct {
 	MaxBytes int64
 	// Queue is how many incidents may wait for the disk; 0: DefaultQueue.
 	Queue int
+	// RestAfter is for how long nothing must have come before the server is
+	// stopped, if there is no Listen; 0: DefaultRestAfter.
+	RestAfter time.Duration
 	// Stream is how to create the stream in NATS if it is missing there.
 	Stream jetstream.StreamConfig
 	Log    zerolog.Logger
@@ -75,12 +81,12 @@ type counts struct {
 // Open starts the embedded server on the directory. Errors: embedded.ErrInUse,
 // or what is wrong with the directory or the address.
 func Open(ctx context.Context, c Config) (*Outbox, error) {
-	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
+	c.MaxBytes, c.RestAfter = cmp.Or(c.MaxBytes, DefaultMaxBytes), cmp.Or(c.RestAfter, DefaultRestAfter)
 	o := &Outbox{
 		config: c, queue: make(chan *incident.Incident, cmp.Or(c.Queue, DefaultQueue)), arrived: make(chan struct{}, 1),
 	}
 	var err error
-	if o.store, err = openStore(ctx, &o.config); err != nil {
+	if o.store, err = openStore(ctx, &o.config, nil); err != nil {
 		return nil, err
 	}
 	if err := o.cursor.open(c.Dir, o.store.created, o.store.last); err != nil {
@@ -114,98 +120,6 @@ func (o *Outbox) URL() string {
 		return ""
 	}
 	return o.store.server.ClientURL()
-}
-
-// Run stores what is added and forwards it to hub until ctx ends. When the
-// server cannot store any more, of a full disk for example, Run starts it
-// again until it can. It returns ctx's error.
-func (o *Outbox) Run(ctx context.Context, hub *nats.Conn) error {
-	var tellers sync.WaitGroup
-	defer tellers.Wait()
-	tellers.Go(func() { o.tellLosses(ctx) })
-	for {
-		if err := o.serve(ctx, hub); ctx.Err() != nil {
-			return ctx.Err()
-		} else if err != nil {
-			o.sick(err)
-			o.config.Log.Error().Err(err).Msg("the outbox cannot store, starting its server again")
-		}
-		o.stop()
-		if err := o.restart(ctx); err != nil {
-			return err
-		}
-		o.config.Log.Info().Msg("the outbox's server runs again")
-	}
-}
-
-// serve runs on one life of the server, and returns what is wrong with it.
-func (o *Outbox) serve(ctx context.Context, hub *nats.Conn) error {
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	workers.Go(func() { end(o.write(ctx)) })
-	workers.Go(func() { end(o.forward(ctx, hub)) })
-	check := time.NewTicker(checkEvery)
-	defer check.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-check.C:
-			if err := o.store.server.Health(); err != nil {
-				end(err)
-			}
-		}
-	}
-}
-
-func (o *Outbox) stop() {
-	o.mu.Lock()
-	s := o.store
-	o.store = nil
-	o.mu.Unlock()
-	if s != nil {
-		s.close()
-	}
-}
-
-// begin goes on in the stream of s, after the one before was lost with all that
-// waited in it.
-func (o *Outbox) begin(s *store) error {
-	lost := o.waiting()
-	if err := o.cursor.open(o.config.Dir, s.created, s.last); err != nil {
-		return err
-	}
-	o.newest.Store(s.last)
-	o.counts.dropped.Add(lost)
-	o.config.Log.Error().Uint64("incidents", lost).Str("dir", o.config.Dir).Msg("the outbox was removed, with what waited in it: beginning anew")
-	return nil
-}
-
-// restart starts the server again, however long that takes.
-func (o *Outbox) restart(ctx context.Context) error {
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
-		s, err := openStore(ctx, &o.config)
-		if err == nil && !s.created.Equal(o.cursor.created) {
-			if err = o.begin(s); err != nil {
-				s.close()
-			}
-		}
-		if err == nil {
-			o.mu.Lock()
-			o.store = s
-			o.mu.Unlock()
-			return nil
-		}
-		if ctx.Err() == nil {
-			o.sick(err)
-			o.config.Log.Debug().Err(err).Msg("starting the outbox's server")
-		}
-	}
 }
 
 // write puts what is queued on disk, until it cannot.

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/sinks/jetstream"
@@ -47,9 +49,11 @@ type store struct {
 	last    uint64    // sequence of the newest incident at the start
 }
 
-func openStore(ctx context.Context, c *Config) (_ *store, err error) {
+// openStore opens the store. It takes lock, which is nil or what suspend returned.
+func openStore(ctx context.Context, c *Config, lock *os.File) (_ *store, err error) {
 	s := &store{}
-	if s.server, err = embedded.Start(ctx, embedded.Config{Dir: c.Dir, Listen: c.Listen, MaxStore: c.MaxBytes + beside, Log: c.Log}); err != nil {
+	s.server, err = embedded.Start(ctx, embedded.Config{Dir: c.Dir, Listen: c.Listen, MaxStore: c.MaxBytes + beside, Lock: lock, Log: c.Log})
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -62,7 +66,9 @@ func openStore(ctx context.Context, c *Config) (_ *store, err error) {
 	if url := s.server.ClientURL(); url != "" {
 		c.Listen = url[len("nats://"):]
 	}
-	s.nc, err = jetstream.Connect(ctx, jetstream.Config{InProcess: s.server, Name: "renat outbox", Wait: openWait, Log: c.Log})
+	// That it connects, each time the outbox has rested, is no news.
+	log := c.Log.Level(max(c.Log.GetLevel(), zerolog.WarnLevel))
+	s.nc, err = jetstream.Connect(ctx, jetstream.Config{InProcess: s.server, Name: "renat outbox", Wait: openWait, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +92,14 @@ func openStore(ctx context.Context, c *Config) (_ *store, err error) {
 	return s, nil
 }
 
-func (s *store) close() {
+func (s *store) close() { _ = s.suspend().Close() } // nothing is written to the lock
+
+// suspend closes the store, and keeps its directory locked.
+func (s *store) suspend() *os.File {
 	if s.nc != nil {
 		s.nc.Close()
 	}
-	s.server.Shutdown()
+	return s.server.Suspend()
 }
 
 // put returns when the incident is on disk, with its sequence.
@@ -138,7 +147,8 @@ func (s *store) next(ctx context.Context, seq uint64) (item, error) {
 	return item{seq: m.Sequence, at: m.Time, incident: i, err: err}, nil
 }
 
-// Recent returns the newest incidents on disk, at most n, the oldest first.
+// Recent returns the newest incidents on disk, at most n, the oldest first. It
+// fails while the server is down, or at rest.
 func (o *Outbox) Recent(ctx context.Context, n int) ([]*incident.Incident, error) {
 	o.mu.Lock()
 	s := o.store
