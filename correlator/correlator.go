@@ -256,7 +256,7 @@ func (c *Correlator) Flush() {
 	}
 	for c.suspects.oldest != 0 {
 		s := c.suspects.at(c.suspects.oldest)
-		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset && !(s.rule.answersPod && s.triggered != 0) {
+		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset && (!s.rule.answersPod || s.triggered == 0) {
 			c.stats.Undecided++
 			c.drop(s.conn)
 			continue

@@ -33,11 +33,12 @@ type apiServer struct {
 	*httptest.Server
 	pods      []testPod
 	hubs      []testPod
-	config    map[string]string // of cilium-config; nil: there is none
-	overrides string            // the CiliumNodeConfigs
-	bare      []string          // nodes without an agent
-	forbidden map[string]bool   // "list pods", "get pods/proxy", …
-	busy      atomic.Int32      // so many requests are told to come later
+	config    map[string]string            // of cilium-config; nil: there is none
+	overrides string                       // the CiliumNodeConfigs
+	bare      []string                     // nodes without an agent
+	labels    map[string]map[string]string // of nodes
+	forbidden map[string]bool              // "list pods", "get pods/proxy", …
+	busy      atomic.Int32                 // so many requests are told to come later
 	requests  atomic.Int32
 }
 
@@ -153,7 +154,7 @@ func (s *apiServer) listNodes(w http.ResponseWriter, r *http.Request) {
 	}
 	items := []any{}
 	for _, name := range names[from:to] {
-		items = append(items, map[string]any{"metadata": map[string]any{"name": name}})
+		items = append(items, map[string]any{"metadata": map[string]any{"name": name, "labels": s.labels[name]}})
 	}
 	list["items"] = items
 	if r.URL.Query().Get("labelSelector") != "kubernetes.io/os=linux" || !strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList") {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -27,15 +28,15 @@ type nodeConfig struct {
 	}
 }
 
-// nodeConfigs says which CiliumNodeConfigs set something that the sizes of the
-// maps depend on: for the nodes they select they go before the ConfigMap.
-func (p *plugin) nodeConfigs(ctx context.Context) (notes []string, err error) {
+// nodeConfigs are the CiliumNodeConfigs that set something which the sizes of the
+// maps depend on, and on which nodes; notes say what is not known of that.
+func (p *plugin) nodeConfigs(ctx context.Context) (configs []sizing.NodeConfig, notes []string, err error) {
 	if p.ciliumConfig != "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	c, err := p.cluster()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -47,21 +48,60 @@ func (p *plugin) nodeConfigs(ctx context.Context) (notes []string, err error) {
 	}
 	var api *apiError
 	if errors.As(err, &api) && api.Code == http.StatusForbidden {
-		return []string{"you may not list the CiliumNodeConfigs in namespace " + p.ciliumNamespace + ", which go before the ConfigMap"}, nil
+		return nil, []string{"you may not list the CiliumNodeConfigs in namespace " + p.ciliumNamespace + ", which go before the ConfigMap"}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the CiliumNodeConfigs: %w", err)
+		return nil, nil, fmt.Errorf("listing the CiliumNodeConfigs: %w", err)
 	}
 	slices.SortFunc(all, func(a, b nodeConfig) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
+	all = slices.DeleteFunc(all, func(n nodeConfig) bool {
+		return len(sizing.Known(n.Spec.Defaults)) == 0 || n.Spec.NodeSelector == nil // which selects none
+	})
+	if len(all) == 0 {
+		return nil, nil, nil
+	}
+	labelled, err := p.nodeLabels(ctx, c)
 	for _, n := range all {
-		set := sizing.Known(n.Spec.Defaults)
-		if len(set) == 0 || n.Spec.NodeSelector == nil { // which selects none
+		set := strings.Join(sizing.Known(n.Spec.Defaults), ", ")
+		if err != nil { // whom it selects is not known
+			notes = append(notes, fmt.Sprintf("CiliumNodeConfig %s/%s sets %s on %s and goes before the ConfigMap there: set the same in it (you may not list nodes, so which these are is not known)",
+				p.ciliumNamespace, n.Metadata.Name, set, selected(n.Spec.NodeSelector)))
 			continue
 		}
-		notes = append(notes, fmt.Sprintf("CiliumNodeConfig %s/%s sets %s on %s and goes before the ConfigMap there: set the same in it",
-			p.ciliumNamespace, n.Metadata.Name, strings.Join(set, ", "), selected(n.Spec.NodeSelector)))
+		selector, err := metav1.LabelSelectorAsSelector(n.Spec.NodeSelector)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading CiliumNodeConfig %s/%s: %w", p.ciliumNamespace, n.Metadata.Name, err)
+		}
+		notes = append(notes, fmt.Sprintf("CiliumNodeConfig %s/%s sets %s on %s, and goes before the ConfigMap there",
+			p.ciliumNamespace, n.Metadata.Name, set, selected(n.Spec.NodeSelector)))
+		configs = append(configs, sizing.NodeConfig{
+			Name: p.ciliumNamespace + "/" + n.Metadata.Name, Data: n.Spec.Defaults,
+			Selects: func(node string) bool {
+				of, known := labelled[node]
+				return known && selector.Matches(of)
+			},
+		})
 	}
-	return notes, nil
+	var forbidden *apiError
+	if errors.As(err, &forbidden) && forbidden.Code == http.StatusForbidden {
+		err = nil
+	}
+	return configs, notes, explain(err, "listing the nodes", rule{})
+}
+
+// nodeLabels are those of the nodes that an agent should watch, by name.
+func (p *plugin) nodeLabels(ctx context.Context, c *cluster) (map[string]labels.Set, error) {
+	nodes, err := list[struct {
+		Metadata struct {
+			Name   string
+			Labels labels.Set
+		}
+	}](ctx, c, namesOnly, "nodes", url.Values{"labelSelector": {p.nodeSelector}})
+	all := map[string]labels.Set{}
+	for _, n := range nodes {
+		all[n.Metadata.Name] = n.Metadata.Labels
+	}
+	return all, err
 }
 
 // selected are the nodes of a selector, in words.

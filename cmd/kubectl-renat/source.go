@@ -94,30 +94,40 @@ func (p *plugin) settings(ctx context.Context) (s *sizing.Settings, unknown stri
 		s, err = nodeview.ReadSettings(p.ciliumConfig)
 		return s, "", err
 	}
+	data, unknown, err := p.configMap(ctx)
+	if err != nil || unknown != "" {
+		return nil, unknown, err
+	}
+	parsed, err := sizing.ParseSettings(data)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading Cilium's settings from ConfigMap %s/%s: %w", p.ciliumNamespace, configMapName, err)
+	}
+	return &parsed, "", nil
+}
+
+const configMapName = "cilium-config"
+
+// configMap reads the data of Cilium's ConfigMap; if there is none, unknown says so.
+func (p *plugin) configMap(ctx context.Context) (data map[string]string, unknown string, err error) {
 	c, err := p.cluster()
 	if err != nil {
 		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	const name = "cilium-config"
-	body, err := c.get(ctx, "namespaces/"+url.PathEscape(p.ciliumNamespace)+"/configmaps/"+name, nil)
+	body, err := c.get(ctx, "namespaces/"+url.PathEscape(p.ciliumNamespace)+"/configmaps/"+configMapName, nil)
 	var api *apiError
 	if errors.As(err, &api) && api.Code == http.StatusNotFound {
-		return nil, fmt.Sprintf("namespace %s has no ConfigMap %s, so the sizes of the maps are taken as they are (see --cilium-namespace)", p.ciliumNamespace, name), nil
+		return nil, fmt.Sprintf("namespace %s has no ConfigMap %s, so the sizes of the maps are taken as they are (see --cilium-namespace)", p.ciliumNamespace, configMapName), nil
 	}
 	if err != nil {
-		return nil, "", explain(err, "reading Cilium's settings", rule{"configmaps", name, "get", p.ciliumNamespace})
+		return nil, "", explain(err, "reading Cilium's settings", rule{"configmaps", configMapName, "get", p.ciliumNamespace})
 	}
 	var configMap struct{ Data map[string]string }
 	if err := json.Unmarshal(body, &configMap); err != nil {
 		return nil, "", fmt.Errorf("reading Cilium's settings: %w", err)
 	}
-	parsed, err := sizing.ParseSettings(configMap.Data)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading Cilium's settings from ConfigMap %s/%s: %w", p.ciliumNamespace, name, err)
-	}
-	return &parsed, "", nil
+	return configMap.Data, "", nil
 }
 
 // podNames asks who has the addresses; whoever may not ask sees addresses.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/usage"
@@ -163,14 +164,22 @@ Nothing is changed. docs/sizing.md has the reasons.`,
 			if err != nil {
 				return err
 			}
-			notes, err := p.nodeConfigs(cmd.Context())
+			configs, notes, err := p.nodeConfigs(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if unknown != "" {
+			advise := func(nodes []sizing.Node) (sizing.Plan, error) { return sizing.NewPlan(nodes, settings), nil }
+			switch {
+			case unknown != "":
 				notes = append([]string{unknown}, notes...)
+			case len(configs) > 0:
+				data, _, err := p.configMap(cmd.Context())
+				if err != nil {
+					return err
+				}
+				advise = func(nodes []sizing.Node) (sizing.Plan, error) { return sizing.NewPlanWith(nodes, data, configs) }
 			}
-			return o.Run(cmd.Context(), src, s, settings, notes)
+			return o.Run(cmd.Context(), src, s, advise, notes)
 		}),
 	}
 	p.inNamespace(cmd)

@@ -114,7 +114,8 @@ Memory: 43 MiB a node for its NAT maps, 15 MiB now.
 	}
 }
 
-// TestAdviseWithNodeConfigs wants those named that change the sizes of maps.
+// TestAdviseWithNodeConfigs wants those named that change the sizes of maps, and
+// the sizes of their nodes to be set in them.
 func TestAdviseWithNodeConfigs(t *testing.T) {
 	s := threeNodes(t)
 	s.overrides = `{"items": [
@@ -122,11 +123,32 @@ func TestAdviseWithNodeConfigs(t *testing.T) {
 		{"metadata": {"name": "debug"}, "spec": {"nodeSelector": {}, "defaults": {"debug": "true"}}},
 		{"metadata": {"name": "all"}, "spec": {"nodeSelector": {}, "defaults": {"bpf-ct-global-tcp-max": "600000"}}},
 		{"metadata": {"name": "none"}, "spec": {"defaults": {"bpf-ct-global-tcp-max": "600000"}}}]}`
-	const want = `
-Settings: CiliumNodeConfig kube-system/all sets bpf-ct-global-tcp-max=600000 on all nodes and goes before the ConfigMap there: set the same in it.
-Settings: CiliumNodeConfig kube-system/large sets bpf-nat-global-max=1048576 on the nodes with pool=large and goes before the ConfigMap there: set the same in it.
-In force: `
-	if code, out, errs := s.renat(t, "advise"); code != usage.Done || !strings.Contains(out, want) {
+	s.labels = map[string]map[string]string{"node-c": {"pool": "large"}}
+	code, out, errs := s.renat(t, "advise")
+	for _, want := range []string{`
+Settings: CiliumNodeConfig kube-system/all sets bpf-ct-global-tcp-max=600000 on all nodes, and goes before the ConfigMap there.
+Settings: CiliumNodeConfig kube-system/large sets bpf-nat-global-max=1048576 on the nodes with pool=large, and goes before the ConfigMap there.
+`, `
+On ip-10-0-1-17.eu-central-1.compute.internal, node-b CiliumNodeConfig kube-system/all goes before the ConfigMap.
+`, `
+To be set together in CiliumNodeConfig kube-system/all:
+
+  spec:
+    defaults:
+      bpf-nat-global-max: "`, `
+On node-c CiliumNodeConfig kube-system/large goes before the ConfigMap.
+`, "Refused: bpf-nat-global-max 1048576 is more than bpf-ct-global-tcp-max and bpf-ct-global-any-max together", `
+To be set together in CiliumNodeConfig kube-system/large:
+`} {
+		if code != usage.Done || !strings.Contains(out, want) {
+			t.Errorf("exit %d, %s, without %s\n%s", code, errs, want, out)
+		}
+	}
+	if strings.Contains(out, "Helm values") {
+		t.Errorf("advises what goes for no node:\n%s", out)
+	}
+	s.forbidden["list nodes"] = true
+	if code, out, errs := s.renat(t, "advise"); code != usage.Done || !strings.Contains(out, "set the same in it (you may not list nodes, so which these are is not known)") {
 		t.Errorf("exit %d, %s\n%s", code, errs, out)
 	}
 	s.forbidden["list ciliumnodeconfigs"] = true

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
 	"github.com/renat-project/renat/internal/view/usage"
@@ -144,14 +145,17 @@ settings. Nothing is changed. docs/sizing.md has the reasons.`,
   renat advise --cilium-config cilium-config.yaml --explain`,
 		Args: cobra.NoArgs,
 		RunE: a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
-			if file == "" {
-				return o.Run(cmd.Context(), src, s, nil, []string{"not known, so the sizes of the maps are taken as they are: give them with --cilium-config"})
+			var settings *sizing.Settings
+			notes := []string{"not known, so the sizes of the maps are taken as they are: give them with --cilium-config"}
+			if file != "" {
+				var err error
+				if settings, err = nodeview.ReadSettings(file); err != nil {
+					return err
+				}
+				notes = nil
 			}
-			settings, err := nodeview.ReadSettings(file)
-			if err != nil {
-				return err
-			}
-			return o.Run(cmd.Context(), src, s, settings, nil)
+			advise := func(nodes []sizing.Node) (sizing.Plan, error) { return sizing.NewPlan(nodes, settings), nil }
+			return o.Run(cmd.Context(), src, s, advise, notes)
 		}),
 	}
 	a.register(cmd.Flags())

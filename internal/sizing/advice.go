@@ -43,6 +43,8 @@ type Node struct {
 	// insert that worked.
 	Collisions float64
 	Incidents  uint64
+
+	own *Settings // under which its agent starts, if they are not the cluster's
 }
 
 // Advice is what to do about one map.
@@ -76,11 +78,12 @@ func (c *cluster) advise(n Node, z Sizes) Advice {
 		a.say("nothing has been measured yet")
 		return a
 	}
-	d := c.demandOf(n.Measured, n.MaxEntries, z)
+	s := c.of(n)
+	d := s.demandOf(n.Measured, n.MaxEntries, z)
 	a.Entries = d.size(n.CPUs, c.distributed(n))
 	a.Steps = d.steps
 	a.judge(n, &d)
-	a.half(n, c.GCInterval, &d)
+	a.half(n, s.GCInterval, &d)
 	return a
 }
 

@@ -18,16 +18,24 @@ type cluster struct {
 // change is what is to be set, in entries; 0: what there is.
 type change struct{ nat, ctTCP, ctAny int }
 
+// of are the settings under which a node's agent starts.
+func (c *cluster) of(n Node) Settings {
+	if n.own != nil && c.known {
+		return *n.own
+	}
+	return c.Settings
+}
+
 // set are the sizes that a node's maps should have, if that is known.
 func (c *cluster) set(n Node) (Sizes, bool) {
 	if !c.known {
 		return Sizes{}, false
 	}
-	return c.On(n.Memory, n.CPUs, n.Cilium), true
+	return c.of(n).On(n.Memory, n.CPUs, n.Cilium), true
 }
 
 // distributed reports whether a node's NAT map has, or may get, a distributed LRU.
-func (c *cluster) distributed(n Node) bool { return n.Distributed || c.Distributed }
+func (c *cluster) distributed(n Node) bool { return n.Distributed || c.of(n).Distributed }
 
 // after are the least and the most that a node's maps may have with ch, when
 // Cilium's agent has started again: by its settings and by what it has now.
@@ -62,7 +70,7 @@ func (c *cluster) inForce(n Node) bool {
 	if c.distributed(n) {
 		slack = n.CPUs // the kernel rounds
 	}
-	if c.NAT == 0 && c.dynamic() {
+	if s := c.of(n); s.NAT == 0 && s.dynamic() {
 		if n.Memory == 0 {
 			return true // nobody knows
 		}
@@ -123,7 +131,7 @@ func (c *cluster) solve(nodes []Node) (all []Advice, ch change, why string) {
 		for _, n := range nodes {
 			_, most := c.after(n, ch)
 			a := c.advise(n, most)
-			if set, ok := c.set(n); ok {
+			if set, ok := c.set(n); ok && c.refuses(n) == "" {
 				a.settle(n, set)
 			}
 			all = append(all, a)
@@ -131,7 +139,7 @@ func (c *cluster) solve(nodes []Node) (all []Advice, ch change, why string) {
 				need = max(need, a.Entries)
 			}
 			if c.refuses(n) != "" {
-				need = max(need, c.NAT)
+				need = max(need, c.of(n).NAT)
 			}
 		}
 		if need == 0 {
@@ -155,11 +163,11 @@ func (c *cluster) solve(nodes []Node) (all []Advice, ch change, why string) {
 // together returns sizes, multiples of unit, with which all nodes have so many
 // NAT entries and none less than now, and which Cilium takes.
 func (c *cluster) together(nodes []Node, nat, unit int) change {
-	ch := change{nat: max(nat, c.NAT)}
+	ch := change{nat: nat}
 	var largest Sizes
 	for _, n := range nodes {
 		_, most := c.after(n, change{})
-		ch.nat = max(ch.nat, n.MaxEntries)
+		ch.nat = max(ch.nat, n.MaxEntries, c.of(n).NAT)
 		if set, ok := c.set(n); ok {
 			ch.nat = max(ch.nat, set.NAT)
 		}

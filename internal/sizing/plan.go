@@ -43,6 +43,9 @@ type Plan struct {
 	// Values to set, in the notation of Helm, all of them together; none if
 	// nothing is to change.
 	Values []Value `json:"values"`
+	// NodeConfigs are the plans of those nodes for which a CiliumNodeConfig sets sizes,
+	// which are not among Nodes, with what is to be set in it.
+	NodeConfigs []NodePlan `json:"node_configs,omitempty"`
 	// Restart names the nodes where Cilium's agents are to be restarted and
 	// nothing needs to be set.
 	Restart []string `json:"restart,omitempty"`
@@ -68,18 +71,24 @@ type Value struct {
 // NewPlan advises on every map and merges the advice: one size for all nodes,
 // because Cilium's sizes in entries are the same on all. Settings that are not
 // known are nil; the sizes of the nodes' maps then count alone.
-func NewPlan(nodes []Node, s *Settings) Plan {
+func NewPlan(nodes []Node, s *Settings) Plan { return planFor(nodes, nodes, s) }
+
+// planFor does so for nodes whose settings are, and will be, their own.
+func planFor(now, nodes []Node, s *Settings) Plan {
 	p := Plan{Settings: s, Values: []Value{}}
 	c := cluster{}
 	if s != nil {
 		c = cluster{Settings: *s, known: true}
-		if p.Refused = s.refused(); p.Refused != "" {
+		for i := range now {
+			p.Refused = cmp.Or(p.Refused, c.of(now[i]).refused())
+		}
+		if p.Refused = cmp.Or(p.Refused, s.refused()); p.Refused != "" {
 			c = cluster{} // they are in force nowhere
 		}
 	}
 	var ch change
 	p.Nodes, ch, p.Impossible = c.solve(nodes)
-	p.compare(&c, nodes)
+	p.compare(&c, now)
 	if p.Refused != "" && !c.known {
 		return p // nothing is taken before that is mended
 	}
@@ -128,7 +137,10 @@ func (p *Plan) compare(c *cluster, nodes []Node) {
 		if !ok {
 			continue
 		}
-		p.Refused = cmp.Or(p.Refused, c.refuses(n))
+		if why := c.refuses(n); why != "" {
+			p.Refused = cmp.Or(p.Refused, why)
+			continue // nor is it in force
+		}
 		if !c.inForce(n) {
 			d := sizes{set.Knob, set.NAT, n.MaxEntries}
 			if differ[d] == nil {
@@ -211,6 +223,12 @@ func (p *Plan) alternatives(nodes []Node, c cluster, ch change) {
 		return
 	}
 	c.GCInterval = alternativeGC
+	nodes = slices.Clone(nodes)
+	for i := range nodes {
+		own := c.of(nodes[i])
+		own.GCInterval = alternativeGC
+		nodes[i].own = &own
+	}
 	_, other, why := c.solve(nodes)
 	if other.nat > 0 && why == "" && other.nat <= ch.nat*3/4 {
 		var sizes []string

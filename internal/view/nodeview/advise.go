@@ -5,6 +5,7 @@ package nodeview
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,9 +30,9 @@ func (o *Advise) Register(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "show the arithmetic of each node")
 }
 
-// Run asks src and advises under Cilium's settings; notes say why they are not
-// known, if they are nil, and what goes before them.
-func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings *sizing.Settings, notes []string) error {
+// Run asks src and prints what advise makes of the answers; notes say what it does
+// not know of Cilium's settings.
+func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, advise func([]sizing.Node) (sizing.Plan, error), notes []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
@@ -73,7 +74,10 @@ func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, settings 
 	if len(measured) == 0 {
 		return fmt.Errorf("no agent that answered sees a NAT map, so nothing was measured (%s)", strings.Join(others, ", "))
 	}
-	plan := sizing.NewPlan(measured, settings)
+	plan, err := advise(measured)
+	if err != nil {
+		return err
+	}
 	plan.Unmeasured, plan.Notes = others, notes
 	if err := o.write(&plan, s); err != nil {
 		return err
@@ -100,7 +104,7 @@ func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 		return encode(s.Out, p, o.output)
 	case outName:
 		var names []string
-		for _, a := range p.Nodes {
+		for _, a := range allNodes(p) {
 			if a.Needs() {
 				names = append(names, "node/"+a.Node)
 			}
@@ -113,7 +117,8 @@ func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 	if o.output == outWide {
 		t.Width = 0
 	}
-	for _, a := range p.Nodes {
+	all := allNodes(p)
+	for _, a := range all {
 		enough := "?"
 		if a.Entries > 0 {
 			enough = strconv.Itoa(a.Entries)
@@ -121,7 +126,7 @@ func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 		t.Add(a.Node, shortMap(a.Map), strconv.Itoa(a.Current), string(a.Verdict), enough, a.Reasons[0])
 	}
 	t.Paint = func(row, column int, text string) string {
-		if column == 3 && (p.Nodes[row].Verdict == sizing.Grow || p.Nodes[row].Verdict == sizing.Restart) {
+		if column == 3 && (all[row].Verdict == sizing.Grow || all[row].Verdict == sizing.Restart) {
 			return s.paint(color.FgRed, text)
 		}
 		return text
@@ -129,12 +134,30 @@ func (o *Advise) write(p *sizing.Plan, s *Screen) error {
 	if err := t.Flush(s.Out); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(s.Out, planText(p, o.explain))
+	_, err := fmt.Fprint(s.Out, planText(p, o.explain, ""))
+	for i := 0; err == nil && i < len(p.NodeConfigs); i++ {
+		c := &p.NodeConfigs[i]
+		var names []string
+		for _, a := range c.Nodes {
+			names = append(names, a.Node)
+		}
+		slices.Sort(names)
+		_, err = fmt.Fprintf(s.Out, "\nOn %s CiliumNodeConfig %s goes before the ConfigMap.\n%s", sizing.Some(slices.Compact(names)), render.Clean(c.NodeConfig), planText(&c.Plan, o.explain, c.NodeConfig))
+	}
 	return err
 }
 
-// planText is what follows the table.
-func planText(p *sizing.Plan, explain bool) string {
+// allNodes are those with a CiliumNodeConfig, too.
+func allNodes(p *sizing.Plan) []sizing.Advice {
+	all := slices.Clone(p.Nodes)
+	for i := range p.NodeConfigs {
+		all = append(all, p.NodeConfigs[i].Nodes...)
+	}
+	return all
+}
+
+// planText is what follows the table; of a CiliumNodeConfig, what is to be done in it.
+func planText(p *sizing.Plan, explain bool, nodeConfig string) string {
 	var b strings.Builder
 	b.WriteByte('\n')
 	list := func(title string, lines []string) {
@@ -152,6 +175,12 @@ func planText(p *sizing.Plan, explain bool) string {
 		list("Refused", []string{p.Refused + ": Cilium's agents do not start with that"})
 	}
 	switch {
+	case len(p.Values) > 0 && nodeConfig != "":
+		fmt.Fprintf(&b, "\nTo be set together in CiliumNodeConfig %s:\n\n  spec:\n    defaults:\n", render.Clean(nodeConfig))
+		for _, v := range p.Values {
+			fmt.Fprintf(&b, "      %s: %q\n", v.Flag, v.Value)
+		}
+	case len(p.Nodes) == 0: // all have a CiliumNodeConfig
 	case len(p.Values) > 0:
 		b.WriteString("\nHelm values of Cilium that stop it, to be set together:\n\n")
 		b.WriteString(helm(p.Values))
