@@ -19,8 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-isatty"
-
+	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/internal/yard/vm"
 )
 
@@ -90,7 +89,7 @@ func runInVM(ctx context.Context, renat string, flags []string) (int, error) {
 	}
 	fmt.Fprintf(os.Stderr, "so in a virtual machine: QEMU, in emulation, linux %s\n", kernel.Release)
 	color := "--color=never" // the machine's own line is a terminal
-	if isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("NO_COLOR") == "" {
+	if render.Colored(os.Stdout, "auto") {
 		color = "--color=always"
 	}
 	// What an emulated machine can do; flags that were given come after these.
