@@ -202,9 +202,11 @@ func TestNoAdviceIsRefused(t *testing.T) {
 		for _, v := range p.Values {
 			with[v.Flag] = v.Value
 		}
+		ends := false
 		for n, c := range s.agents {
 			z, err := c.start(with)
 			before, errBefore := c.start(s.data)
+			ends = ends || errBefore != nil
 			distributed := with["bpf-distributed-lru"] == "true"
 			switch {
 			case len(p.Values) == 0:
@@ -230,6 +232,9 @@ func TestNoAdviceIsRefused(t *testing.T) {
 			if a := p.Nodes[n]; a.Needs() && p.Impossible == "" && p.Refused == "" && given != nil && z.nat < min(a.Entries, highest) {
 				fail("node %d needs %d and gets %d", n, a.Entries, z.nat)
 			}
+		}
+		if given != nil && !given.Distributed && ends != (p.Refused != "") { // what is rounded may be less than what is refused
+			fail("that Cilium does not start with what is set is %v", ends)
 		}
 		switch {
 		case p.Impossible != "":
