@@ -251,9 +251,15 @@ func (c *Correlator) onReplaced(ev *Event) {
 	}
 }
 
-// replaced notes that both entries went with their map.
+// replaced notes that its entries went with their map. What had gone before went
+// by what removed it then.
 func (c *conn) replaced(at int64) {
-	c.outOp, c.outAt, c.outBy, c.outAge = Replaced, at, nil, 0
-	c.inOp, c.inAt, c.inBy, c.inAge = Replaced, at, nil, 0
-	c.flags &^= outForced | inForced | outBack
+	if c.outOp == 0 || c.flags&outBack != 0 {
+		c.outOp, c.outAt, c.outBy, c.outAge = Replaced, at, nil, 0
+		c.flags &^= outForced | outBack
+	}
+	if c.inOp == 0 {
+		c.inOp, c.inAt, c.inBy, c.inAge = Replaced, at, nil, 0
+		c.flags &^= inForced
+	}
 }

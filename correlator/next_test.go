@@ -45,7 +45,7 @@ func TestNextMissesNothing(t *testing.T) {
 }
 
 // withLongWaits makes some events what is told of a minute later: openings that
-// find no port, and maps that are replaced under both connections.
+// find no port, and maps that are replaced under two connections.
 func withLongWaits(rng *rand.Rand, events []correlator.Event) (all []correlator.Event) {
 	m := &correlator.Map{Name: "cilium_snat_v4_external", MaxEntries: 8}
 	for _, ev := range events {
@@ -60,11 +60,13 @@ func withLongWaits(rng *rand.Rand, events []correlator.Event) (all []correlator.
 		case 3:
 			ev = correlator.Event{Time: at, Kind: correlator.KindNAT, NAT: correlator.NATChange{Op: correlator.Replaced, Map: m, KTime: uint64(at)}}
 			for pod := range 2 {
-				all = append(all, correlator.Event{
-					Time: at + 1, Kind: correlator.KindNAT,
-					Tuple: correlator.Tuple{Src: addr(10, pod, 40000), Dst: addr(192, 0, 443), Protocol: correlator.TCP},
-					NAT:   correlator.NATChange{Op: correlator.Insert, Map: m, To: addr(172, 0, uint16(50000+pod)), KTime: uint64(at + 1)},
-				})
+				tuple := correlator.Tuple{Src: addr(10, pod, uint16(41000+len(all))), Dst: addr(192, 0, 443), Protocol: correlator.TCP}
+				mapped := func(at int64, port int) correlator.Event {
+					change := correlator.NATChange{Op: correlator.Insert, Map: m, To: addr(172, 0, uint16(port)), KTime: uint64(at)}
+					return correlator.Event{Time: at, Kind: correlator.KindNAT, Tuple: tuple, NAT: change}
+				}
+				shown := correlator.Event{Time: at - 1, Kind: correlator.KindFlow, Tuple: tuple, Flow: correlator.Flow{Point: correlator.ToStack, Reason: correlator.ReasonEstablished, Flags: correlator.ACK}}
+				all = append(all, mapped(at-2, 30000+pod), shown, mapped(at+1, 50000+pod))
 			}
 		}
 		all = append(all, ev)

@@ -47,8 +47,10 @@ func (t *tally) add(i *incident.Incident, now time.Time) {
 		c.Renat++
 	case incident.OrphanedReply:
 		c.OrphanedReply++
+	default:
+		return // a larger NAT map would have helped none of them
 	}
-	if i.Cause == incident.LRUEviction && i.Kind != incident.TrackingLost {
+	if i.Cause == incident.LRUEviction {
 		t.gaps[i.NAT.Map] = max(t.gaps[i.NAT.Map], silence(i))
 	}
 }
