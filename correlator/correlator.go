@@ -63,7 +63,6 @@ type Correlator struct {
 	maps         maps
 	untracked    untracked
 	noPort       noPort
-	inUse        [2]*Map           // the NAT maps, by whether IPv6
 	replacedAt   map[bool]int64    // when they were last, by whether IPv6
 	was          map[ending]uint32 // sizes of the maps that were replaced
 	replacements []*replacement

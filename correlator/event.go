@@ -187,6 +187,7 @@ type Map struct {
 	CT         bool   // a connection tracking map, else NAT
 	// Distributed: each CPU has a list of its own (BPF_F_NO_COMMON_LRU).
 	Distributed bool
+	Was         uint32 // MaxEntries of the map that it replaced; 0 if unknown
 }
 
 // Caller is who changed a map.

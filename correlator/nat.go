@@ -14,7 +14,6 @@ func (c *Correlator) onNAT(ev *Event) {
 		c.onReplaced(ev)
 		return
 	}
-	c.seenMap(n.Map)
 	if n.Map.CT {
 		switch {
 		case n.Op != Insert:
@@ -241,7 +240,7 @@ func (c *Correlator) onReplaced(ev *Event) {
 	if len(c.was) >= maxReplacements {
 		clear(c.was)
 	}
-	c.was[ending{ev.Time, v6}] = c.replacedSize(ev.NAT.Map)
+	c.was[ending{ev.Time, v6}] = ev.NAT.Map.Was
 	c.replacedAt[v6] = ev.Time
 	for r := ref(1); r <= c.table.live; r++ {
 		cn := c.table.at(r)

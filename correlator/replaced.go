@@ -48,31 +48,6 @@ const (
 	maxReplacedPods = 1 << 12
 )
 
-// seenMap remembers the NAT map that is in use, for its size once it is replaced.
-func (c *Correlator) seenMap(m *Map) {
-	if m == c.inUse[0] || m == c.inUse[1] || m.CT {
-		return
-	}
-	n := 0
-	if m.IPv6() {
-		n = 1
-	}
-	c.inUse[n] = m
-}
-
-// replacedSize returns the size of the map that m replaced, and remembers m.
-func (c *Correlator) replacedSize(m *Map) (was uint32) {
-	n := 0
-	if m.IPv6() {
-		n = 1
-	}
-	if old := c.inUse[n]; old != nil {
-		was = old.MaxEntries
-	}
-	c.inUse[n] = m
-	return was
-}
-
 // brokeByReplacement counts a connection that broke because its map was replaced.
 func (c *Correlator) brokeByReplacement(s *suspect, i *incident.Incident) {
 	of := ending{s.removedAt, i.Source.IP.Is6()}

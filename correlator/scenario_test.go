@@ -252,13 +252,14 @@ func parseEvent(line string, names map[string]string, maps *scenarioMaps) (ev co
 	case "replaced", "replaced'":
 		nat := maps.natOf(line)
 		ev.Kind = correlator.KindNAT
-		if len(f) > 2 { // what follows is done to the new map
-			size, err := strconv.Atoi(f[2])
-			if err != nil {
+		size := int((*nat).MaxEntries)
+		if len(f) > 2 {
+			if size, err = strconv.Atoi(f[2]); err != nil {
 				return ev, err
 			}
-			*nat = &correlator.Map{Name: (*nat).Name, MaxEntries: uint32(size)}
 		}
+		// What follows is done to the new map.
+		*nat = &correlator.Map{Name: (*nat).Name, MaxEntries: uint32(size), Was: (*nat).MaxEntries}
 		ev.NAT = correlator.NATChange{Op: correlator.Replaced, Map: *nat, KTime: uint64(d) + 1}
 		return ev, nil
 	case "lost":

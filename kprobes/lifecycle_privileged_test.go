@@ -93,7 +93,7 @@ func checkReplaced(t *testing.T, r *recorder, bpffs, name string, oldUser *user)
 		return replaced.Kind != 0
 	})
 	took := time.Since(begin)
-	if n := replaced.NAT; n.Op != correlator.Replaced || n.Map.ID != mapID(t, next) || n.Map.MaxEntries != 2048 || n.Map.Name != name {
+	if n := replaced.NAT; n.Op != correlator.Replaced || n.Map.ID != mapID(t, next) || n.Map.MaxEntries != 2048 || n.Map.Was != 1024 || n.Map.Name != name {
 		t.Errorf("replaced: %+v", n)
 	}
 	// Twice a look; two busy emulated machines need longer for one.

@@ -34,12 +34,11 @@ func (t *Tracer) look(now int64, emit func(correlator.Event)) error {
 	// Should there be too many, those that no verdict needs are left out.
 	slices.SortStableFunc(found, func(a, b *cilium) int { return compareBools(a.PerCluster(), b.PerCluster()) })
 	for i, m := range found {
-		replaced, err := t.watch(m)
-		if err != nil {
+		if err := t.watch(m); err != nil {
 			closeMaps(found[i:])
 			return err
 		}
-		if replaced {
+		if m.Was != 0 {
 			emit(correlator.Event{Time: now, Kind: correlator.KindNAT,
 				NAT: correlator.NATChange{Op: correlator.Replaced, Map: m.Map}})
 		}
@@ -81,30 +80,32 @@ func compareBools(a, b bool) int {
 
 // watch begins to watch a map and ends it for the one it replaces. It owns m,
 // unless it fails.
-func (t *Tracer) watch(m *cilium) (replaced bool, err error) {
+func (t *Tracer) watch(m *cilium) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.watching[m.ID] != nil {
 		m.fd.Close()
-		return false, nil
+		return nil
 	}
-	replaced = t.gone[m.Name]
+	was := t.gone[m.Name]
 	if len(t.free) == 0 {
 		old := t.yields(m)
 		if old == nil {
 			t.left++
 			m.fd.Close()
-			return false, nil
+			return nil
 		}
-		replaced = replaced || old.Name == m.Name
+		if old.Name == m.Name {
+			was = old.MaxEntries
+		}
 		if err := t.retire(old); err != nil {
-			return false, err
+			return err
 		}
 	}
 	m.slot, t.free = t.free[0], t.free[1:]
 	if err := t.program(m); err != nil {
 		t.free = append(t.free, m.slot)
-		return false, err
+		return err
 	}
 	t.watching[m.ID] = m
 	t.due = t.due || !m.PerCluster()
@@ -113,12 +114,13 @@ func (t *Tracer) watch(m *cilium) (replaced bool, err error) {
 		if old.Name != m.Name || id == m.ID {
 			continue
 		}
-		replaced = true
+		was = old.MaxEntries
 		if err := t.retire(old); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return replaced, nil
+	m.Was = was
+	return nil
 }
 
 // yields returns the map whose place m takes when there is none left: the one it
@@ -189,7 +191,7 @@ func (t *Tracer) retireAbsent(found []*cilium) error {
 		if err := t.retire(m); err != nil {
 			return err
 		}
-		t.gone[m.Name] = true
+		t.gone[m.Name] = m.MaxEntries
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func TestPrivilegedMapRemoved(t *testing.T) {
 	}
 	newMap(t, bpffs, "cilium_snat_v6_external", nat6, 256)
 	eventually(t, "the next one is watched", func() bool { return len(r.Status().Maps) == 2 })
-	if events := r.take(t); len(events) != 1 || events[0].NAT.Op != correlator.Replaced || events[0].NAT.Map.MaxEntries != 256 {
+	if events := r.take(t); len(events) != 1 || events[0].NAT.Op != correlator.Replaced || events[0].NAT.Map.MaxEntries != 256 || events[0].NAT.Map.Was != 128 {
 		t.Errorf("events %+v", events)
 	}
 }

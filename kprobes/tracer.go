@@ -69,7 +69,7 @@ type Tracer struct {
 	unnamed    error              // why callers have no names
 	blind      error              // why the last survey failed
 	unfollowed error              // why the time-outs of Cilium are not known
-	gone       map[string]bool    // names of maps that went without a successor
+	gone       map[string]uint32  // sizes of maps that went without a successor, by name
 	left       int                // maps for which there is no place
 }
 
@@ -80,7 +80,7 @@ func New(c Config) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the kernel tracer: %w", err)
 	}
-	t := &Tracer{config: c, watching: map[uint32]*cilium{}, retired: map[uint32]*cilium{}, gone: map[string]bool{}, snat: map[bool][16]byte{}, guards: map[bool]*guard{}}
+	t := &Tracer{config: c, watching: map[uint32]*cilium{}, retired: map[uint32]*cilium{}, gone: map[string]uint32{}, snat: map[bool][16]byte{}, guards: map[bool]*guard{}}
 	addresses, err := readKernelAddresses(kallsymsFile)
 	if err != nil || addresses.textStart == 0 {
 		t.degraded = append(t.degraded, "kernel addresses are hidden: calling programs stay unnamed (grant CAP_SYSLOG, or set kernel.kptr_restrict to 0)")

@@ -153,9 +153,9 @@ func (s *NATSource) event(l *natLine) (correlator.Event, error) {
 	ev.NAT.Map, errs[3] = s.mapNamed(l.Map)
 	if ev.NAT.Op != correlator.Replaced {
 		ev.Tuple, errs[4] = parseTuple(l)
-	} else if m := ev.NAT.Map; m != nil && l.MaxEntries != 0 && l.MaxEntries != m.MaxEntries {
+	} else if m := ev.NAT.Map; m != nil {
 		// The operations before keep the map they were done on.
-		ev.NAT.Map = &correlator.Map{Name: m.Name, CT: m.CT, MaxEntries: l.MaxEntries}
+		ev.NAT.Map = &correlator.Map{Name: m.Name, CT: m.CT, MaxEntries: cmp.Or(l.MaxEntries, m.MaxEntries), Was: m.MaxEntries}
 		s.maps[m.Name] = ev.NAT.Map
 	}
 	if l.To != "" {

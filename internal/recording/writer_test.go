@@ -131,7 +131,7 @@ func TestWriterRoundTrip(t *testing.T) {
 func TestWriterKeepsEveryField(t *testing.T) {
 	addr := func(s string) correlator.Addr { return correlator.AddrOf(netip.MustParseAddrPort(s)) }
 	nat := &correlator.Map{Name: "cilium_snat_v6_external", MaxEntries: 512}
-	bigger := &correlator.Map{Name: nat.Name, MaxEntries: 1024}
+	bigger := &correlator.Map{Name: nat.Name, MaxEntries: 1024, Was: 512}
 	tuple := correlator.Tuple{Src: addr("[fd00::1]:0"), Dst: addr("[2001:db8::1]:65535"), Protocol: 58}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC).UnixNano()
 	events := []correlator.Event{
