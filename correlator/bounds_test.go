@@ -227,26 +227,6 @@ func TestEndOfInput(t *testing.T) {
 	}
 }
 
-// TestEndOfRefusals ends the input while connections are refused: those of the last
-// seconds may still be answered.
-func TestEndOfRefusals(t *testing.T) {
-	var named []*incident.Incident
-	cor := newCorrelator(t, correlator.Config{}, func(i *incident.Incident) { named = append(named, i) })
-	for _, ev := range mustParse(t,
-		"@0ms   dropped 167 SYN TCP pod:40000 -> server:443 pod cart-1",
-		"@1s    dropped 167 SYN TCP pod:40001 -> server:443 pod cart-1",
-		"@6s    dropped 167 SYN TCP pod:40001 -> server:443 pod cart-1",
-		"@7s    dropped 167 SYN TCP pod:40002 -> server:443 pod cart-1",
-		"@8s    to-stack established ACK TCP pod2:40001 -> server:443",
-	) {
-		cor.Observe(&ev)
-	}
-	cor.Flush()
-	if len(named) != 1 || named[0].Ports.Refused != 1 || cor.Stats().Undecided != 2 {
-		t.Errorf("%d incidents, %d undecided, want one, of one connection, and 2 undecided", len(named), cor.Stats().Undecided)
-	}
-}
-
 // TestLongTimeouts has Cilium keep silent connections for longer than by default:
 // what breaks again within that time is the connection that failed already.
 func TestLongTimeouts(t *testing.T) {

@@ -85,7 +85,7 @@ type Stats struct {
 	Early                     uint64 // released before their time because MaxHeld was reached
 	Incidents                 uint64 // published
 	Harmless                  uint64 // suspects that turned out well
-	Undecided                 uint64 // suspects and refused connections that the input's end left open
+	Undecided                 uint64 // suspects that the input's end left open
 	HubbleUnseen              uint64 // connections opened that Hubble did not show
 	ConnectionsForgotten      uint64 // dropped because MaxConnections was reached
 	SuspectsForgotten         uint64 // decided before their time, or the loss of their tracking entry forgotten, because MaxSuspects was reached
@@ -250,7 +250,9 @@ func (c *Correlator) Remembers(d time.Duration) { c.remembers = int64(d) }
 func (c *Correlator) Flush() {
 	c.reorder.flush(c.dispatch)
 	c.pass(c.reorder.now)
-	c.flushRefusals()
+	for len(c.noPort.order) > 0 {
+		c.publishRefusals()
+	}
 	for c.suspects.oldest != 0 {
 		s := c.suspects.at(c.suspects.oldest)
 		if c.flowsSeen && s.at+c.lag.late > c.reorder.now && !s.reset && (!s.rule.answersPod || s.triggered == 0) {

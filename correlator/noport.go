@@ -47,14 +47,8 @@ type refusals struct {
 	reason      uint16
 	first       Addr
 	src, dst    *Peer
-	connections map[Addr]refusal
-	more        int // beyond maxRefused
-}
-
-// refusal is a connection's last one.
-type refusal struct {
-	at  int64
-	pod *Peer // nil: Hubble did not name it
+	connections map[Addr]*Peer // nil: Hubble did not name the pod
+	more        int            // beyond maxRefused
 }
 
 const (
@@ -84,7 +78,7 @@ func (c *Correlator) refused(ev *Event) {
 	f := c.refusalsAt(to, ev)
 	f.last = ev.Time
 	if _, known := f.connections[ev.Tuple.Src]; known || len(f.connections) < maxRefused {
-		f.connections[ev.Tuple.Src] = refusal{ev.Time, ev.Flow.Src}
+		f.connections[ev.Tuple.Src] = ev.Flow.Src
 	} else {
 		f.more++
 	}
@@ -107,7 +101,7 @@ func (c *Correlator) refusalsAt(to server, ev *Event) *refusals {
 	}
 	f := &refusals{
 		to: to, at: ev.Time, run: run{since: ev.Time}, reason: ev.Flow.DropReason,
-		first: ev.Tuple.Src, src: ev.Flow.Src, dst: ev.Flow.Dst, connections: map[Addr]refusal{},
+		first: ev.Tuple.Src, src: ev.Flow.Src, dst: ev.Flow.Dst, connections: map[Addr]*Peer{},
 	}
 	if ev.Time-before.last < refusalWindow {
 		f.since = before.since
@@ -137,21 +131,6 @@ func (c *Correlator) refusalsDue() int64 {
 		return maxTime
 	}
 	return c.noPort.order[0].at + refusalWindow + c.settling()
-}
-
-// flushRefusals publishes all: the input ends. Of connections that were refused
-// so lately that their retry may still be answered, or shown, it says nothing.
-func (c *Correlator) flushRefusals() {
-	for len(c.noPort.order) > 0 {
-		of := c.noPort.order[0].connections
-		for addr, r := range of {
-			if r.at+c.settling() > c.reorder.now {
-				delete(of, addr)
-				c.stats.Undecided++
-			}
-		}
-		c.publishRefusals()
-	}
 }
 
 // publishRefusals publishes the oldest.
@@ -209,8 +188,8 @@ func (n *noPort) remember(f *refusals) {
 // pods are those with the most connections refused.
 func (f *refusals) pods() []incident.PodCount {
 	counts := map[string]uint64{}
-	for addr, r := range f.connections {
-		e := endpoint(addr, r.pod)
+	for addr, pod := range f.connections {
+		e := endpoint(addr, pod)
 		counts[e.PodName()]++
 	}
 	return mostOf(counts)
