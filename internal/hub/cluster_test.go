@@ -79,23 +79,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newReceiver(t)
-	text := "receivers:\n" + r.yaml("ops")
-	h, err := hub.New(hub.Config{
-		NATS: connect(t, urls), Holder: "a", Replicas: 3, Lease: 4 * time.Second, Log: zerolog.Nop(),
-		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	defer runHub(t, urls, "a", 3, r)()
 	var all []*incident.Incident
 	for n := range 300 {
 		all = append(all, sample(n%5, n))

@@ -13,8 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
-	"github.com/renat-project/renat/internal/hub"
-	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
@@ -87,23 +85,7 @@ func TestLeafNodes(t *testing.T) {
 	client, leafs, dir := freePort(t), freePort(t), t.TempDir()
 	center := startCenter(t, client, leafs, dir)
 	r := newReceiver(t)
-	text := "receivers:\n" + r.yaml("ops")
-	h, err := hub.New(hub.Config{
-		NATS: connect(t, center.ClientURL()), Holder: "a", Lease: 4 * time.Second, Log: zerolog.Nop(),
-		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	defer runHub(t, center.ClientURL(), "a", 0, r)()
 	var boxes []*outbox.Outbox
 	for n := range 2 {
 		cluster := fmt.Sprint("cluster-", n)

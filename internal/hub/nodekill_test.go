@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestNodeKills(t *testing.T) {
 	}
 	r := newReceiver(t)
 	for _, holder := range []string{"a", "b"} {
-		runReplicated(t, urls, holder, r)
+		runHub(t, urls, holder, 3, r)
 	}
 	eventually(t, 2*time.Minute, "three copies of everything", func() bool { return inStep(t, js) })
 	load, stopLoad := context.WithCancel(t.Context())
@@ -181,12 +182,12 @@ func TestNodeKills(t *testing.T) {
 	r.check(t, "ops", counts)
 }
 
-// runReplicated runs a hub until the test ends that keeps three copies.
-func runReplicated(t *testing.T, urls, holder string, r *receiver) {
+// runHub runs a hub that keeps so many copies, until the test ends or stop is called.
+func runHub(t *testing.T, urls, holder string, replicas int, r *receiver) (stop func()) {
 	t.Helper()
 	text := "receivers:\n" + r.yaml("ops")
 	h, err := hub.New(hub.Config{
-		NATS: connect(t, urls), Holder: holder, Replicas: 3, Lease: 4 * time.Second, Log: zerolog.Nop(),
+		NATS: connect(t, urls), Holder: holder, Replicas: replicas, Lease: 4 * time.Second, Log: zerolog.Nop(),
 		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
 	})
 	if err != nil {
@@ -195,12 +196,14 @@ func runReplicated(t *testing.T, urls, holder string, r *receiver) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // inStep reports whether every stream has a leader and two more copies that are
