@@ -388,20 +388,3 @@ func (l *life) again() {
 	l.ct = l.ct && l.rng.IntN(4) == 0
 	l.wait(time.Millisecond, time.Second)
 }
-
-// connection is what is known of one.
-type connection struct {
-	tuple      correlator.Tuple
-	began, end int64
-	broken     int64 // when it was cut; 0 if it was not
-	reopened   bool  // no tracking entry tells when it began
-	untold     bool  // Hubble lost a packet that closed it
-}
-
-// hidden reports whether the connection was cut so soon after its beginning that
-// nobody can tell, Hubble being late, whether that came before the loss; or, if
-// flows are lost, whether it was ever established.
-func (c *connection) hidden(late time.Duration, lossy bool) bool {
-	age := time.Duration(c.broken - c.began)
-	return c.reopened && age < late || lossy && age < 6*time.Second
-}
