@@ -6,7 +6,6 @@ package kprobes
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -18,9 +17,6 @@ import (
 func TestPrivilegedPrograms(t *testing.T) {
 	j := newJited()
 	if j == nil {
-		if runtime.GOARCH == "arm64" && older(t, 6, 1) {
-			t.Skip("the types of this kernel describe no functions")
-		}
 		t.Fatal("the kernel lists no programs")
 	}
 	defer j.close()
