@@ -4,6 +4,8 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,8 +24,8 @@ import (
 	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+// patience is how long a connection may take.
+const patience = time.Minute
 
 // sample returns the n-th of any number of different incidents.
 func sample(n int) *incident.Incident {
@@ -125,21 +127,21 @@ func (h *hub) wantOnce(t *testing.T, from, to int) {
 	}
 }
 
-// eventually waits until cond holds.
+// eventually waits until cond holds, for as long as go test lets it: how fast a
+// busy machine's disk is says nothing of the outbox.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for: %s", patience, what)
+	end, limited := t.Deadline()
+	for ; !cond(); time.Sleep(5 * time.Millisecond) {
+		if limited && time.Until(end) < 5*time.Second {
+			t.Fatal("waited in vain for: ", what)
 		}
 	}
 }
 
 func (r running) drain(t *testing.T, hub *nats.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := r.Drain(ctx, hub, patience); err != nil {
+	if err := r.Drain(t.Context(), hub, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -299,6 +301,23 @@ func (r running) connectOwn(t *testing.T) natsjs.JetStream {
 	return js
 }
 
+// remove removes the outbox's stream. It does not wait for an answer, which is
+// lost if the outbox sees it first and starts its server again.
+func remove(t *testing.T, js natsjs.JetStream) {
+	t.Helper()
+	s, err := js.Stream(t.Context(), "RENAT_OUTBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.Conn().Publish("$JS.API.STREAM.DELETE.RENAT_OUTBOX", nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream is gone, or another", func() bool {
+		other, err := js.Stream(t.Context(), "RENAT_OUTBOX")
+		return errors.Is(err, natsjs.ErrStreamNotFound) || err == nil && !other.CachedInfo().Created.Equal(s.CachedInfo().Created)
+	})
+}
+
 // Somebody removes the outbox of a running agent: what comes then is forwarded,
 // and what waited is counted as lost.
 func TestOutboxIsRemoved(t *testing.T) {
@@ -309,9 +328,7 @@ func TestOutboxIsRemoved(t *testing.T) {
 	}
 	o.drain(t, hub.conn)
 	js := o.connectOwn(t)
-	if err := js.DeleteStream(t.Context(), "RENAT_OUTBOX"); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, js)
 	for n := 20; n < 30; n++ {
 		o.Add(sample(n))
 	}
@@ -323,7 +340,7 @@ func TestOutboxIsRemoved(t *testing.T) {
 		o.Add(sample(n))
 	}
 	eventually(t, "all are on disk", func() bool { return o.Status().Stored == 35 })
-	eventually(t, "the outbox's server runs", func() bool { return js.DeleteStream(t.Context(), "RENAT_OUTBOX") == nil })
+	remove(t, js)
 	eventually(t, "the loss is counted", func() bool { return o.Status().Dropped == 5 })
 	o.Add(sample(35))
 	hub.start(t)
