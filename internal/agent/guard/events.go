@@ -96,13 +96,14 @@ func endpoint(a correlator.Addr, p *correlator.Peer) incident.Endpoint {
 }
 
 // hear notes a packet. A connection that speaks after more entries were evicted
-// than the map holds would have lost its own: it was kept.
+// than the map holds would have lost its own: it was kept. What TCP acknowledges
+// uses the entries of both directions.
 func (g *Guard) hear(c *connection, at int64) {
 	evicted := g.limits.evicted[c.v]
 	if c.kept && c.heard != 0 && evicted > c.evicted+g.limits.usable[c.v] {
 		g.status.Kept++
 	}
-	c.heard, c.evicted = max(c.heard, at), evicted
+	c.heard, c.evicted, c.spoke = max(c.heard, at), evicted, c.tuple.Protocol == correlator.TCP
 }
 
 // Change takes an operation on a map: an eviction of what is guarded is what

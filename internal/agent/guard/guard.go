@@ -47,6 +47,9 @@ const (
 	DefaultCPU   = 0.01
 )
 
+// latest is how late Hubble shows a packet on a busy node, 99 in 100 of them.
+const latest = 5 * time.Second
+
 // Guard guards a node's connections.
 type Guard struct {
 	config Config
@@ -69,6 +72,7 @@ type Guard struct {
 	limits  limits
 	between time.Duration // mean time between two runs
 	fresh   []*connection // established since the last look, freshMax at most
+	talking int           // guarded connections that the last run left to their own packets
 	forced  int           // guarded entries that were evicted although in use, since the last run
 	status  nodestatus.Guard
 	problem error // of the last run
@@ -142,7 +146,7 @@ func (g *Guard) turn(ctx context.Context, now time.Time) (time.Duration, error) 
 	}
 	due, wait := g.pace.look(updates, g.cpus, now)
 	switch {
-	case !due && !g.hasFresh():
+	case !due && (g.slow() || !g.hasFresh()):
 		return wait, nil
 	case !due:
 		return wait, g.look(now, g.first, g.accountFirst)
@@ -186,9 +190,15 @@ func (g *Guard) look(now time.Time, choose func(time.Time), account func(cost ti
 	return err
 }
 
-// choose takes all that may be guarded, for a run.
+// slow reports whether the maps fill so slowly that a connection's own packets keep
+// its entries as looks do: one since the last run that Hubble shows late is
+// followed by a look within six runs, and it takes eight until an entry may go.
+func (g *Guard) slow() bool { return 4*g.between >= latest }
+
+// choose takes all that may be guarded, for a run; on slow maps, what was silent
+// since the last one.
 func (g *Guard) choose(now time.Time) {
-	g.asked = g.table.choose(&g.limits, g.asked[:0], now)
+	g.asked, g.talking = g.table.choose(&g.limits, g.asked[:0], now, g.slow())
 	g.fresh, g.looked = g.fresh[:0], [2]int{}
 	for _, c := range g.asked {
 		g.looked[c.v]++
@@ -223,6 +233,7 @@ func (g *Guard) accountFirst(cost time.Duration, kept int, _ time.Time) {
 }
 
 func (g *Guard) accountRun(cost time.Duration, kept int, now time.Time) {
+	kept += g.talking
 	g.limits.react(g.forced, kept, now)
 	g.forced = 0
 	if len(g.asked) > 0 {

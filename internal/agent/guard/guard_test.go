@@ -87,25 +87,57 @@ func TestLeavesAlone(t *testing.T) {
 	}
 	g.Flow(flow(90, cart, correlator.ACK, 0))
 	n.is[tuple(90)] = kprobes.Opening
-	n.turn(t, g, time.Second)
+	n.turn(t, g, time.Millisecond)
 	for port := range ends {
-		g.Flow(flow(port, cart, correlator.ACK, 2*time.Second)) // does not bring them back at once
+		g.Flow(flow(port, cart, correlator.ACK, 2*time.Millisecond)) // does not bring them back at once
 	}
-	n.turn(t, g, 3*time.Second)
+	n.turn(t, g, 3*time.Millisecond)
 	if len(n.touched) != 1 || !n.has(90) {
 		t.Errorf("looked up again: %v", n.touched)
 	}
-	syn := flow(0, cart, correlator.SYN, 4*time.Second)
+	syn := flow(0, cart, correlator.SYN, 4*time.Millisecond)
 	g.Flow(syn) // another connection from the same port
-	g.Flow(flow(0, cart, correlator.ACK, 4*time.Second))
+	g.Flow(flow(0, cart, correlator.ACK, 4*time.Millisecond))
 	delete(n.is, tuple(0))
-	n.turn(t, g, 5*time.Second)
+	n.turn(t, g, 5*time.Millisecond)
 	if len(n.touched) != 2 || !n.has(0) {
 		t.Errorf("looked up: %v, want the new one, too", n.touched)
 	}
 	n.turn(t, g, 2*restTime)
 	if s := g.Status(); s.Known != 2 {
 		t.Errorf("%d connections are remembered, want the two that live", s.Known)
+	}
+}
+
+// TestLeavesTalkers has maps fill slowly: the packets of a TCP connection keep
+// its entries then, and a new one needs no look at once.
+func TestLeavesTalkers(t *testing.T) {
+	n := newNode(65536)
+	g := newGuard(t, Config{UDP: true}, n)
+	oneWay := func(at time.Duration) *correlator.Event {
+		ev := flow(3, cart, 0, at)
+		ev.Tuple.Protocol = correlator.UDP
+		return ev
+	}
+	g.Flow(flow(1, cart, correlator.ACK, 0))
+	g.Flow(flow(2, cart, correlator.ACK, 0))
+	g.Flow(oneWay(0))
+	n.turn(t, g, 0)
+	n.turn(t, g, latest/4)
+	g.Flow(flow(1, cart, correlator.ACK, latest/4))
+	g.Flow(oneWay(latest / 4))
+	g.Flow(flow(4, cart, correlator.ACK, latest/4))
+	n.touched = nil
+	if _, err := g.turn(t.Context(), start.Add(latest/4+1)); err != nil || len(n.touched) > 0 {
+		t.Errorf("looked up at once: %v, %v", n.touched, err)
+	}
+	n.turn(t, g, latest/2)
+	if len(n.touched) != 2 || !n.has(2) || g.Status().Connections != 3 {
+		t.Errorf("looked up %v, status %+v; want the silent one and the one of UDP, and the one that talks guarded, too", n.touched, g.Status())
+	}
+	n.turn(t, g, latest)
+	if len(n.touched) != 4 || g.Status().Connections != 4 {
+		t.Errorf("looked up %v, status %+v; want all: none spoke since the last run", n.touched, g.Status())
 	}
 }
 

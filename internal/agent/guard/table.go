@@ -30,6 +30,7 @@ type connection struct {
 	heard   int64            // Unix nanoseconds of the last packet; 0: not seen yet
 	evicted uint64           // limits.evicted at that time
 	resting time.Time        // until when it is left alone; zero: it is not
+	spoke   bool             // since the last run
 	kept    bool             // guarded as of the last run
 	guarded bool             // ever
 	lost    bool             // an entry of it was removed
@@ -56,9 +57,11 @@ func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
 
 // choose appends those to look up: all that there are, or, where they are too
 // many, those that were silent for longest, and of one workload a part only. It
-// forgets those that have rested.
-func (t *table) choose(l *limits, last []*connection, now time.Time) []*connection {
+// forgets those that have rested. If it is to be silent ones, those that spoke
+// since the last run are left out; it counts the guarded ones among them.
+func (t *table) choose(l *limits, last []*connection, now time.Time, silentOnly bool) (chosen []*connection, talking int) {
 	var all [2][]*connection
+	l.wanted = 0
 	for tuple, c := range t.all {
 		if !c.resting.IsZero() {
 			if now.After(c.resting) {
@@ -66,17 +69,25 @@ func (t *table) choose(l *limits, last []*connection, now time.Time) []*connecti
 			}
 			continue
 		}
+		l.wanted++
+		spoke := c.spoke
+		c.spoke = false
+		if silentOnly && spoke {
+			if c.kept {
+				talking++
+			}
+			continue
+		}
 		all[c.v] = append(all[c.v], c)
 	}
 	last = last[:0]
-	l.wanted = len(all[0]) + len(all[1])
 	for v := range all {
 		if limit := l.of(v); len(all[v]) > limit {
 			all[v] = silent(all[v], limit)
 		}
 		last = append(last, all[v]...)
 	}
-	return last
+	return last, talking
 }
 
 // silent returns the connections that were silent for longest, of one owner a
