@@ -104,7 +104,7 @@ func (n *recordedNode) status(now time.Time) *nodestatus.Status {
 		Hubble:  nodestatus.Hubble{Connected: true, Version: n.meta.CiliumVersion, Flows: n.flows},
 		Losses:  map[string]uint64{},
 	}
-	for _, part := range []string{nodestatus.PartKernel, nodestatus.PartHubble, nodestatus.PartOutbox, nodestatus.PartNATS} {
+	for _, part := range []string{nodestatus.PartKernel, nodestatus.PartHubble, nodestatus.PartTracking, nodestatus.PartOutbox, nodestatus.PartNATS} {
 		s.Parts = append(s.Parts, nodestatus.Part{Name: part, Ready: true})
 	}
 	for _, m := range n.maps {

@@ -121,6 +121,7 @@ var alertCases = []alertCase{
 		 renat_part_ready{node="a",part="kernel"} 1x120`, []string{"node=a part=hubble: 24m-120m"}},
 	{"RenatAgentBlind", "nothing from the kernel, and every third scrape fails",
 		`renat_part_ready{node="a",part="kernel"} 0 0 stale 0 0 stale 0 0 stale 0 0 stale 0 0 stale 0 0 stale`, []string{"node=a part=kernel: 10m-20m"}},
+	{"RenatAgentBlind", "it is behind all the time", `renat_part_ready{node="a",part="tracking"} 1x9 0x110`, []string{"node=a part=tracking: 24m-120m"}},
 	{"RenatAgentBlind", "Cilium restarts on time", `renat_part_ready{node="a",part="hubble"} 1x9 0x9 1x9 0x9 1x80`, nil},
 	{"RenatAgentBlind", "a new node waits for Cilium", `renat_part_ready{node="a",part="kernel"} _x30 0x8 1x80`, nil},
 	{"RenatAgentBlind", "another part", `renat_part_ready{node="a",part="nats"} 0x120`, nil},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/renat-project/renat/internal/agent"
+	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/sinktest/smalldisk"
 )
@@ -35,6 +36,26 @@ func TestHubAwayForAMinute(t *testing.T) {
 	if s := n.status(); len(s.Losses) != 0 || s.Outbox.Waiting != 0 {
 		t.Errorf("status %+v", s)
 	}
+}
+
+// An agent without CPU is seconds behind the kernel: it says so.
+func TestFallsBehind(t *testing.T) {
+	t.Parallel()
+	k := newFakeKernel()
+	n := startNode(t, func(c *agent.Config) { c.Kernel = k })
+	n.awaitReady()
+	k.stuck.Store(true)
+	eventually(t, "readyz says that it is behind", func() bool {
+		return strings.Contains(n.get("/readyz"), "tracking: not ready: the kernel's changes are read")
+	})
+	if s := n.status(); s.State() != nodestatus.Degraded {
+		t.Errorf("the node is %s", s.State())
+	}
+	if !strings.Contains(n.get("/metrics"), `renat_part_ready{part="tracking"} 0`) {
+		t.Error("the metrics say that it keeps up")
+	}
+	k.stuck.Store(false)
+	n.awaitReady()
 }
 
 func TestSlowNATS(t *testing.T) {

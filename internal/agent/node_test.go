@@ -38,6 +38,7 @@ type fakeKernel struct {
 	empty   atomic.Uint64
 	updates atomic.Uint64
 	slow    atomic.Bool // a map's keys are never read to their end
+	stuck   atomic.Bool // nobody reads what the kernel sends
 }
 
 func newFakeKernel() *fakeKernel { return &fakeKernel{changes: make(chan correlator.Event, 1<<16)} }
@@ -68,7 +69,7 @@ func (k *fakeKernel) Remembers() time.Duration { return kprobes.FilterWindow }
 
 func (k *fakeKernel) CaughtUp() uint64 {
 	now, _, err := kprobes.Now()
-	if err != nil || len(k.changes) > 0 {
+	if err != nil || len(k.changes) > 0 || k.stuck.Load() {
 		return k.empty.Load()
 	}
 	k.empty.Store(now)
@@ -338,12 +339,13 @@ func TestAgentNamesBrokenConnections(t *testing.T) {
 	n.awaitForwarded(20)
 	wantOnce(t, n.config.NATS.URL, 20)
 
+	n.awaitReady()
 	s := n.status()
 	if s.Version != nodestatus.Version || s.Node != "node-a" || s.Incidents.Reset != 20 || s.Incidents.LastTen != 20 || s.State() != nodestatus.Breaking ||
 		len(s.Maps) != 2 || *s.Maps[0].Entries != 400 || s.Maps[0].LongestGap <= 0 || len(s.Losses) != 0 {
 		t.Errorf("status %+v", s)
 	}
-	if ready := n.get("/readyz"); ready != "kernel: ready\nhubble: ready\noutbox: ready\nnats: ready\n" {
+	if ready := n.get("/readyz"); ready != "kernel: ready\nhubble: ready\ntracking: ready\noutbox: ready\nnats: ready\n" {
 		t.Errorf("readyz says %q", ready)
 	}
 	metrics := n.get("/metrics")

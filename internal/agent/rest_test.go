@@ -33,7 +33,7 @@ func TestAtRest(t *testing.T) {
 			eventually(t, "the agent answers", n.answers)
 			n.other(t.Context())
 			n.other(t.Context())
-			eventually(t, "the agent is ready", func() bool { return strings.Count(n.get("/readyz"), ": ready\n") == 4 })
+			eventually(t, "the agent is ready", func() bool { return strings.Count(n.get("/readyz"), ": ready\n") == 5 })
 			wakeups := math.Inf(1)
 			for deadline := time.Now().Add(2 * outbox.DefaultRestAfter); wakeups > c.wakeups && time.Now().Before(deadline); {
 				const seconds = 5

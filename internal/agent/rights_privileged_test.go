@@ -34,7 +34,7 @@ func TestPrivilegedAgentProcess(t *testing.T) {
 	d.awaitReadyz("before Cilium", func(body string, code int) bool {
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "hubble.sock: connect: no such file") &&
 			strings.HasPrefix(body, "kernel: not ready: Cilium has no NAT map on this node") &&
-			strings.HasSuffix(body, "outbox: ready\nnats: ready\n")
+			strings.HasSuffix(body, "tracking: ready\noutbox: ready\nnats: ready\n")
 	})
 	m := newCiliumMap(t, realBPFFS, backend)
 	d.awaitReadyz("with maps", func(body string, code int) bool {

@@ -57,6 +57,7 @@ func (a *agent) status() *nodestatus.Status {
 	s.Parts = []nodestatus.Part{
 		part(nodestatus.PartKernel, kernel.State == kprobes.Watching, kernel.Problem, countErr),
 		part(nodestatus.PartHubble, flows.Connected, "waiting for flows from "+a.config.Hubble.Address, worded(flows.LastError)),
+		part(nodestatus.PartTracking, true, "", a.tracker.behind()),
 		part(nodestatus.PartOutbox, box.Problem == nil, "", box.Problem),
 		part(nodestatus.PartNATS, a.nats.IsConnected(), "not connected to "+a.natsURL, cmp.Or(jetstream.Supported(a.nats), box.Unsent, a.alone())),
 	}

@@ -3,7 +3,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,6 +22,9 @@ const (
 	// patience is how far a source may be behind: an overwhelmed Hubble is, by
 	// seconds, and the tracer while it reads the kernel's symbols.
 	patience = 5 * time.Second
+	// behindFor is how long a source counts as behind after it was: the next
+	// flow may be another CPU's.
+	behindFor = 10 * time.Second
 	// maxHeld is how many events may wait meanwhile.
 	maxHeld = 1 << 17
 	// tick is how often time passes for the correlator at most without an event,
@@ -35,17 +40,42 @@ type tracker struct {
 	kernel    Kernel
 	found     func(i *incident.Incident, delay time.Duration)
 	flowDelay prometheus.Observer
+	began     int64 // flows from before are history
 
 	mu         sync.Mutex // guards what follows
 	correlator *correlator.Correlator
 	scratch    correlator.Event
 	asleep     bool        // time passes more than a tick from now
 	timer      *time.Timer // until then
+	flows      late
+	changes    late
+}
+
+// late is when a source was last further behind than patience, and by how much.
+type late struct {
+	at int64 // steady time, 0: never
+	by time.Duration
+}
+
+// note takes by how much a source is behind at now.
+func (l *late) note(now int64, by time.Duration) {
+	if by > patience {
+		*l = late{now, by}
+	}
+}
+
+// told says what is behind, nil if nothing was of late.
+func (l late) told(now int64, what string) error {
+	if l.at == 0 || now-l.at > int64(behindFor) {
+		return nil
+	}
+	return fmt.Errorf("%s %.0f s late, more than the %.0f s that are waited for: connections may break unseen, or be told of with a wrong cause; "+
+		"give the agent more CPU, or its Hubble fewer flows with --exclude-cidr", what, l.by.Seconds(), patience.Seconds())
 }
 
 func newTracker(c correlator.Config, clk *clock, kernel Kernel, flowDelay prometheus.Observer, found func(*incident.Incident, time.Duration)) (*tracker, error) {
 	c.Hold, c.Patience, c.MaxHeld = hold, patience, maxHeld
-	t := &tracker{clock: clk, kernel: kernel, found: found, flowDelay: flowDelay, timer: time.NewTimer(0)}
+	t := &tracker{clock: clk, kernel: kernel, found: found, flowDelay: flowDelay, timer: time.NewTimer(0), began: clk.now()}
 	var err error
 	t.correlator, err = correlator.New(c, t.emit)
 	return t, err
@@ -55,7 +85,14 @@ func newTracker(c correlator.Config, clk *clock, kernel Kernel, flowDelay promet
 func (t *tracker) flow(ev correlator.Event) {
 	ev.Time = t.clock.ofWall(ev.Time)
 	if ev.Kind == correlator.KindFlow {
-		t.flowDelay.Observe(time.Duration(t.clock.now() - ev.Time).Seconds())
+		now := t.clock.now()
+		delay := time.Duration(now - ev.Time)
+		t.flowDelay.Observe(delay.Seconds())
+		if delay > patience && ev.Time >= t.began {
+			t.mu.Lock()
+			t.flows.note(now, delay)
+			t.mu.Unlock()
+		}
 	}
 	t.observe(&ev)
 }
@@ -111,7 +148,11 @@ func (t *tracker) wake() {
 
 // pass lets time pass; the lock is held.
 func (t *tracker) pass() (now int64) {
-	read, now := t.clock.ofKernel(t.kernel.CaughtUp()), t.clock.now()
+	caughtUp := t.kernel.CaughtUp()
+	read, now := t.clock.ofKernel(caughtUp), t.clock.now()
+	if caughtUp > 0 {
+		t.changes.note(now, time.Duration(now-read))
+	}
 	t.correlator.KernelRead(read)
 	t.correlator.Remembers(t.kernel.Remembers())
 	t.correlator.Advance(now)
@@ -123,6 +164,15 @@ func (t *tracker) finish() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.correlator.Flush()
+}
+
+// behind says which source is so far behind that its events are not put into
+// their order, nil if none was of late.
+func (t *tracker) behind() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.pass()
+	return cmp.Or(t.changes.told(now, "the kernel's changes are read"), t.flows.told(now, "Hubble's flows come"))
 }
 
 func (t *tracker) stats() correlator.Stats {

@@ -50,6 +50,7 @@ var (
 	part = Label{"part", "a part of the agent", []Value{
 		{nodestatus.PartKernel, "the tracer, and Cilium's maps"},
 		{nodestatus.PartHubble, "the stream of flows"},
+		{nodestatus.PartTracking, "what brings both into one order: not ready while one is more than 5 s behind"},
 		{nodestatus.PartOutbox, "the store on the node's disk"},
 		{nodestatus.PartNATS, "the connection to NATS"},
 	}}

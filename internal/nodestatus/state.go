@@ -13,7 +13,7 @@ const (
 	OK       State = "ok"
 	Evicting State = "evicting" // a NAT map evicted in the last ten minutes
 	Breaking State = "breaking" // there was an incident in the last ten minutes
-	Degraded State = "degraded" // without flows, store or NATS: incidents lack names, or stay on the node
+	Degraded State = "degraded" // without flows, CPU, store or NATS: incidents lack names, are missed, or stay on the node
 	Silent   State = "silent"   // its agent told nothing of late: what it told before counts no more
 	Blind    State = "blind"    // no agent, or without the kernel's side: nothing is seen
 )

@@ -47,11 +47,12 @@ type Part struct {
 
 // The names of parts.
 const (
-	PartAgent  = "agent"  // not ready on a node where none runs; others do not tell of it
-	PartKernel = "kernel" // the tracer, and Cilium's maps
-	PartHubble = "hubble" // the stream of flows
-	PartOutbox = "outbox" // the store on this node's disk
-	PartNATS   = "nats"   // where incidents go
+	PartAgent    = "agent"    // not ready on a node where none runs; others do not tell of it
+	PartKernel   = "kernel"   // the tracer, and Cilium's maps
+	PartHubble   = "hubble"   // the stream of flows
+	PartTracking = "tracking" // what brings both into one order, and keeps up with them
+	PartOutbox   = "outbox"   // the store on this node's disk
+	PartNATS     = "nats"     // where incidents go
 )
 
 // Machine is what the node is made of.

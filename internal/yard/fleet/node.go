@@ -86,7 +86,7 @@ func (n *node) status() *nodestatus.Status {
 		Guard:  &nodestatus.Guard{Connections: 800, Known: 1200, Limit: 16_384, Runs: age / 250, CPUSeconds: float64(age) / 120_000, NanosecondsPerConnection: 211.7, Kept: age / 90},
 		Losses: map[string]uint64{},
 	}
-	for _, part := range []string{nodestatus.PartKernel, nodestatus.PartHubble, nodestatus.PartOutbox, nodestatus.PartNATS} {
+	for _, part := range []string{nodestatus.PartKernel, nodestatus.PartHubble, nodestatus.PartTracking, nodestatus.PartOutbox, nodestatus.PartNATS} {
 		s.Parts = append(s.Parts, nodestatus.Part{Name: part, Ready: true})
 	}
 	for k, name := range []string{"cilium_snat_v4_external", "cilium_ct4_global", "cilium_ct_any4_global"} {
