@@ -272,7 +272,7 @@ func (a *podAgent) Get(ctx context.Context, path string, query url.Values) ([]by
 	return body, explainProxy(err, a)
 }
 
-// Stream implements fleet.Streamer.
+// Stream implements fleet.Agent.
 func (a *podAgent) Stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
 	target, err := a.path(path)
 	if err != nil {

@@ -67,7 +67,7 @@ To use it, you need the right to get the pod, too.`,
 
 // agentOf finds the agent of a pod's node, and tells the trace the pod's
 // addresses.
-func (p *plugin) agentOf(ctx context.Context, c *cluster, namespace, name string, o *nodeview.Trace) (fleet.Streamer, error) {
+func (p *plugin) agentOf(ctx context.Context, c *cluster, namespace, name string, o *nodeview.Trace) (fleet.Agent, error) {
 	limited, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	body, err := c.get(limited, "namespaces/"+url.PathEscape(namespace)+"/pods/"+url.PathEscape(name), nil)
@@ -101,7 +101,7 @@ func (p *plugin) agentOf(ctx context.Context, c *cluster, namespace, name string
 	}
 	for _, a := range agents {
 		if a.Node() == found.Spec.NodeName {
-			return a.(fleet.Streamer), nil // they are pods
+			return a, nil
 		}
 	}
 	return nil, fmt.Errorf("no agent runs on node %s, where the pod is", found.Spec.NodeName)

@@ -13,8 +13,8 @@ import (
 	"github.com/renat-project/renat/hubble/enrich"
 	"github.com/renat-project/renat/internal/agent/recall"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/usage"
-	"github.com/renat-project/renat/internal/web/api/client"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -99,18 +99,23 @@ func (e *enrichFlags) fromNATS(ctx context.Context) (enrich.Source, error) {
 }
 
 func (e *enrichFlags) fromAgent(ctx context.Context) (enrich.Source, error) {
-	c, err := client.New(client.Config{URL: e.agent, TokenFile: e.token})
+	agent, err := fleet.NewHTTPAgent(e.agent)
 	if err != nil {
-		return nil, usage.Errorf("%w", err)
+		return nil, usage.Errorf("--agent %w", err)
 	}
+	agent.TokenFile = e.token
 	live := recall.NewLive(func(t correlator.Tuple, d correlator.Dir) (correlator.Addr, bool, error) {
-		return c.Mapping(ctx, t, d)
+		to, ok, err := agent.Mapping(ctx, t.Protocol.String(), t.Src.String(), t.Dst.String(), d.String())
+		if !ok {
+			return correlator.Addr{}, false, err
+		}
+		return correlator.AddrOf(to), true, nil
 	})
 	book := recall.New(live.Mapping)
-	if err := c.Incidents(ctx, book.Add); err != nil {
+	if err := agent.All(ctx, book.Add); err != nil {
 		return nil, fmt.Errorf("%w\nname the agent of this node with --agent, or use --nats-url or --recording", err)
 	}
 	log := e.log()
-	go c.Follow(ctx, book.Add, func(err error) { log.Warn().Err(err).Msg("no news from the agent, trying again") })
+	go agent.Follow(ctx, book.Add, func(err error) { log.Warn().Err(err).Msg("no news from the agent, trying again") })
 	return book, nil
 }

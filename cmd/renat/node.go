@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,21 +36,13 @@ func (a *agentURLs) source() (*fleet.Agents, error) { return a.of("--agent", a.u
 
 // of returns those at the URLs, which a flag of this name gave.
 func (a *agentURLs) of(flag string, urls []string) (*fleet.Agents, error) {
-	var token string
-	if a.token != "" {
-		b, err := os.ReadFile(a.token)
-		if err != nil {
-			return nil, fmt.Errorf("reading --token-file: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-	}
 	var all []fleet.Agent
 	for _, u := range urls {
 		agent, err := fleet.NewHTTPAgent(u)
 		if err != nil {
 			return nil, usage.Errorf("%s %w", flag, err)
 		}
-		agent.Token = token
+		agent.TokenFile = a.token
 		all = append(all, agent)
 	}
 	return &fleet.Agents{

@@ -38,7 +38,7 @@ some 1,900 operations a second and CPU are counted instead of shown.`,
 			if len(agents) != 1 {
 				return usage.Errorf("--agent: a trace is of one node")
 			}
-			return o.Run(cmd.Context(), agents[0].(fleet.Streamer), s) // they are reached by HTTP
+			return o.Run(cmd.Context(), agents[0], s)
 		}),
 	}
 	a.register(cmd.Flags())

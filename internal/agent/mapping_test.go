@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
-	"github.com/renat-project/renat/internal/web/api/client"
+	"github.com/renat-project/renat/internal/view/fleet"
 )
 
 // TestClientAsksTheAgent reads what renat enrich needs: incidents that are
@@ -21,12 +20,12 @@ func TestClientAsksTheAgent(t *testing.T) {
 	n.awaitReady()
 	n.breakAll(t.Context(), 0, 3)
 	n.awaitForwarded(3)
-	c, err := client.New(client.Config{URL: n.http})
+	c, err := fleet.NewHTTPAgent(n.http)
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := 0
-	if err := c.Incidents(t.Context(), func(*incident.Incident) { known++ }); err != nil || known != 3 {
+	if err := c.All(t.Context(), func(*incident.Incident) { known++ }); err != nil || known != 3 {
 		t.Errorf("%d incidents, %v", known, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -50,11 +49,11 @@ func TestClientAsksTheAgent(t *testing.T) {
 	await(5)
 
 	one := connectionOf(0)
-	pod := correlator.Tuple{Protocol: correlator.TCP, Src: correlator.AddrOf(one.pod), Dst: correlator.AddrOf(one.server)}
-	if to, ok, err := c.Mapping(t.Context(), pod, correlator.Out); err != nil || !ok || to != correlator.AddrOf(one.after) {
+	pod, server := one.pod.String(), one.server.String()
+	if to, ok, err := c.Mapping(t.Context(), "TCP", pod, server, "OUT"); err != nil || !ok || to != one.after {
 		t.Errorf("mapping %v, %v, %v", to, ok, err)
 	}
-	if to, ok, err := c.Mapping(t.Context(), pod.Reverse(), correlator.Out); err != nil || ok {
+	if to, ok, err := c.Mapping(t.Context(), "TCP", server, pod, "OUT"); err != nil || ok {
 		t.Errorf("mapping of no connection %v, %v, %v", to, ok, err)
 	}
 	for _, wrong := range []string{"source=nonsense&destination=x", "source=10.0.0.1:1&destination=192.0.2.1:2&direction=up"} {
@@ -72,15 +71,15 @@ func TestClientAsksTheAgent(t *testing.T) {
 func TestClientRefuses(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"", "127.0.0.1:9969", "ftp://x", "http://"} {
-		if _, err := client.New(client.Config{URL: url}); err == nil {
+		if _, err := fleet.NewHTTPAgent(url); err == nil {
 			t.Errorf("%q is a URL", url)
 		}
 	}
-	c, err := client.New(client.Config{URL: "http://127.0.0.1:1"})
+	c, err := fleet.NewHTTPAgent("http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Incidents(t.Context(), nil); err == nil {
+	if err := c.All(t.Context(), nil); err == nil {
 		t.Error("no error without a server")
 	}
 }

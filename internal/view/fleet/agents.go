@@ -81,20 +81,19 @@ func (s *Agents) addUnwatched(ctx context.Context, n *Nodes, agents []Agent) err
 }
 
 func decodeStatus(body []byte) (*nodestatus.Status, error) {
-	st := &nodestatus.Status{}
-	if err := json.Unmarshal(body, st); err != nil {
-		return nil, fmt.Errorf("its status cannot be read: %w", err)
+	st, err := decode[nodestatus.Status](body)
+	if err != nil {
+		return nil, err
 	}
-	if st.Version != nodestatus.Version {
-		return nil, fmt.Errorf("its status has version %d, this renat knows %d: use the version of the agent", st.Version, nodestatus.Version)
-	}
-	return st, nil
+	return st, known(st.Version, "agent")
 }
 
-// listed is what is read of /v1/incidents.
-type listed struct {
-	Incidents []json.RawMessage `json:"incidents"`
-	Total     int               `json:"total"`
+// known fails for the status of another version.
+func known(version int, of string) error {
+	if version != nodestatus.Version {
+		return fmt.Errorf("its status has version %d, this renat knows %d: use the version of the %s", version, nodestatus.Version, of)
+	}
+	return nil
 }
 
 // Incidents implements Source.
@@ -104,13 +103,7 @@ func (s *Agents) Incidents(ctx context.Context, q url.Values, limit int) (Incide
 		return Incidents{}, err
 	}
 	q = maps.Clone(q)
-	if q == nil {
-		q = url.Values{}
-	}
-	q.Set("limit", strconv.Itoa(maxPage))
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(min(limit, maxPage)))
-	}
+	q.Set("limit", strconv.Itoa(min(cmp.Or(limit, maxPage), maxPage)))
 	pages, silent, err := split(ask(ctx, agents, s.Timeout, "/v1/incidents", q, decodePage))
 	out := Incidents{Answered: len(pages), Silent: silent}
 	for _, p := range pages {
@@ -121,17 +114,23 @@ func (s *Agents) Incidents(ctx context.Context, q url.Values, limit int) (Incide
 	return out, cmp.Or(ctx.Err(), err)
 }
 
+// page is what is read of /v1/incidents.
 type page struct {
 	incidents []*incident.Incident
 	more      int
+	next      string // cursor of the page after it; "": there is none
 }
 
 func decodePage(body []byte) (page, error) {
-	var l listed
-	if err := json.Unmarshal(body, &l); err != nil {
-		return page{}, fmt.Errorf("its incidents cannot be read: %w", err)
+	l, err := decode[struct {
+		Incidents []json.RawMessage
+		Total     int
+		Next      string
+	}](body)
+	if err != nil {
+		return page{}, err
 	}
-	var p page
+	p := page{next: l.Next}
 	for _, raw := range l.Incidents {
 		i, err := incident.UnmarshalCloudEvent(raw)
 		if err != nil {
@@ -150,11 +149,9 @@ func (s *Agents) Incident(ctx context.Context, id string) (*incident.Incident, e
 		return nil, err
 	}
 	answers := ask(ctx, agents, s.Timeout, "/v1/incidents/"+url.PathEscape(id), nil, func(body []byte) (*incident.Incident, error) {
-		var detail struct {
-			Incident json.RawMessage `json:"incident"`
-		}
-		if err := json.Unmarshal(body, &detail); err != nil {
-			return nil, fmt.Errorf("the incident cannot be read: %w", err)
+		detail, err := decode[struct{ Incident json.RawMessage }](body)
+		if err != nil {
+			return nil, err
 		}
 		return incident.UnmarshalCloudEvent(detail.Incident)
 	})

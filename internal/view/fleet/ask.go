@@ -35,11 +35,6 @@ type Agent interface {
 	// Get asks for a path with a query, and returns the body of an answer of
 	// status 200. Another status is a *StatusError.
 	Get(ctx context.Context, path string, query url.Values) ([]byte, error)
-}
-
-// Streamer is an Agent that also gives answers that go on.
-type Streamer interface {
-	Agent
 	// Stream is Get for an answer that goes on until ctx ends.
 	Stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error)
 }

@@ -13,6 +13,7 @@ import (
 
 // slow answers after a time, or never.
 type slow struct {
+	Agent // for what is not asked
 	name  string
 	after time.Duration
 }
@@ -34,7 +35,7 @@ func TestThousandAgents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var agents []Agent
 		for i := range 1000 {
-			a := slow{fmt.Sprintf("node-%d", i), 100 * time.Millisecond}
+			a := slow{name: fmt.Sprintf("node-%d", i), after: 100 * time.Millisecond}
 			if i%20 == 7 {
 				a.after = -1
 			}

@@ -9,14 +9,16 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 )
 
 // HTTPAgent is an agent that is reached without a cluster.
 type HTTPAgent struct {
-	URL    string // http://127.0.0.1:9969
-	Token  string // for the agent; "": it needs none
-	Client *http.Client
+	URL string // http://127.0.0.1:9969
+	// TokenFile has the bearer token, read for each request; "": it needs none.
+	TokenFile string
+	Client    *http.Client
 }
 
 // NewHTTPAgent checks the URL.
@@ -60,8 +62,12 @@ func (a *HTTPAgent) Stream(ctx context.Context, path string, query url.Values) (
 	if err != nil {
 		return nil, err
 	}
-	if a.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+a.Token)
+	if a.TokenFile != "" {
+		token, err := os.ReadFile(a.TokenFile)
+		if err != nil {
+			return nil, &Refusal{Err: fmt.Errorf("reading --token-file: %w", err)}
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
 	res, err := a.Client.Do(req)
 	if err != nil {

@@ -5,9 +5,7 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 )
@@ -29,14 +27,11 @@ func (s *Agents) Hubs(ctx context.Context) (Hubs, error) {
 	}
 	var out Hubs
 	out.Hubs, out.Silent, err = split(ask(ctx, hubs, s.Timeout, "/status", nil, func(body []byte) (*nodestatus.Hub, error) {
-		h := &nodestatus.Hub{}
-		if err := json.Unmarshal(body, h); err != nil {
-			return nil, fmt.Errorf("its answer cannot be read: %w", err)
+		h, err := decode[nodestatus.Hub](body)
+		if err != nil {
+			return nil, err
 		}
-		if h.Version != nodestatus.Version {
-			return nil, fmt.Errorf("its answer has version %d, this renat knows %d: use the version of the hub", h.Version, nodestatus.Version)
-		}
-		return h, nil
+		return h, known(h.Version, "hub")
 	}))
 	return out, cmp.Or(ctx.Err(), err)
 }

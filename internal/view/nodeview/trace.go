@@ -80,7 +80,7 @@ func (o *Trace) check() error {
 }
 
 // Run shows what the agent tells until ctx ends, or the agent does.
-func (o *Trace) Run(ctx context.Context, agent fleet.Streamer, s *Screen) error {
+func (o *Trace) Run(ctx context.Context, agent fleet.Agent, s *Screen) error {
 	if err := o.check(); err != nil {
 		return err
 	}
