@@ -115,39 +115,16 @@ func (n *recordedNode) status(now time.Time) *nodestatus.Status {
 	}
 	slices.SortFunc(s.Maps, func(a, b nodestatus.Map) int { return cmp.Compare(a.Name, b.Name) })
 	for _, i := range n.incidents {
-		countIncident(&s.Incidents, i, now)
+		c := &s.Incidents
+		c.Add(string(i.Kind), string(i.Outcome), i.Time)
+		if now.Sub(i.Time) < 10*time.Minute {
+			c.LastTen++
+		}
+		if now.Sub(i.Time) < time.Hour {
+			c.LastHour++
+		}
 	}
 	return s
-}
-
-func countIncident(c *nodestatus.Incidents, i *incident.Incident, now time.Time) {
-	c.Total++
-	if c.Kinds == nil {
-		c.Kinds, c.Outcomes = map[string]uint64{}, map[string]uint64{}
-	}
-	c.Kinds[string(i.Kind)]++
-	c.Outcomes[string(i.Outcome)]++
-	switch i.Outcome {
-	case incident.Reset:
-		c.Reset++
-	case incident.Unconfirmed:
-		c.Unconfirmed++
-	}
-	switch i.Kind {
-	case incident.Renat:
-		c.Renat++
-	case incident.OrphanedReply:
-		c.OrphanedReply++
-	}
-	if now.Sub(i.Time) < 10*time.Minute {
-		c.LastTen++
-	}
-	if now.Sub(i.Time) < time.Hour {
-		c.LastHour++
-	}
-	if i.Time.After(c.Last) {
-		c.Last = i.Time
-	}
 }
 
 // rates are means over the time before now, or since started if that is less.

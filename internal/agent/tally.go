@@ -21,7 +21,7 @@ type tally struct {
 }
 
 func newTally() *tally {
-	return &tally{gaps: map[string]time.Duration{}, counts: nodestatus.Incidents{Kinds: map[string]uint64{}, Outcomes: map[string]uint64{}}}
+	return &tally{gaps: map[string]time.Duration{}}
 }
 
 func (t *tally) add(i *incident.Incident, now time.Time) {
@@ -29,28 +29,9 @@ func (t *tally) add(i *incident.Incident, now time.Time) {
 	defer t.mu.Unlock()
 	t.turn(now)
 	t.minutes[t.minute%60]++
-	c := &t.counts
-	c.Total++
-	if i.Time.After(c.Last) {
-		c.Last = i.Time
-	}
-	switch i.Outcome {
-	case incident.Reset:
-		c.Reset++
-	case incident.Unconfirmed:
-		c.Unconfirmed++
-	}
-	c.Kinds[string(i.Kind)]++
-	c.Outcomes[string(i.Outcome)]++
-	switch i.Kind {
-	case incident.Renat:
-		c.Renat++
-	case incident.OrphanedReply:
-		c.OrphanedReply++
-	default:
-		return // a larger NAT map would have helped none of them
-	}
-	if i.Cause == incident.LRUEviction {
+	t.counts.Add(string(i.Kind), string(i.Outcome), i.Time)
+	// Of other kinds a larger NAT map would have helped none.
+	if (i.Kind == incident.Renat || i.Kind == incident.OrphanedReply) && i.Cause == incident.LRUEviction {
 		t.gaps[i.NAT.Map] = max(t.gaps[i.NAT.Map], silence(i))
 	}
 }

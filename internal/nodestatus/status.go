@@ -157,6 +157,21 @@ type Incidents struct {
 	Last     time.Time         `json:"last,omitzero"`
 }
 
+// Add counts an incident of a time in all but LastTen and LastHour, which pass.
+func (c *Incidents) Add(kind, outcome string, at time.Time) {
+	if c.Kinds == nil {
+		c.Kinds, c.Outcomes = map[string]uint64{}, map[string]uint64{}
+	}
+	c.Total++
+	c.Kinds[kind]++
+	c.Outcomes[outcome]++
+	c.Renat, c.OrphanedReply = c.Kinds["renat"], c.Kinds["orphaned_reply"]
+	c.Reset, c.Unconfirmed = c.Outcomes["reset"], c.Outcomes["unconfirmed"]
+	if at.After(c.Last) {
+		c.Last = at
+	}
+}
+
 // Outbox is the state of what is on the node's disk.
 type Outbox struct {
 	Stored    uint64 `json:"stored"`    // put on disk
