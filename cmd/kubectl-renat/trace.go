@@ -59,9 +59,7 @@ To use it, you need the right to get the pod, too.`,
 		},
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the pod; empty: the context's")
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.TraceOutputs()...)
-	usage.Complete(cmd, "map", "nat", "ct")
+	o.Register(cmd)
 	return cmd
 }
 

@@ -68,8 +68,7 @@ that evict or break are no fault of renat's: kubectl renat nodes has those.`,
 		},
 	}
 	p.inNamespace(cmd)
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", "json", "yaml")
+	o.Register(cmd)
 	return cmd
 }
 
@@ -101,9 +100,7 @@ agent started; LOST are events and incidents that it lost.`,
 		}),
 	}
 	p.inNamespace(cmd)
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
-	usage.Complete(cmd, "fail-on", nodeview.FailOn()...)
+	o.Register(cmd)
 	return cmd
 }
 
@@ -121,12 +118,10 @@ must all match; of a filter that is given several times, one must.`,
 		Args: cobra.NoArgs,
 		RunE: p.show(&o),
 	}
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
+	o.Register(cmd)
 	// All namespaces are what is shown without -n, too: it is for hands that know kubectl.
 	cmd.Flags().BoolP("all-namespaces", "A", false, "of all namespaces, as without --namespace")
 	cmd.MarkFlagsMutuallyExclusive("all-namespaces", "namespace")
-	o.Complete(cmd)
 	return cmd
 }
 
@@ -142,8 +137,7 @@ func (p *plugin) describe() *cobra.Command {
 		}),
 	}
 	p.inNamespace(cmd)
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
+	o.Register(cmd)
 	return cmd
 }
 
@@ -183,10 +177,9 @@ Nothing is changed. docs/sizing.md has the reasons.`,
 		}),
 	}
 	p.inNamespace(cmd)
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	cmd.Flags().StringVar(&p.ciliumNamespace, "cilium-namespace", "kube-system", "namespace of Cilium's ConfigMap cilium-config")
 	cmd.Flags().StringVar(&p.ciliumConfig, "cilium-config", "", "file with that ConfigMap, instead of the cluster's")
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
 	return cmd
 }
 
@@ -205,8 +198,7 @@ for this, once.`,
 		RunE:    p.show(&o),
 	}
 	p.inNamespace(cmd)
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
+	o.Register(cmd)
 	return cmd
 }
 
@@ -225,7 +217,6 @@ entry is missing: OUT translates the pod's packets, IN the server's.`,
 		PreRunE: p.agentsOnly,
 		RunE:    p.show(&o),
 	}
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.Outputs()...)
+	o.Register(cmd)
 	return cmd
 }

@@ -369,7 +369,8 @@ func TestKubectlFindsIt(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	s := newAPIServer(t)
 	for args, want := range map[string]string{
-		"nodes --fail-on ": "evicting\nbreaking\ndegraded\nblind\n", "incidents --group-by ": "workload\ndestination\nnode\n", "n": "nodes", "top -o ": "wide\njson\nyaml\nname\n",
+		"nodes --fail-on ": "evicting\nbreaking\ndegraded\nblind\n", "incidents --group-by ": "workload\ndestination\nnode\n", "n": "nodes",
+		"top -o ": "json\nyaml\n:", "advise -o ": "wide\njson\nyaml\nname\n",
 	} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), &out, &errs, append([]string{"__complete"}, strings.Split(args, " ")...)); code != usage.Done || !strings.HasPrefix(out.String(), want) {

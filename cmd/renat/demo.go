@@ -41,9 +41,7 @@ func newDemo(ctx context.Context, dir string, log zerolog.Logger) (*demo, error)
 	if err != nil {
 		return nil, err
 	}
-	bad := &recording.BadLines{Max: replayBadLines, Report: func(file string, line int, err error) {
-		log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
-	}}
+	bad := badLines(log, replayBadLines)
 	err = merge(ctx, func(ev *correlator.Event) {
 		d.node.see(ev)
 		c.Observe(ev)

@@ -34,7 +34,6 @@ at least six characters, as renat observe, hubble and notifications show it.`,
 	}
 	nats.register(cmd.Flags(), defaultNATS)
 	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
-	o.Register(cmd.Flags())
-	usage.Complete(cmd, "output", "json", "yaml")
+	o.Register(cmd)
 	return cmd
 }

@@ -38,9 +38,7 @@ func (e *enrichFlags) fromRecording(ctx context.Context) (enrich.Source, error) 
 		return nil, err
 	}
 	log := e.log()
-	bad := &recording.BadLines{Max: math.MaxInt, Report: func(file string, line int, err error) {
-		log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
-	}}
+	bad := badLines(log, math.MaxInt)
 	known := &recordedMap{table: recall.NewTable(), changes: &input{batches: make(chan []correlator.Event, 4)}}
 	book := recall.New(known.mapping)
 	c, err := correlator.New(correlator.Config{Node: rec.Meta.NodeName, Cluster: rec.Meta.ClusterName}, book.Add)

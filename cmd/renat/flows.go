@@ -74,6 +74,13 @@ func (r *recordedFlows) Run(ctx context.Context, emit func(correlator.Event)) er
 	return err
 }
 
+// badLines logs each line that is skipped, of max before it gives up.
+func badLines(log zerolog.Logger, max int) *recording.BadLines {
+	return &recording.BadLines{Max: max, Report: func(file string, line int, err error) {
+		log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
+	}}
+}
+
 // maxPeers is how many peers are interned by each of those who read flows.
 const maxPeers = 16384
 

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
+	"github.com/renat-project/renat/internal/view/usage"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
@@ -30,13 +31,7 @@ func (n *natsFlags) register(f *pflag.FlagSet, url string) {
 
 // registerRemote is register for commands whose state directory is something else.
 func (n *natsFlags) registerRemote(f *pflag.FlagSet, url string) {
-	f.StringVar(&n.URL, "nats-url", url, "NATS server, or several separated by commas; each may hold user:password@")
-	f.StringVar(&n.User, "nats-user", "", "user at the NATS server, with --nats-password-file")
-	f.StringVar(&n.PasswordFile, "nats-password-file", "", "file with that user's password; it may be renewed")
-	f.StringVar(&n.Creds, "nats-creds", "", "file with NATS credentials (JWT and seed)")
-	f.StringVar(&n.CA, "nats-tls-ca-cert-file", "", "file with the certificate authority of the NATS server")
-	f.StringVar(&n.Cert, "nats-tls-client-cert-file", "", "file with the client certificate for NATS")
-	f.StringVar(&n.Key, "nats-tls-client-key-file", "", "file with the key of the client certificate for NATS")
+	usage.NATS(f, &n.Config, url, "NATS server, or several separated by commas; each may hold user:password@")
 }
 
 // natsWait is how long a command that cannot do without NATS waits for it.

@@ -97,9 +97,8 @@ then. kubectl renat status does it for a cluster.`,
 		}),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	cmd.Flags().StringSliceVar(&hubs, "hub", []string{"http://127.0.0.1:9972"}, "URL of a hub; several may be given")
-	usage.Complete(cmd, "output", "json", "yaml")
 	return cmd
 }
 
@@ -118,7 +117,7 @@ those of a cluster.`,
 		RunE: a.show(&o),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	return cmd
 }
 
@@ -149,7 +148,7 @@ settings. Nothing is changed. docs/sizing.md has the reasons.`,
 		}),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	cmd.Flags().StringVar(&file, "cilium-config", "", "file with Cilium's ConfigMap cilium-config, as YAML or JSON")
 	return cmd
 }
@@ -165,7 +164,7 @@ func newTop(g *globals) *cobra.Command {
 		RunE:    a.show(&o),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	return cmd
 }
 
@@ -185,6 +184,6 @@ more.`,
 		RunE: a.show(&o),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	return cmd
 }

@@ -96,15 +96,9 @@ func (r *replayFlags) run(ctx context.Context, dir string) error {
 	}
 	defer publisher.Close()
 
-	log := r.log()
 	p := &replay{
-		replayFlags: r, rec: rec, started: time.Now(),
-		bad: &recording.BadLines{Max: r.badLines, Report: func(file string, line int, err error) {
-			log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
-		}},
-		out:       render.New(r.out, format, r.colored(r.out), time.Local),
-		publisher: publisher,
-		link:      nc,
+		replayFlags: r, rec: rec, started: time.Now(), bad: badLines(r.log(), r.badLines),
+		out: render.New(r.out, format, r.colored(r.out), time.Local), publisher: publisher, link: nc,
 	}
 	p.out.TimeFormat = r.times
 	err = p.replay(ctx)

@@ -42,9 +42,7 @@ some 1,900 operations a second and CPU are counted instead of shown.`,
 		}),
 	}
 	a.register(cmd.Flags())
-	o.Register(cmd.Flags())
+	o.Register(cmd)
 	o.RegisterPod(cmd.Flags())
-	usage.Complete(cmd, "output", nodeview.TraceOutputs()...)
-	usage.Complete(cmd, "map", "nat", "ct")
 	return cmd
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/fatih/color"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/sizing"
@@ -25,15 +25,15 @@ type Advise struct {
 }
 
 // Register makes flags of the options.
-func (o *Advise) Register(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "", outputHelp)
-	f.BoolVar(&o.explain, "explain", false, "show the arithmetic of each node")
+func (o *Advise) Register(cmd *cobra.Command) {
+	registerOutput(cmd, &o.output, "a table", outputs...)
+	cmd.Flags().BoolVar(&o.explain, "explain", false, "show the arithmetic of each node")
 }
 
 // Run asks src and prints what advise makes of the answers; notes say what it does
 // not know of Cilium's settings.
 func (o *Advise) Run(ctx context.Context, src fleet.Source, s *Screen, advise func([]sizing.Node) (sizing.Plan, error), notes []string) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := checkOutput(o.output, outputs...); err != nil {
 		return err
 	}
 	nodes, err := src.Nodes(ctx)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -26,8 +26,9 @@ type AtRisk struct {
 }
 
 // Register makes flags of the options.
-func (o *AtRisk) Register(f *pflag.FlagSet) {
-	o.register(f)
+func (o *AtRisk) Register(cmd *cobra.Command) {
+	o.register(cmd)
+	f := cmd.Flags()
 	f.StringVarP(&o.namespace, "namespace", "n", "", "only connections of this namespace's pods")
 	f.StringSliceVar(&o.nodes, "node-name", nil, "only this node")
 	f.IntVar(&o.limit, "limit", 100, "list so many; 0: all")

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -47,9 +47,9 @@ func TestAtRisk(t *testing.T) {
 		{"--sort-by .node -o custom-columns=POD:.source.pod", []string{"POD\ncart-1"}},
 	} {
 		var o nodeview.AtRisk
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		o.Register(flags)
-		if err := flags.Parse(strings.Fields(c.args)); err != nil {
+		cmd := &cobra.Command{}
+		o.Register(cmd)
+		if err := cmd.ParseFlags(strings.Fields(c.args)); err != nil {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer

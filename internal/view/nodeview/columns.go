@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/internal/view/usage"
@@ -27,8 +27,10 @@ type listing struct {
 	sortBy   string
 }
 
-func (l *listing) register(f *pflag.FlagSet) {
+func (l *listing) register(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVarP(&l.output, "output", "o", "", "output format: wide, json, yaml, name, custom-columns=TITLE:.path,…; a table if empty")
+	usage.Complete(cmd, "output", outputs...)
 	f.BoolVar(&l.noTitles, "no-headers", false, "leave out the titles of a table")
 	f.StringVar(&l.sortBy, "sort-by", "", "order by this field of the JSON, such as .machine.kernel")
 }
@@ -44,7 +46,7 @@ func (l *listing) check() error {
 		_, err := l.columns()
 		return err
 	}
-	return checkOutput(l.output, outColumns+"…")
+	return checkOutput(l.output, append(outputs, outColumns+"…")...)
 }
 
 // list is what is listed, for each output format.

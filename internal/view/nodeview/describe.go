@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/correlator/incident/verdict"
@@ -27,13 +27,13 @@ const (
 )
 
 // Register makes flags of the options.
-func (o *Describe) Register(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "", "output format: json, yaml; text if empty")
+func (o *Describe) Register(cmd *cobra.Command) {
+	registerOutput(cmd, &o.output, "text", outJSON, outYAML)
 }
 
 // Run asks src for an incident by its id, or how that begins, and shows it.
 func (o *Describe) Run(ctx context.Context, src fleet.Source, s *Screen, id string) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := checkOutput(o.output, outJSON, outYAML); err != nil {
 		return err
 	}
 	id = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(id, "incident/"), "renat:"))
@@ -50,7 +50,7 @@ func (o *Describe) Run(ctx context.Context, src fleet.Source, s *Screen, id stri
 	if err != nil {
 		return fmt.Errorf("incident %s: %w", id, err)
 	}
-	if o.output == outJSON || o.output == outYAML {
+	if o.output != outTable {
 		return encode(s.Out, cloudEvent{i}, o.output)
 	}
 	if err := render.New(s.Out, render.Dict, s.Colored, time.Local).Write(i); err != nil {

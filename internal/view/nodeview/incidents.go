@@ -14,7 +14,6 @@ import (
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -43,19 +42,15 @@ var groupings = map[string]func(*incident.Incident) string{
 var groupingNames = []string{"workload", "destination", "node"}
 
 // Register makes flags of the options.
-func (o *Incidents) Register(f *pflag.FlagSet) {
-	o.register(f)
+func (o *Incidents) Register(cmd *cobra.Command) {
+	o.register(cmd)
+	f := cmd.Flags()
 	f.BoolVarP(&o.watch, "watch", "w", false, "go on with those that come")
 	f.StringVar(&o.times, "time-format", render.TimeFormats()[0], "format of times in tables: "+strings.Join(render.TimeFormats(), ", "))
 	f.IntVar(&o.limit, "limit", 50, "at most so many; 0: all that the agents keep, up to 1000 each")
 	f.StringVar(&o.groupBy, "group-by", "", "count them by workload, destination or node instead")
-	o.filter.Register(f)
-}
-
-// Complete lets shells complete the options' values.
-func (o *Incidents) Complete(cmd *cobra.Command) {
 	usage.Complete(cmd, "group-by", groupingNames...)
-	o.filter.Complete(cmd)
+	o.filter.Register(cmd)
 }
 
 // Run asks src and shows them.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/fatih/color"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -33,11 +33,13 @@ type Nodes struct {
 }
 
 // Register makes flags of the options.
-func (o *Nodes) Register(f *pflag.FlagSet) {
-	o.register(f)
+func (o *Nodes) Register(cmd *cobra.Command) {
+	o.register(cmd)
+	f := cmd.Flags()
 	f.BoolVarP(&o.watch, "watch", "w", false, "show it again and again")
 	f.DurationVar(&o.every, "every", 2*time.Second, "time between two looks of --watch")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with 3 if a node is as bad as this, or worse: "+strings.Join(FailOn(), ", ")+"; one that does not answer is blind")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with 3 if a node is as bad as this, or worse: "+strings.Join(failOn(), ", ")+"; one that does not answer is blind")
+	usage.Complete(cmd, "fail-on", failOn()...)
 }
 
 // Run asks src and shows it.
@@ -45,8 +47,8 @@ func (o *Nodes) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if o.failOn != "" && !slices.Contains(FailOn(), o.failOn) {
-		return usage.Errorf("--fail-on %q is not one of %s", o.failOn, strings.Join(FailOn(), ", "))
+	if o.failOn != "" && !slices.Contains(failOn(), o.failOn) {
+		return usage.Errorf("--fail-on %q is not one of %s", o.failOn, strings.Join(failOn(), ", "))
 	}
 	if o.every < 100*time.Millisecond {
 		return usage.Errorf("--every %v is less than 100ms", o.every)
@@ -156,8 +158,8 @@ func (o *Nodes) judge(nodes fleet.Nodes) error {
 	return &found
 }
 
-// FailOn are the values of --fail-on: the states of those that answer but ok.
-func FailOn() []string {
+// failOn are the values of --fail-on: the states of those that answer but ok.
+func failOn() []string {
 	var names []string
 	for _, s := range nodestatus.States {
 		if s != nodestatus.OK && s != nodestatus.Silent {

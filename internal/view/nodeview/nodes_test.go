@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/nodestatus"
@@ -63,9 +63,9 @@ func TestWatch(t *testing.T) {
 			Statuses: []*nodestatus.Status{{Node: "node-a\x1b[2J"}}, Silent: []fleet.Silence{{Node: "node-b", Why: "no answer within 1s"}},
 		}, enough: cancel}
 		var nodes nodeview.Nodes
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		nodes.Register(flags)
-		if err := flags.Parse([]string{"--watch", "--every", "100ms"}); err != nil {
+		cmd := &cobra.Command{}
+		nodes.Register(cmd)
+		if err := cmd.ParseFlags([]string{"--watch", "--every", "100ms"}); err != nil {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer
@@ -91,9 +91,9 @@ func TestWatchGoesOn(t *testing.T) {
 		defer cancel()
 		src := &source{nodes: fleet.Nodes{Statuses: []*nodestatus.Status{{Node: "node-a"}}}, enough: cancel, fails: fails}
 		var nodes nodeview.Nodes
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		nodes.Register(flags)
-		if err := flags.Parse([]string{"--watch", "--every", "100ms"}); err != nil {
+		cmd := &cobra.Command{}
+		nodes.Register(cmd)
+		if err := cmd.ParseFlags([]string{"--watch", "--every", "100ms"}); err != nil {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/fatih/color"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
@@ -43,15 +44,19 @@ const (
 	outName  = "name"
 )
 
-// Outputs are all output formats, for completion.
-func Outputs() []string { return []string{outWide, outJSON, outYAML, outName} }
+// outputs are the output formats of a list.
+var outputs = []string{outWide, outJSON, outYAML, outName}
 
-const outputHelp = "output format: wide, json, yaml, name; a table if empty"
+// registerOutput makes the flag that chooses one of formats; if empty, what empty says.
+func registerOutput(cmd *cobra.Command, output *string, empty string, formats ...string) {
+	cmd.Flags().StringVarP(output, "output", "o", "", "output format: "+strings.Join(formats, ", ")+"; "+empty+" if empty")
+	usage.Complete(cmd, "output", formats...)
+}
 
-// checkOutput says whether s is one of Outputs, beside which there are more.
-func checkOutput(s string, more ...string) error {
-	if s != outTable && !slices.Contains(Outputs(), s) {
-		return usage.Errorf("output format %q is not one of %s", s, strings.Join(append(Outputs(), more...), ", "))
+// checkOutput says whether s is one of formats, or none.
+func checkOutput(s string, formats ...string) error {
+	if s != outTable && !slices.Contains(formats, s) {
+		return usage.Errorf("output format %q is not one of %s", s, strings.Join(formats, ", "))
 	}
 	return nil
 }

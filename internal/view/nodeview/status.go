@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/fatih/color"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -29,8 +29,8 @@ type Status struct {
 }
 
 // Register makes flags of the options.
-func (o *Status) Register(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "", "output format: json, yaml; text if empty")
+func (o *Status) Register(cmd *cobra.Command) {
+	registerOutput(cmd, &o.output, "text", outJSON, outYAML)
 }
 
 // health is what Status shows, in JSON and YAML.
@@ -58,8 +58,8 @@ type agentsHealth struct {
 // Run asks src and the hubs, and shows what is not in order. If anything is
 // not, the error is a usage.FoundError.
 func (o *Status) Run(ctx context.Context, src fleet.Source, s *Screen) error {
-	if o.output != outTable && o.output != outJSON && o.output != outYAML {
-		return usage.Errorf("output format %q is not one of json, yaml", o.output)
+	if err := checkOutput(o.output, outJSON, outYAML); err != nil {
+		return err
 	}
 	nodes, err := src.Nodes(ctx)
 	if err != nil {

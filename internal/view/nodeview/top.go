@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -28,8 +28,9 @@ type Top struct {
 }
 
 // Register makes flags of the options.
-func (o *Top) Register(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "", "output format: json, yaml; tables if empty")
+func (o *Top) Register(cmd *cobra.Command) {
+	registerOutput(cmd, &o.output, "tables", outJSON, outYAML)
+	f := cmd.Flags()
 	f.StringSliceVar(&o.nodes, "node-name", nil, "only this node")
 	f.IntVar(&o.limit, "limit", 10, "so many of each kind")
 }
@@ -57,7 +58,7 @@ type holderOut struct {
 
 // Run asks src and shows the sums over the nodes.
 func (o *Top) Run(ctx context.Context, src fleet.Source, s *Screen) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := checkOutput(o.output, outJSON, outYAML); err != nil {
 		return err
 	}
 	if o.limit < 1 {
@@ -83,10 +84,10 @@ func (o *Top) Run(ctx context.Context, src fleet.Source, s *Screen) error {
 		out.Maps = append(out.Maps, m.out(o.limit))
 	}
 	o.name(ctx, &out)
-	if o.output == outJSON || o.output == outYAML {
-		err = encode(s.Out, out, o.output)
-	} else {
+	if o.output == outTable {
 		err = out.tables(s)
+	} else {
+		err = encode(s.Out, out, o.output)
 	}
 	if err != nil {
 		return err

@@ -12,12 +12,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fatih/color"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/internal/nodestatus"
@@ -37,16 +37,16 @@ type Trace struct {
 
 const outCompact = "compact"
 
-// TraceOutputs are the output formats of a trace.
-func TraceOutputs() []string { return []string{outCompact, outJSON} }
-
 // Register makes flags of the options.
-func (o *Trace) Register(f *pflag.FlagSet) {
+func (o *Trace) Register(cmd *cobra.Command) {
 	o.query = url.Values{}
+	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", outCompact, "output format: compact, json")
+	usage.Complete(cmd, "output", outCompact, outJSON)
 	f.Var(param{o.query, "to"}, "to", "only connections to this server: IP, IP:PORT or [IP]:PORT")
 	f.Var(param{o.query, "protocol"}, "protocol", "only this protocol: TCP, UDP, …, or its number")
 	f.Var(param{o.query, "map"}, "map", "only operations on these maps: nat, ct")
+	usage.Complete(cmd, "map", "nat", "ct")
 	f.IntVar(&o.last, "last", 0, "begin with this many of the packets that Hubble showed before")
 }
 
@@ -69,8 +69,8 @@ func (p param) Type() string       { return "string" }
 // check finds wrong options, as far as the agent need not be asked.
 func (o *Trace) check() error {
 	switch {
-	case !slices.Contains(TraceOutputs(), o.output):
-		return usage.Errorf("output format %q is not one of %s", o.output, strings.Join(TraceOutputs(), ", "))
+	case o.output != outCompact && o.output != outJSON:
+		return usage.Errorf("output format %q is not one of compact, json", o.output)
 	case o.Pod == "" && len(o.IPs) == 0 && o.query.Get("to") == "":
 		return usage.Errorf("say what to trace: --pod, --ip or --to")
 	case o.last < 0:

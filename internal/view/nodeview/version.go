@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-
-	"github.com/renat-project/renat/internal/view/usage"
 )
 
 // BuildVersion is the release's version, if the linker set one, else what the Go
@@ -39,17 +37,16 @@ func NewVersion(program, command, version string) *cobra.Command {
 		Example: fmt.Sprintf("  %s version\n  %[1]s version -o json", command),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch output {
-			case outTable:
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), v.Program, v.Version, v.Platform, v.Go)
+			if err := checkOutput(output, outJSON, outYAML); err != nil {
 				return err
-			case outJSON, outYAML:
+			}
+			if output != outTable {
 				return encode(cmd.OutOrStdout(), v, output)
 			}
-			return usage.Errorf("output format %q is not one of json, yaml", output)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), v.Program, v.Version, v.Platform, v.Go)
+			return err
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "output format: json, yaml; a line if empty")
-	usage.Complete(cmd, "output", outJSON, outYAML)
+	registerOutput(cmd, &output, "a line", outJSON, outYAML)
 	return cmd
 }

@@ -29,7 +29,7 @@ type Filters struct {
 var flagNames = map[string]string{"node": "node-name"}
 
 // Register makes the flags, but for --not.
-func (v *Filters) Register(f *pflag.FlagSet) {
+func (v *Filters) Register(cmd *cobra.Command) {
 	v.wanted, v.denied = url.Values{}, url.Values{}
 	for _, p := range filter.Params() {
 		help := p.Help
@@ -43,22 +43,16 @@ func (v *Filters) Register(f *pflag.FlagSet) {
 		if p.Name == "namespace" {
 			short = "n"
 		}
-		f.VarP(&filterValue{v, p}, flagName(p.Name), short, help)
+		cmd.Flags().VarP(&filterValue{v, p}, flagName(p.Name), short, help)
+		if len(p.Values) > 0 {
+			Complete(cmd, flagName(p.Name), p.Values...)
+		}
 	}
 }
 
 // RegisterNot makes the flag --not.
 func (v *Filters) RegisterNot(f *pflag.FlagSet) {
 	f.BoolVar(&v.not, "not", false, "turn the next filter around: what it matches is left out")
-}
-
-// Complete lets shells complete those of the flags that take some values only.
-func (v *Filters) Complete(cmd *cobra.Command) {
-	for _, p := range filter.Params() {
-		if len(p.Values) > 0 {
-			Complete(cmd, flagName(p.Name), p.Values...)
-		}
-	}
 }
 
 func flagName(param string) string {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	view "github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
@@ -34,9 +34,9 @@ func (p Plugin) String() string {
 // askPlugin runs kubectl renat nodes -o json.
 func askPlugin(ctx context.Context, src view.Source) (Plugin, error) {
 	var verb nodeview.Nodes
-	flags := pflag.NewFlagSet("nodes", pflag.ContinueOnError)
-	verb.Register(flags)
-	if err := flags.Parse([]string{"-o", "json"}); err != nil {
+	cmd := &cobra.Command{}
+	verb.Register(cmd)
+	if err := cmd.ParseFlags([]string{"-o", "json"}); err != nil {
 		return Plugin{}, err
 	}
 	var out, errs bytes.Buffer
