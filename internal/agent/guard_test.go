@@ -27,6 +27,7 @@ func TestAgentGuards(t *testing.T) {
 	n.sever(t.Context(), 1)
 	n.other(t.Context())
 	n.awaitForwarded(1)
+	eventually(t, "the broken one is guarded no more", func() bool { return n.status().Guard.Connections == 2 })
 	for pod, incidents := range stored(t, n.config.NATS.URL) {
 		if pod != connectionOf(1).pod || len(incidents) != 1 || !incidents[0].NAT.Guarded {
 			t.Errorf("%s: %+v", pod, incidents[0])

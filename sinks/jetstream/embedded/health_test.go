@@ -4,6 +4,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/signal"
 	"runtime"
@@ -30,7 +31,7 @@ func TestWriteErrorNeedsRestart(t *testing.T) {
 		t.Errorf("Health of a new server = %v", err)
 	}
 	lift := limitFileSize(t, 64<<10)
-	stored, err := fill(t, js)
+	stored, err := fill(t, s, js)
 	lift()
 	if stored == 0 || err == nil {
 		t.Fatalf("%d messages were stored, then %v", stored, err)
@@ -38,7 +39,7 @@ func TestWriteErrorNeedsRestart(t *testing.T) {
 	if err := s.Health(); err == nil || !strings.Contains(err.Error(), "file too large") {
 		t.Errorf("Health after %v = %v", err, err)
 	}
-	if _, err := fill(t, js); err == nil {
+	if _, err := fill(t, s, js); err == nil {
 		t.Error("the server recovers by itself: Health's contract is out of date")
 	}
 
@@ -74,15 +75,21 @@ func openStream(t *testing.T, s *embedded.Server) natsjs.JetStream {
 	return js
 }
 
-// fill publishes until that fails, and returns how many messages were stored.
-func fill(t *testing.T, js natsjs.JetStream) (int, error) {
+// fill publishes until that fails, and returns how many messages were stored. A
+// healthy server that does not answer in time is a busy machine's: it is asked again.
+func fill(t *testing.T, s *embedded.Server, js natsjs.JetStream) (int, error) {
 	t.Helper()
 	for n := range 1000 {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		_, err := js.Publish(ctx, "s", make([]byte, 1000), natsjs.WithMsgID(fmt.Sprint(n, time.Now())))
-		cancel()
-		if err != nil {
-			return n, err
+		for id := fmt.Sprint(n, time.Now()); ; {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			_, err := js.Publish(ctx, "s", make([]byte, 1000), natsjs.WithMsgID(id))
+			cancel()
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, context.DeadlineExceeded) || s.Health() != nil {
+				return n, err
+			}
 		}
 	}
 	return 1000, nil
