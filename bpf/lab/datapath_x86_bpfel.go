@@ -107,6 +107,7 @@ const (
 	datapathProgTailNodeportNatIngressIpv4 = "tail_nodeport_nat_ingress_ipv4"
 	datapathProgTailNodeportNatIngressIpv6 = "tail_nodeport_nat_ingress_ipv6"
 	datapathProgToNetdev                   = "to_netdev"
+	datapathVarFilteredServer              = "filtered_server"
 	datapathVarOther4                      = "other4"
 	datapathVarOther6                      = "other6"
 	datapathVarPods4                       = "pods4"
@@ -194,20 +195,21 @@ type datapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type datapathVariableSpecs struct {
-	Other4        *ebpf.VariableSpec `ebpf:"other4"`
-	Other6        *ebpf.VariableSpec `ebpf:"other6"`
-	Pods4         *ebpf.VariableSpec `ebpf:"pods4"`
-	Pods4Mask     *ebpf.VariableSpec `ebpf:"pods4_mask"`
-	Pods6         *ebpf.VariableSpec `ebpf:"pods6"`
-	Policed       *ebpf.VariableSpec `ebpf:"policed"`
-	ProbeByLookup *ebpf.VariableSpec `ebpf:"probe_by_lookup"`
-	ReportType    *ebpf.VariableSpec `ebpf:"report_type"`
-	Reporting     *ebpf.VariableSpec `ebpf:"reporting"`
-	RestoreIn     *ebpf.VariableSpec `ebpf:"restore_in"`
-	RestoreOut    *ebpf.VariableSpec `ebpf:"restore_out"`
-	ScarceServer  *ebpf.VariableSpec `ebpf:"scarce_server"`
-	Snat4         *ebpf.VariableSpec `ebpf:"snat4"`
-	Snat6         *ebpf.VariableSpec `ebpf:"snat6"`
+	FilteredServer *ebpf.VariableSpec `ebpf:"filtered_server"`
+	Other4         *ebpf.VariableSpec `ebpf:"other4"`
+	Other6         *ebpf.VariableSpec `ebpf:"other6"`
+	Pods4          *ebpf.VariableSpec `ebpf:"pods4"`
+	Pods4Mask      *ebpf.VariableSpec `ebpf:"pods4_mask"`
+	Pods6          *ebpf.VariableSpec `ebpf:"pods6"`
+	Policed        *ebpf.VariableSpec `ebpf:"policed"`
+	ProbeByLookup  *ebpf.VariableSpec `ebpf:"probe_by_lookup"`
+	ReportType     *ebpf.VariableSpec `ebpf:"report_type"`
+	Reporting      *ebpf.VariableSpec `ebpf:"reporting"`
+	RestoreIn      *ebpf.VariableSpec `ebpf:"restore_in"`
+	RestoreOut     *ebpf.VariableSpec `ebpf:"restore_out"`
+	ScarceServer   *ebpf.VariableSpec `ebpf:"scarce_server"`
+	Snat4          *ebpf.VariableSpec `ebpf:"snat4"`
+	Snat6          *ebpf.VariableSpec `ebpf:"snat6"`
 }
 
 // datapathObjects contains all objects after they have been loaded into the kernel.
@@ -263,20 +265,21 @@ func (m *datapathMaps) Close() error {
 //
 // It can be passed to loadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type datapathVariables struct {
-	Other4        *ebpf.Variable `ebpf:"other4"`
-	Other6        *ebpf.Variable `ebpf:"other6"`
-	Pods4         *ebpf.Variable `ebpf:"pods4"`
-	Pods4Mask     *ebpf.Variable `ebpf:"pods4_mask"`
-	Pods6         *ebpf.Variable `ebpf:"pods6"`
-	Policed       *ebpf.Variable `ebpf:"policed"`
-	ProbeByLookup *ebpf.Variable `ebpf:"probe_by_lookup"`
-	ReportType    *ebpf.Variable `ebpf:"report_type"`
-	Reporting     *ebpf.Variable `ebpf:"reporting"`
-	RestoreIn     *ebpf.Variable `ebpf:"restore_in"`
-	RestoreOut    *ebpf.Variable `ebpf:"restore_out"`
-	ScarceServer  *ebpf.Variable `ebpf:"scarce_server"`
-	Snat4         *ebpf.Variable `ebpf:"snat4"`
-	Snat6         *ebpf.Variable `ebpf:"snat6"`
+	FilteredServer *ebpf.Variable `ebpf:"filtered_server"`
+	Other4         *ebpf.Variable `ebpf:"other4"`
+	Other6         *ebpf.Variable `ebpf:"other6"`
+	Pods4          *ebpf.Variable `ebpf:"pods4"`
+	Pods4Mask      *ebpf.Variable `ebpf:"pods4_mask"`
+	Pods6          *ebpf.Variable `ebpf:"pods6"`
+	Policed        *ebpf.Variable `ebpf:"policed"`
+	ProbeByLookup  *ebpf.Variable `ebpf:"probe_by_lookup"`
+	ReportType     *ebpf.Variable `ebpf:"report_type"`
+	Reporting      *ebpf.Variable `ebpf:"reporting"`
+	RestoreIn      *ebpf.Variable `ebpf:"restore_in"`
+	RestoreOut     *ebpf.Variable `ebpf:"restore_out"`
+	ScarceServer   *ebpf.Variable `ebpf:"scarce_server"`
+	Snat4          *ebpf.Variable `ebpf:"snat4"`
+	Snat6          *ebpf.Variable `ebpf:"snat6"`
 }
 
 // datapathPrograms contains all programs after they have been loaded into the kernel.

@@ -19,6 +19,8 @@ const volatile bool restore_out = false;
 const volatile bool restore_in = false;
 /* Connections to servers with this port, in network order, have but SCARCE_PORTS source ports; 0: there are none. */
 const volatile __be16 scarce_server = 0;
+/* Of servers with this port, in network order, the host's firewall drops resets, and what has no IN entry; 0: there are none. */
+const volatile __be16 filtered_server = 0;
 /* Nobody but who is tracked may send to pods. */
 const volatile bool policed = false;
 /* Before 1.16 a port was looked up before it was taken. */

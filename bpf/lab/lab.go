@@ -39,6 +39,9 @@ type Config struct {
 	// Scarce is a port of servers towards which there are only ScarcePorts source
 	// ports; 0: there is none.
 	Scarce uint16
+	// Filtered is a port of servers whose resets the node's firewall drops, and
+	// what nothing translates, so that the node does not reset that; 0: there is none.
+	Filtered uint16
 	// NATEntries is the size of each NAT map, 512 if 0, and CTEntries of each
 	// connection tracking map, 65536 if 0.
 	NATEntries, CTEntries uint32
@@ -123,6 +126,7 @@ func (c Config) constants() (map[string]any, error) {
 	all := map[string]any{
 		datapathVarRestoreOut: c.Restore&RestoreOut != 0, datapathVarRestoreIn: c.Restore&RestoreIn != 0,
 		datapathVarProbeByLookup: c.ProbeByLookup, datapathVarReporting: c.Report, datapathVarScarceServer: hostOrder(c.Scarce), datapathVarPoliced: c.Policed,
+		datapathVarFilteredServer: hostOrder(c.Filtered),
 	}
 	if c.SNAT4.IsValid() {
 		if !c.SNAT4.Is4() || !c.Pods4.IsValid() || !c.Pods4.Addr().Is4() || c.Pods4.Bits() == 0 {

@@ -17,11 +17,26 @@ import (
 // DeleteOut deletes the OUT entry of a pod's TCP connection through bpf(2), as
 // an agent's garbage collector does; existed is false if there was none.
 func (d *Datapath) DeleteOut(pod, server netip.AddrPort) (existed bool, err error) {
-	nat := d.NAT4()
-	if pod.Addr().Is6() {
-		nat = d.NAT6()
+	return deleted(d.nat(pod), tuple(server, pod, 0))
+}
+
+// DeleteMapping deletes likewise the OUT entry, and the IN entry that belongs to it.
+func (d *Datapath) DeleteMapping(pod, server netip.AddrPort) (existed bool, err error) {
+	nat := d.nat(pod)
+	to := make([]byte, nat.ValueSize())
+	switch err := nat.Lookup(tuple(server, pod, 0), to); {
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking up the entry of %s in %s: %w", pod, nat, err)
 	}
-	return deleted(nat, server.Addr(), pod.Addr(), pod, server)
+	to = to[32:] // struct nat4 and nat6: the address begins here
+	addr, _ := netip.AddrFromSlice(to[:len(pod.Addr().AsSlice())])
+	port := binary.BigEndian.Uint16(to[len(addr.AsSlice()):])
+	if _, err := deleted(nat, tuple(netip.AddrPortFrom(addr, port), server, 1)); err != nil {
+		return false, err
+	}
+	return d.DeleteOut(pod, server)
 }
 
 // DeleteTracking deletes the connection tracking entry of a pod's TCP connection
@@ -31,21 +46,31 @@ func (d *Datapath) DeleteTracking(pod, server netip.AddrPort) (existed bool, err
 	if pod.Addr().Is6() {
 		ct = d.objects.CiliumCt6Global
 	}
-	return deleted(ct, pod.Addr(), server.Addr(), pod, server)
+	return deleted(ct, tuple(netip.AddrPortFrom(pod.Addr(), server.Port()), netip.AddrPortFrom(server.Addr(), pod.Port()), 0))
 }
 
-// deleted deletes a connection's entry from a map whose keys begin with these
-// addresses.
-func deleted(m *ebpf.Map, first, second netip.Addr, pod, server netip.AddrPort) (existed bool, err error) {
-	key := append(first.AsSlice(), second.AsSlice()...)
-	key = binary.BigEndian.AppendUint16(key, server.Port())
-	key = binary.BigEndian.AppendUint16(key, pod.Port())
-	key = append(key, unix.IPPROTO_TCP, 0)
+func (d *Datapath) nat(pod netip.AddrPort) *ebpf.Map {
+	if pod.Addr().Is6() {
+		return d.NAT6()
+	}
+	return d.NAT4()
+}
+
+// tuple returns the key of a TCP connection's entry: struct tuple4 or tuple6.
+func tuple(dst, src netip.AddrPort, flags byte) []byte {
+	key := append(dst.Addr().AsSlice(), src.Addr().AsSlice()...)
+	key = binary.BigEndian.AppendUint16(key, dst.Port())
+	key = binary.BigEndian.AppendUint16(key, src.Port())
+	return append(key, unix.IPPROTO_TCP, flags)
+}
+
+// deleted deletes an entry, if it exists.
+func deleted(m *ebpf.Map, key []byte) (existed bool, err error) {
 	switch err := m.Delete(key); {
 	case errors.Is(err, ebpf.ErrKeyNotExist):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("deleting an entry of %s in %s: %w", pod, m, err)
+		return false, fmt.Errorf("deleting an entry of %s: %w", m, err)
 	}
 	return true, nil
 }

@@ -259,6 +259,8 @@ int PASTE(tail_nodeport_nat_ingress_ipv, V)(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	in.flags = FLAG_IN;
 	found = bpf_map_lookup_elem(&NAT_MAP, &in);
+	if (filtered_server && in.sport == filtered_server && (!found || flags_of(skb, &l4) & TCP_RST))
+		return TC_ACT_SHOT; /* behind Cilium's program, before anything is shown of it */
 	if (!found)
 		return TC_ACT_OK; /* the host's own stack gets it, and resets it */
 	back = *found;

@@ -45,7 +45,8 @@ on, with the modules veth, sch_ingress and cls_bpf. In the source tree, make lab
 runs it in a virtual machine where that is missing.
 
 With --kind connections break in another way than by lost NAT entries: a changed
-address, too few ports, lost tracking entries, a replaced map.
+address, too few ports, lost tracking entries, a replaced map; with --kind timeout
+nobody resets them.
 
 The exit code is 1 when a broken connection was missed or an incident is wrong.
 With --guard the agent keeps living connections' entries meanwhile: of the classes
@@ -70,7 +71,7 @@ See docs/lab.md for the classes and for figures.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	f, c := cmd.Flags(), &l.config
-	f.StringVar((*string)(&c.Kind), "kind", "", "make incidents of this kind: "+strings.Join(lab.Kinds(), ", ")+" (default: renat and orphaned_reply)")
+	f.StringVar((*string)(&c.Kind), "kind", "", "make incidents of this kind, or with this outcome: "+strings.Join(lab.Kinds(), ", ")+" (default: renat and orphaned_reply)")
 	f.StringVar(&c.Restore, "restore", "none", "what the datapath rebuilds of a half mapping: none, reply (as Cilium since 1.18), both")
 	f.IntVar(&c.MapSize, "map-size", 0, "entries of the NAT map, two a connection (default: 512, for some kinds 4096)")
 	f.IntVar(&c.Connections, "connections", 0, "long-lived connections at a time (default: 60, for some kinds another)")

@@ -30,11 +30,13 @@ const (
 	Healed       Class = "healed"         // its tracking entry is deleted, the server speaks, and the client speaks, too
 	Replaced     Class = "replaced"       // the NAT map is made anew, then the server speaks
 	Kept         Class = "kept"           // the same, then the client speaks, which gives it its old port again
+	Unanswered   Class = "unanswered"     // its OUT entry is deleted, then the client speaks, and what answers is dropped
+	Unreset      Class = "unreset"        // both its entries are deleted, the server speaks, which is dropped, then the client
 	Churn        Class = "churn"          // short; a seventh resets on purpose
 )
 
 // classes have a pod each, in this order. Churn is the last.
-var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Egress, EgressReuse, Crowd, Untracked, Waiting, Healed, Replaced, Kept, Churn}
+var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Egress, EgressReuse, Crowd, Untracked, Waiting, Healed, Replaced, Kept, Unanswered, Unreset, Churn}
 
 // key is a connection as its client has it. A source port that is opened again
 // makes no new one.

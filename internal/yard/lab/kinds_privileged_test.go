@@ -45,6 +45,10 @@ func eachKind(t *testing.T, ipv6 bool) {
 			config: lab.Config{Connections: 20, Churn: 60, Duration: 6 * time.Second, Patience: 5 * time.Second},
 			breaks: map[lab.Class]int{lab.Untracked: 3, lab.Waiting: 3}, spares: []lab.Class{lab.Healed, lab.Hot, lab.Idle},
 		},
+		lab.Timeouts: {
+			config: lab.Config{Connections: 10, Churn: 20, Duration: 10 * time.Second, Patience: 5 * time.Second},
+			breaks: map[lab.Class]int{lab.Unanswered: 5}, spares: []lab.Class{lab.Unreset, lab.Hot, lab.Idle},
+		},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			c.config.Kind, c.config.IPv6 = kind, ipv6

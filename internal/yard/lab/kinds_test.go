@@ -139,6 +139,33 @@ func TestScoreReplacement(t *testing.T) {
 	}
 }
 
+// TestScoreTimeout wants the outcome timeout of a connection that no RST reaches.
+func TestScoreTimeout(t *testing.T) {
+	s := newStage()
+	filtered := netip.AddrPortFrom(server.Addr(), portFiltered)
+	for _, port := range []uint16{20001, 30000} {
+		s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: filtered, To: snat(port)})
+	}
+	s.account.accepted(key{pod, filtered}, snat(20001))
+	s.account.probed(key{pod, filtered}, Unanswered, 1, os.ErrDeadlineExceeded)
+	for outcome, want := range map[incident.Outcome]Row{
+		incident.Timeout:     {Connections: 1, Broken: 1, Named: 1},
+		incident.Unconfirmed: {Connections: 1, Broken: 1, Missed: 1, False: 1},
+		incident.Reset:       {Connections: 1, Broken: 1, Missed: 1, False: 1},
+	} {
+		_, got := s.account.score(Config{Kind: Timeouts}, []jetstream.Stored{{Incident: &incident.Incident{
+			Kind: incident.Renat, Cause: incident.LRUEviction, Outcome: outcome,
+			Source:      incident.Endpoint{IP: pod.Addr(), Port: pod.Port()},
+			Destination: incident.Endpoint{IP: filtered.Addr(), Port: filtered.Port()},
+			NAT:         incident.NAT{Before: snat(20001).String(), After: snat(30000).String()},
+		}}}).table()
+		got.FailureRate = 0
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", outcome, got, want)
+		}
+	}
+}
+
 // TestDrops has the witness and Hubble take packets that the datapath dropped.
 func TestDrops(t *testing.T) {
 	denied := datapath.Report{Src: server, Dst: pod, Reason: uint8(flow.DropReason_POLICY_DENIED), Flags: uint8(correlator.ACK)}

@@ -212,7 +212,7 @@ func (l *Lab) buildDatapath() (err error) {
 	}
 	l.later(l.pins.close)
 	c := datapath.Config{
-		NATEntries: uint32(l.cfg.MapSize), Restore: restores[l.cfg.Restore], Report: true, Scarce: portScarce,
+		NATEntries: uint32(l.cfg.MapSize), Restore: restores[l.cfg.Restore], Report: true, Scarce: portScarce, Filtered: portFiltered,
 		CTEntries: uint32(l.plan.ctSize), Policed: l.plan.policed,
 		PinDir: filepath.Join(l.pins.dir(), "tc/globals"),
 	}

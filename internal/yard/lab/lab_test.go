@@ -187,7 +187,7 @@ func TestFlows(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for says, c := range map[string]Config{
 		"none, reply, both": {Restore: "some"},
-		"is not one of egress_changed, map_replaced, no_port, tracking_lost": {Kind: "renat"},
+		"is not one of egress_changed, map_replaced, no_port, timeout, tracking_lost": {Kind: "renat"},
 		"map size 100":           {MapSize: 100},
 		"3 connections":          {Connections: 3},
 		"churn of -1":            {Churn: -1},

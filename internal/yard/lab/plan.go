@@ -27,6 +27,9 @@ type plan struct {
 	joined   []Class // those classes
 }
 
+// Timeouts as Config.Kind is not a kind but an outcome, of renats.
+const Timeouts = incident.Kind(incident.Timeout)
+
 // plans are by the kind of incident that they are for. The one without makes
 // those that the NAT map's evictions and deletes make.
 var plans = map[incident.Kind]plan{
@@ -50,6 +53,10 @@ var plans = map[incident.Kind]plan{
 		mix:      []Class{Replaced, Kept, Replaced},
 		mapSize:  4096,
 		together: (*traffic).replace, joined: []Class{Replaced, Kept},
+	},
+	Timeouts: {
+		mix:     []Class{Unanswered, Unreset, Hot, Unanswered, Unreset, Unanswered, Idle, Unanswered, Unreset, Unanswered},
+		mapSize: 4096,
 	},
 }
 

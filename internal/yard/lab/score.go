@@ -162,7 +162,7 @@ func (c *connection) remains(incidents []jetstream.Stored, watched span) bool {
 func (c *connection) match(i *incident.Incident, watched span) (failure, bool) {
 	for _, f := range c.failures {
 		cause := i.Cause == f.cause || i.Cause == incident.UnknownCause && f.mapped < watched.may
-		if i.Kind == f.kind && cause && c.seen == f.before && f.translated(i) {
+		if i.Kind == f.kind && cause && c.seen == f.before && f.translated(i) && (!f.silent || i.Outcome == incident.Timeout) {
 			return f, true
 		}
 	}

@@ -33,7 +33,9 @@ const (
 	portPush = 9443
 	// portScarce is that to which there are few source ports.
 	portScarce = 7443
-	portShort  = 8080
+	// portFiltered is that whose resets the node's firewall drops.
+	portFiltered = 6443
+	portShort    = 8080
 )
 
 // keepAlive is when a server probes a silent connection: not Go's 15 s, so that
@@ -60,7 +62,7 @@ type expected struct {
 
 func listen(at *space, ip netip.Addr, a *account) (*servers, error) {
 	s := &servers{account: a, expected: map[uint64]expected{}, sockets: map[net.Conn]struct{}{}, byID: map[uint64]net.Conn{}}
-	for _, port := range []uint16{portLong, portPush, portScarce, portShort} {
+	for _, port := range []uint16{portLong, portPush, portScarce, portFiltered, portShort} {
 		err := at.do(func() error {
 			cfg := net.ListenConfig{KeepAlive: -1}
 			l, err := cfg.Listen(context.Background(), "tcp", netip.AddrPortFrom(ip, port).String())

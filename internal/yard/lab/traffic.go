@@ -28,6 +28,9 @@ const (
 	// abortWait is how long a reset may take through the datapath. Met by a
 	// deleted entry it would get another port itself.
 	abortWait = 50 * time.Millisecond
+	// unshown is for how long nothing may have been shown of a server for its silence
+	// to tell: 6.5 s (docs/rules.md), and what Hubble may be late.
+	unshown = 8 * time.Second
 )
 
 // traffic is what pods do.
@@ -124,6 +127,8 @@ func serverOf(class Class) uint16 {
 		return portPush
 	case Crowd:
 		return portScarce
+	case Unanswered, Unreset:
+		return portFiltered
 	}
 	return portLong
 }
@@ -152,6 +157,16 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 		return c.pushed(t.servers)
 	case Waiting:
 		return c.waits(t.servers)
+	case Unanswered, Unreset:
+		if ctx.Err() != nil { // it was not silent for long enough
+			return c.exchange()
+		}
+		if class == Unanswered {
+			t.deleteOut(c.key)
+			return c.exchange()
+		}
+		t.deleteBoth(c.key)
+		return c.pushed(t.servers)
 	case Untracked, Healed:
 		// Its last packet must be gone, lest it make the entry again.
 		if err := c.remains(); err != nil || ctx.Err() != nil {
@@ -180,6 +195,14 @@ func (t *traffic) deleteOut(k key) {
 	err := t.witness.deletes(t.witness.deleted, k, t.datapath.DeleteOut)
 	if err != nil {
 		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its entry")
+	}
+}
+
+// deleteBoth does it to both entries.
+func (t *traffic) deleteBoth(k key) {
+	err := t.witness.deletes(t.witness.deleted, k, t.datapath.DeleteMapping)
+	if err != nil {
+		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its entries")
 	}
 }
 
@@ -217,6 +240,8 @@ func (t *traffic) silence(ctx context.Context, class Class, lot *rand.Rand) {
 	switch class {
 	case Hot:
 		sleep(ctx, hotPause)
+	case Unanswered, Unreset:
+		sleep(ctx, unshown)
 	case GC, GCPush:
 		t.churnBy(ctx, lot, 0.05, 0.15)
 	case Untracked, Healed:

@@ -26,6 +26,8 @@ type failure struct {
 	mapped        uint64         // when the OUT entry was made that the connection had before
 	// reset is when the Observer got the RST's flow; zero: there was none.
 	reset time.Time
+	// silent says that no RST may reach the pod.
+	silent bool
 }
 
 // witness derives from the datapath's reports how connections broke. It knows
@@ -209,7 +211,7 @@ func (w *witness) broke(s *story, r *datapath.Report, f failure) {
 	if s.closed || s.failure != nil {
 		return
 	}
-	f.at, f.mapped = r.KTime, s.outAt
+	f.at, f.mapped, f.silent = r.KTime, s.outAt, s.server.Port() == portFiltered
 	s.failure = &f
 	w.account.failed(s.key, f)
 }
