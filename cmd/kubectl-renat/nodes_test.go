@@ -62,6 +62,10 @@ func TestGuardColumn(t *testing.T) {
 	}
 	s.pods = append(s.pods, node("node-d", guard(nodestatus.Guard{Connections: 7, Runs: 900, NanosecondsPerConnection: 228.4, Kept: 3})), node("node-e", guard(nodestatus.Guard{Idle: true})),
 		node("node-f", guard(nodestatus.Guard{Connections: 7, Problem: nodestatus.GuardTooSmall + ": words"})),
+		node("node-h", func(st *nodestatus.Status) {
+			evicting(st)
+			st.Guard = &nodestatus.Guard{Connections: 7, Problem: nodestatus.GuardTooSmall + ": words"}
+		}),
 		node("node-g", guard(nodestatus.Guard{Problem: "the guard needs Linux 5.14 or newer"})))
 	for _, format := range []string{"", "wide"} {
 		_, out, _ := s.renat(t, "nodes", "-o", format)
@@ -72,6 +76,7 @@ func TestGuardColumn(t *testing.T) {
 		}
 		want := map[string]string{
 			"node-c": "off", "node-d": "7", "node-e": "idle", "node-f": "7, map too small", "node-g": "not working",
+			"node-h": "7, map too small (bpf.natMax: 966656, bpf.ctTcpMax: 966656)",
 		}
 		if format == "wide" {
 			want["node-d"] = "7 (900 runs, 228 ns each, about 3 kept, 0 lost)"

@@ -81,14 +81,10 @@ func enough(measured []sizing.Node) string {
 	if p.Impossible != "" {
 		return p.Impossible
 	}
-	var values []string
-	for _, v := range p.Values {
-		values = append(values, v.Path+": "+v.Value)
-	}
-	if len(values) == 0 {
+	if len(p.Values) == 0 {
 		return "which size is enough kubectl renat advise tells when more has been measured"
 	}
-	return "by what this node measured " + strings.Join(values, " with ") + " is enough (kubectl renat advise knows the other nodes and Cilium's settings, too)"
+	return "by what this node measured " + sizing.Written(p.Values, " with ") + " is enough (kubectl renat advise knows the other nodes and Cilium's settings, too)"
 }
 
 // alone returns why the node's status in NATS is not only this agent's, or nil.

@@ -68,6 +68,15 @@ type Value struct {
 	Flag  string `json:"flag"` // the agent's setting behind it
 }
 
+// Written are values as Helm's files have them, with what comes between two.
+func Written(values []Value, between string) string {
+	var all []string
+	for _, v := range values {
+		all = append(all, v.Path+": "+v.Value)
+	}
+	return strings.Join(all, between)
+}
+
 // NewPlan advises on every map and merges the advice: one size for all nodes,
 // because Cilium's sizes in entries are the same on all. Settings that are not
 // known are nil; the sizes of the nodes' maps then count alone.
@@ -231,12 +240,8 @@ func (p *Plan) alternatives(nodes []Node, c cluster, ch change) {
 	}
 	_, other, why := c.solve(nodes)
 	if other.nat > 0 && why == "" && other.nat <= ch.nat*3/4 {
-		var sizes []string
-		for _, v := range other.values() {
-			sizes = append(sizes, v.Path+": "+v.Value)
-		}
 		p.Alternatives = append(p.Alternatives, fmt.Sprintf(
-			"conntrackGCInterval: %v would need %s only; each collection reads all CT entries of the node", alternativeGC, strings.Join(sizes, ", ")))
+			"conntrackGCInterval: %v would need %s only; each collection reads all CT entries of the node", alternativeGC, Written(other.values(), ", ")))
 	}
 	if set == 0 {
 		p.Alternatives = append(p.Alternatives,

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/renat-project/renat/internal/nodestatus"
+	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/render"
 	"github.com/renat-project/renat/internal/view/usage"
@@ -230,9 +231,9 @@ func (o *Nodes) table(statuses []*nodestatus.Status, s *Screen) *render.Table {
 	some := func(is func(*nodestatus.Status) bool) bool { return slices.ContainsFunc(statuses, is) }
 	left := func(title string) render.Column { return render.Column{Title: title} }
 	right := func(title string) render.Column { return render.Column{Title: title, Right: true} }
-	guard := func(n *nodestatus.Status) string { return guardWords(n.Guard) }
+	guard := guardWords
 	if wide {
-		guard = func(n *nodestatus.Status) string { return guardDetails(n.Guard) }
+		guard = guardDetails
 	}
 	columns := slices.DeleteFunc([]nodeColumn{
 		{render.Column{Title: "NODE", Name: true}, true, func(n *nodestatus.Status) string { return n.Node }, nil},
@@ -355,24 +356,30 @@ func lostAlive(n *nodestatus.Status) (sum uint64) {
 	return sum
 }
 
-// guardWords tell of a node's guard.
-func guardWords(g *nodestatus.Guard) string {
-	switch {
+// guardWords tell of a node's guard. Of maps that are too small they name what would be
+// enough, if what the node measured tells: the agent's words do, too, but not alone.
+func guardWords(n *nodestatus.Status) string {
+	switch g := n.Guard; {
 	case g == nil:
 		return "off"
 	case strings.HasPrefix(g.Problem, nodestatus.GuardTooSmall):
-		return strconv.Itoa(g.Connections) + ", " + nodestatus.GuardTooSmall
+		words := strconv.Itoa(g.Connections) + ", " + nodestatus.GuardTooSmall
+		if p := sizing.NewPlan(n.Measured(nil), nil); p.Impossible == "" && len(p.Values) > 0 {
+			words += " (" + sizing.Written(p.Values, ", ") + ")"
+		}
+		return words
 	case g.Problem != "" && g.Connections == 0:
 		return "not working"
 	case g.Idle:
 		return "idle"
+	default:
+		return strconv.Itoa(g.Connections)
 	}
-	return strconv.Itoa(g.Connections)
 }
 
 // guardDetails tell of its cost, and of its use, too.
-func guardDetails(g *nodestatus.Guard) string {
-	words := guardWords(g)
+func guardDetails(n *nodestatus.Status) string {
+	words, g := guardWords(n), n.Guard
 	if g == nil || g.Runs == 0 {
 		return words
 	}
