@@ -59,7 +59,7 @@ func serve(t *testing.T, cfg hubbletest.Config) *hubbletest.Server {
 func feed(t *testing.T, srv *hubbletest.Server, from, to int) {
 	t.Helper()
 	for n := from; n <= to; n++ {
-		if err := srv.Feed(t.Context(), numbered(n)); err != nil {
+		if err := srv.Feed(numbered(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestLostEvents(t *testing.T) {
 	for n, source := range []flow.LostEventSource{
 		flow.LostEventSource_PERF_EVENT_RING_BUFFER, flow.LostEventSource_OBSERVER_EVENTS_QUEUE,
 	} {
-		if err := srv.Feed(t.Context(), lost(source, uint64(10*n+1))); err != nil {
+		if err := srv.Feed(lost(source, uint64(10*n+1))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,15 +270,13 @@ func TestLostEvents(t *testing.T) {
 }
 
 func TestOnePassReadsEverything(t *testing.T) {
-	srv := serve(t, hubbletest.Config{Lossless: true, Capacity: 16})
-	go func() {
-		for n := range 1000 {
-			if err := srv.Feed(t.Context(), numbered(n)); err != nil {
-				t.Error(err)
-			}
+	srv := serve(t, hubbletest.Config{})
+	for n := range 1000 {
+		if err := srv.Feed(numbered(n)); err != nil {
+			t.Fatal(err)
 		}
-		srv.Seal()
-	}()
+	}
+	srv.Seal()
 	c, err := hubble.New(hubble.Config{Address: srv.Addr()})
 	if err != nil {
 		t.Fatal(err)

@@ -130,7 +130,7 @@ func TestUnusableFlowsAreLosses(t *testing.T) {
 		resp := numbered(n)
 		resp.Time = timestamppb.New(epoch)
 		spoil(resp.GetFlow())
-		if err := srv.Feed(t.Context(), resp); err != nil {
+		if err := srv.Feed(resp); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestOnlyWantedFlowsAreAskedFor(t *testing.T) {
 	} {
 		resp := numbered(n)
 		change(resp.GetFlow())
-		if err := srv.Feed(t.Context(), resp); err != nil {
+		if err := srv.Feed(resp); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -77,7 +77,7 @@ func TestTap(t *testing.T) {
 	ping.GetFlow().TraceObservationPoint = flow.TraceObservationPoint_TO_ENDPOINT
 	ping.GetFlow().IP.Source = "nowhere"
 	for _, resp := range []*observer.GetFlowsResponse{whole, ping, lost(flow.LostEventSource_PERF_EVENT_RING_BUFFER, 3), numbered(3), numbered(4)} {
-		if err := srv.Feed(t.Context(), resp); err != nil {
+		if err := srv.Feed(resp); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -182,7 +182,7 @@ func TestPrivilegedRecord(t *testing.T) {
 	port := pod.LocalAddr().(*net.TCPAddr).Port
 	see := func(reply bool, flags *flow.TCPFlags) {
 		t.Helper()
-		if err := observer.Feed(t.Context(), packet(port, reply, flags)); err != nil {
+		if err := observer.Feed(packet(port, reply, flags)); err != nil {
 			t.Fatal(err)
 		}
 	}

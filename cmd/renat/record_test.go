@@ -118,7 +118,7 @@ func rerecord(t *testing.T, from string, set func(*recordFlags)) (dir, said stri
 		t.Fatal(err)
 	}
 	defer server.Stop()
-	if _, err := server.Load(t.Context(), strings.NewReader(flows), func(int, error) bool { return false }); err != nil {
+	if err := server.Load(flows); err != nil {
 		t.Fatal(err)
 	}
 	server.Seal()
@@ -228,7 +228,7 @@ func TestRecordLosses(t *testing.T) {
 	defer server.Stop()
 	feed := func(lines []string) {
 		t.Helper()
-		if _, err := server.Load(t.Context(), strings.NewReader(strings.Join(lines, "")), func(int, error) bool { return false }); err != nil {
+		if err := server.Load(strings.Join(lines, "")); err != nil {
 			t.Fatal(err)
 		}
 	}

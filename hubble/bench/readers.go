@@ -36,7 +36,7 @@ func serve(n int, path string) error {
 	}
 	defer srv.Stop()
 	for i := range n {
-		if err := srv.Feed(context.Background(), flows[i%len(flows)]); err != nil {
+		if err := srv.Feed(flows[i%len(flows)]); err != nil {
 			return err
 		}
 	}

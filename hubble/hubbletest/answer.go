@@ -39,7 +39,7 @@ func (a *answer) run(rd *reader) error {
 		if err := a.tellMissed(); err != nil {
 			return err
 		}
-		n, lost, wait, end := rd.read(events[:])
+		n, lost, wait := rd.read(events[:])
 		if lost > 0 {
 			a.miss(uint64(lost))
 			continue
@@ -54,7 +54,7 @@ func (a *answer) run(rd *reader) error {
 		if n > 0 {
 			continue
 		}
-		if end && !a.span.follow {
+		if !a.span.follow {
 			return nil
 		}
 		select {
@@ -98,7 +98,7 @@ func (a *answer) sendLost(lost *flow.LostEvent, at time.Time) error {
 // answered.
 func (a *answer) send(e entry) error {
 	if e.lost != nil {
-		if e.lost.GetSource() == flow.LostEventSource_HUBBLE_RING_BUFFER && !a.server.cfg.Lossless {
+		if e.lost.GetSource() == flow.LostEventSource_HUBBLE_RING_BUFFER {
 			a.miss(e.lost.GetNumEventsLost())
 			return nil
 		}

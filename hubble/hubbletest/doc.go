@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hubbletest is a Hubble Observer without a Cilium agent: a real gRPC
-// server on a socket of its own, fed with recorded or made-up flows. It serves
-// recordings to renat replay, and stands in for an agent in tests.
+// server on a socket of its own, fed with recorded or made-up flows. It stands
+// in for an agent in tests and in the laboratory.
 //
 // It keeps the habits of the real one (Cilium's pkg/hubble/observer and
 // pkg/hubble/container) that a client must cope with: the newest event is

@@ -3,7 +3,6 @@
 package hubbletest
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
@@ -24,8 +23,7 @@ type entry struct {
 // ring holds the latest events. Positions count events from 0; two of them,
 // -1 and -2, lie before the beginning, where the real ring wraps around.
 type ring struct {
-	slots    int64 // capacity and the one that is being written
-	lossless bool
+	slots int64 // capacity and the one that is being written
 
 	mu      sync.Mutex // guards what follows
 	entries []entry    // position p is at p modulo slots
@@ -33,11 +31,11 @@ type ring struct {
 	flows   uint64     // flows written
 	sealed  bool
 	readers map[*reader]struct{}
-	changed chan struct{} // closed when anything above changes and someone waits
+	changed chan struct{} // closed when an event is written and someone waits
 }
 
-func newRing(capacity int, lossless bool) *ring {
-	return &ring{slots: int64(capacity) + 1, lossless: lossless, readers: map[*reader]struct{}{}}
+func newRing(capacity int) *ring {
+	return &ring{slots: int64(capacity) + 1, readers: map[*reader]struct{}{}}
 }
 
 // wait returns a channel that is closed at the next change. r.mu is held.
@@ -48,35 +46,13 @@ func (r *ring) wait() <-chan struct{} {
 	return r.changed
 }
 
-// signal wakes who waits. r.mu is held.
-func (r *ring) signal() {
-	if r.changed != nil {
-		close(r.changed)
-		r.changed = nil
-	}
-}
-
-// put writes an event. A lossless ring that is full waits for its slowest
-// reader, or for its first one.
-func (r *ring) put(ctx context.Context, e entry) error {
-	for {
-		r.mu.Lock()
-		if r.sealed {
-			r.mu.Unlock()
-			return errSealed
-		}
-		if !r.lossless || r.room() {
-			break
-		}
-		wait := r.wait()
-		r.mu.Unlock()
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// put writes an event.
+func (r *ring) put(e entry) error {
+	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.sealed {
+		return errSealed
+	}
 	r.append(e)
 	return nil
 }
@@ -102,22 +78,10 @@ func (r *ring) append(e entry) {
 		r.flows++
 	}
 	r.write++
-	r.signal()
-}
-
-// room reports whether one more event overwrites nothing unread, and leaves
-// room for the end. r.mu is held.
-func (r *ring) room() bool {
-	slowest := int64(-1)
-	for rd := range r.readers {
-		if slowest < 0 || rd.pos < slowest {
-			slowest = rd.pos
-		}
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
 	}
-	if slowest < 0 {
-		slowest = r.oldest()
-	}
-	return r.write-slowest < r.slots-1
 }
 
 // oldest returns the first position that still can be read. r.mu is held.
@@ -150,44 +114,39 @@ type reader struct {
 	pos  int64
 }
 
-// close lets a lossless ring overwrite what the reader has not read.
 func (rd *reader) close() {
 	rd.ring.mu.Lock()
 	defer rd.ring.mu.Unlock()
 	delete(rd.ring.readers, rd)
-	rd.ring.signal()
 }
 
 // read copies readable events to out and returns their number. lost is how
 // many events were overwritten before them. Where there is nothing to read it
-// returns a channel to wait on, and end tells that nothing will come.
-func (rd *reader) read(out []entry) (n int, lost int64, wait <-chan struct{}, end bool) {
+// returns a channel to wait on.
+func (rd *reader) read(out []entry) (n int, lost int64, wait <-chan struct{}) {
 	r := rd.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rd.pos < 0 {
 		// The slot that the position wraps around to must have been written.
 		if r.write <= r.slots+rd.pos {
-			return 0, 0, r.wait(), r.sealed || !r.lossless
+			return 0, 0, r.wait()
 		}
 		rd.pos++
-		return 0, 1, nil, false
+		return 0, 1, nil
 	}
 	if oldest := r.oldest(); rd.pos < oldest {
 		lost, rd.pos = oldest-rd.pos, oldest
-		return 0, lost, nil, false
+		return 0, lost, nil
 	}
 	for ; n < len(out) && rd.pos < r.write-1; n++ {
 		out[n] = r.entries[rd.pos%r.slots]
 		rd.pos++
 	}
 	if n == 0 {
-		return 0, 0, r.wait(), r.sealed || !r.lossless
+		return 0, 0, r.wait()
 	}
-	if r.lossless {
-		r.signal()
-	}
-	return n, 0, nil, false
+	return n, 0, nil
 }
 
 // span says which part of the ring a request wants.
@@ -197,16 +156,13 @@ type span struct {
 	since         time.Time // zero: not given
 }
 
-// open returns a reader that stands where the real server's does. A lossless
-// ring is always read from its oldest event.
+// open returns a reader that stands where the real server's does.
 func (r *ring) open(s span, match func(entry) bool) *reader {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rd := &reader{ring: r}
 	r.readers[rd] = struct{}{}
 	switch {
-	case r.lossless:
-		rd.pos = r.oldest()
 	case s.first && s.since.IsZero():
 		rd.pos = r.oldest()
 	case s.follow && s.number == 0 && s.since.IsZero():

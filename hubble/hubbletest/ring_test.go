@@ -16,10 +16,10 @@ func TestBehind(t *testing.T) {
 		"the newest is withheld":    {8, 5, 4},
 		"what is lost is not to do": {3, 10, 3},
 	} {
-		r := newRing(c.capacity, false)
+		r := newRing(c.capacity)
 		rd := r.open(span{first: true}, nil)
 		for range c.write {
-			if err := r.put(t.Context(), entry{flow: &flow.Flow{}}); err != nil {
+			if err := r.put(entry{flow: &flow.Flow{}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -27,13 +27,13 @@ func TestBehind(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 		for wait := (<-chan struct{})(nil); wait == nil; {
-			_, _, wait, _ = rd.read(make([]entry, 2))
+			_, _, wait = rd.read(make([]entry, 2))
 		}
 		if got := r.behind(); got != 0 {
 			t.Errorf("%s: %d when all was read", name, got)
 		}
 		rd.close()
-		if r.put(t.Context(), entry{flow: &flow.Flow{}}) != nil || r.behind() != 0 {
+		if r.put(entry{flow: &flow.Flow{}}) != nil || r.behind() != 0 {
 			t.Errorf("%s: %d without a reader", name, r.behind())
 		}
 	}

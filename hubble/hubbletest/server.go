@@ -3,7 +3,6 @@
 package hubbletest
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,11 +33,6 @@ type Config struct {
 
 	// Capacity is how many events the ring holds. Zero: 4095, an agent's default.
 	Capacity int
-	// Lossless makes the ring one that nothing is lost in, however much is fed
-	// through it: Feed waits for readers instead of overwriting, losses that
-	// were fed are told as they were, every read begins with the oldest event, and one without follow ends at Seal instead
-	// of where the ring happens to end.
-	Lossless bool
 
 	Version  string // of the server; empty: "hubbletest"
 	NodeName string // of the server; empty: "node-a"
@@ -56,8 +50,6 @@ type Server struct {
 	network string
 	address string
 	dir     string // to remove; empty if none
-	stopped context.Context
-	stop    context.CancelFunc
 
 	mu         sync.Mutex // guards what follows
 	ring       *ring
@@ -72,9 +64,6 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Capacity <= 0 {
 		cfg.Capacity = 4095
 	}
-	if cfg.Lossless { // one event is withheld, another must fit
-		cfg.Capacity = max(cfg.Capacity, 2)
-	}
 	if cfg.Version == "" {
 		cfg.Version = "hubbletest"
 	}
@@ -88,7 +77,6 @@ func New(cfg Config) (*Server, error) {
 	if err := s.locate(); err != nil {
 		return nil, err
 	}
-	s.stopped, s.stop = context.WithCancel(context.Background())
 	if err := s.Resume(false); err != nil {
 		s.Stop()
 		return nil, err
@@ -153,7 +141,7 @@ func (s *Server) Resume(keep bool) error {
 	}
 	s.address = l.Addr().String()
 	if !keep {
-		s.ring = newRing(s.cfg.Capacity, s.cfg.Lossless)
+		s.ring = newRing(s.cfg.Capacity)
 		s.started = time.Now()
 		s.namespaces = map[string]struct{}{}
 	}
@@ -175,9 +163,8 @@ func (s *Server) Resume(keep bool) error {
 	return nil
 }
 
-// Stop halts the server for good, and ends a Feed that waits.
+// Stop halts the server for good.
 func (s *Server) Stop() {
-	s.stop()
 	s.Halt()
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir) // a leftover in the temporary directory harms nobody
@@ -192,9 +179,8 @@ func (s *Server) current() *ring {
 }
 
 // Feed writes an event: a flow, or lost events. The server keeps it, the
-// caller must not change it any more. Feed waits only in a lossless ring that
-// is full, until ctx ends or the server stops.
-func (s *Server) Feed(ctx context.Context, resp *observer.GetFlowsResponse) error {
+// caller must not change it any more.
+func (s *Server) Feed(resp *observer.GetFlowsResponse) error {
 	e := entry{flow: resp.GetFlow(), lost: resp.GetLostEvents()}
 	if e.flow == nil && e.lost == nil {
 		return errors.New("feeding the Observer: the response holds neither a flow nor lost events")
@@ -206,13 +192,7 @@ func (s *Server) Feed(ctx context.Context, resp *observer.GetFlowsResponse) erro
 		e.time = resp.GetTime().AsTime()
 	}
 	s.noteNamespaces(e.flow)
-	if err := s.stopped.Err(); err != nil {
-		return fmt.Errorf("feeding the Observer: it was stopped: %w", err)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.stopped, cancel)()
-	return s.current().put(ctx, e)
+	return s.current().put(e)
 }
 
 // Behind returns how many events the slowest client has still to be sent; 0

@@ -4,7 +4,6 @@ package hubbletest_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +71,7 @@ func serve(t *testing.T, cfg hubbletest.Config) (*hubbletest.Server, *grpc.Clien
 func feed(t *testing.T, srv *hubbletest.Server, from, to int) {
 	t.Helper()
 	for n := from; n <= to; n++ {
-		if err := srv.Feed(t.Context(), numbered(n)); err != nil {
+		if err := srv.Feed(numbered(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +255,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 func TestStatus(t *testing.T) {
 	srv, conn := serve(t, hubbletest.Config{Capacity: 7, Version: "1.20.2"})
 	for _, resp := range recorded(t)[:12] {
-		if err := srv.Feed(t.Context(), resp); err != nil {
+		if err := srv.Feed(resp); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,37 +281,20 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestLosslessFeedWaits(t *testing.T) {
-	srv, conn := serve(t, hubbletest.Config{Lossless: true, Capacity: 4})
-	feed(t, srv, 1, 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := srv.Feed(ctx, numbered(5)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("feeding a full ring that nobody reads: %v, want it to wait", err)
-	}
-	go func() {
-		feed(t, srv, 5, 20)
-		srv.Seal()
-	}()
-	got, err := ask(t, conn, &observer.GetFlowsRequest{})
+func TestSealIsTheEnd(t *testing.T) {
+	srv, conn := serve(t, hubbletest.Config{})
+	feed(t, srv, 1, 20)
+	srv.Seal()
+	got, err := ask(t, conn, &observer.GetFlowsRequest{First: true})
 	if err != nil || len(got) != 20 || got[0] != "1" || got[19] != "20" {
 		t.Errorf("got %q and %v, want 1 to 20", got, err)
 	}
-	if err := srv.Feed(t.Context(), numbered(21)); err == nil {
+	if err := srv.Feed(numbered(21)); err == nil {
 		t.Error("a sealed server takes another flow")
 	}
 	dir := srv.Addr()
 	srv.Stop()
 	if _, err := os.Stat(dir[len("unix://"):]); !os.IsNotExist(err) {
 		t.Errorf("the socket is still there: %v", err)
-	}
-}
-
-func TestStopEndsFeed(t *testing.T) {
-	srv, _ := serve(t, hubbletest.Config{Lossless: true, Capacity: 2})
-	feed(t, srv, 1, 2)
-	time.AfterFunc(10*time.Millisecond, srv.Stop)
-	if err := srv.Feed(t.Context(), numbered(3)); err == nil {
-		t.Error("a stopped server took a flow")
 	}
 }

@@ -30,7 +30,7 @@ func BenchmarkFlows(b *testing.B) {
 		return func(b *testing.B) {
 			server := observe(b, hubbletest.Config{Capacity: b.N})
 			for i := range b.N {
-				if err := server.Feed(b.Context(), flows[i%len(flows)]); err != nil {
+				if err := server.Feed(flows[i%len(flows)]); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -88,7 +88,7 @@ func BenchmarkLatency(b *testing.B) {
 	server := observe(b, hubbletest.Config{})
 	address, _ := front(b, proxy.Config{Upstream: server.Addr(), Source: knowing{}})
 	feed := func() {
-		if err := server.Feed(b.Context(), flows[0]); err != nil {
+		if err := server.Feed(flows[0]); err != nil {
 			b.Error(err)
 		}
 	}

@@ -56,7 +56,7 @@ func TestNothingElseChanges(t *testing.T) {
 	flows := recorded(t)
 	server := observe(t, hubbletest.Config{Version: "cilium v1.20.2"})
 	for _, f := range flows {
-		if err := server.Feed(t.Context(), f); err != nil {
+		if err := server.Feed(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func sameBut(t *testing.T, req *observer.GetFlowsRequest) func(got, want *observ
 
 func TestOtherCallsPass(t *testing.T) {
 	server := observe(t, hubbletest.Config{Version: "cilium v1.20.2", NodeName: "node-7"})
-	if err := server.Feed(t.Context(), recorded(t)[0]); err != nil {
+	if err := server.Feed(recorded(t)[0]); err != nil {
 		t.Fatal(err)
 	}
 	address, _ := front(t, proxy.Config{Upstream: server.Addr(), Source: knowing{}})
@@ -167,7 +167,7 @@ func TestObserverGoesAndComesBack(t *testing.T) {
 	address, _ := front(t, proxy.Config{Upstream: server.Addr(), Source: knowing{}})
 	direct, through := connect(t, server.Addr()), connect(t, address)
 	for _, f := range recorded(t)[:3] {
-		if err := server.Feed(t.Context(), f); err != nil {
+		if err := server.Feed(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,7 +211,7 @@ func TestClientsGoneLeaveNothing(t *testing.T) {
 	server := observe(t, hubbletest.Config{})
 	address, _ := front(t, proxy.Config{Upstream: server.Addr(), Source: knowing{}})
 	for _, f := range recorded(t)[:3] {
-		if err := server.Feed(t.Context(), f); err != nil {
+		if err := server.Feed(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -255,7 +255,7 @@ func TestSlowReader(t *testing.T) {
 	flows := recorded(t)
 	feed := func(n int) {
 		for i := range n {
-			if err := server.Feed(t.Context(), flows[i%len(flows)]); err != nil {
+			if err := server.Feed(flows[i%len(flows)]); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -72,7 +72,7 @@ func testOutput(t *testing.T, bin string) {
 	flows := recorded(t)
 	server := observe(t, hubbletest.Config{Version: "cilium v1.20.2+g0"})
 	for _, f := range flows {
-		if err := server.Feed(t.Context(), f); err != nil {
+		if err := server.Feed(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +164,7 @@ func testFollow(t *testing.T, bin string) {
 	feed := func(from, to int) {
 		for _, f := range flows[from:to] {
 			f.GetFlow().Time = timestamppb.Now()
-			if err := server.Feed(t.Context(), f); err != nil {
+			if err := server.Feed(f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -204,7 +204,7 @@ func testRelay(t *testing.T, bin string) {
 		}
 		server := observe(t, c)
 		for _, f := range recorded(t) {
-			if err := server.Feed(t.Context(), f); err != nil {
+			if err := server.Feed(f); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -253,7 +253,7 @@ func BenchmarkStockHubble(b *testing.B) {
 	flows := recorded(b)
 	server := observe(b, hubbletest.Config{Capacity: held})
 	for i := range held {
-		if err := server.Feed(b.Context(), flows[i%len(flows)]); err != nil {
+		if err := server.Feed(flows[i%len(flows)]); err != nil {
 			b.Fatal(err)
 		}
 	}

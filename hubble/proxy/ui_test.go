@@ -21,7 +21,7 @@ func TestCallsOfHubbleUI(t *testing.T) {
 	server := observe(t, hubbletest.Config{Version: "cilium v1.20.2"})
 	feed := func(flows []*observer.GetFlowsResponse) {
 		for _, f := range flows {
-			if err := server.Feed(t.Context(), f); err != nil {
+			if err := server.Feed(f); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -97,7 +97,7 @@ func (tr *traffic) feed(ctx context.Context, src, dst netip.AddrPort, point flow
 	if point == flow.TraceObservationPoint_UNKNOWN_POINT { // dropped, for want of a port
 		f.Verdict, f.DropReasonDesc, f.EventType = flow.Verdict_DROPPED, flow.DropReason_NO_MAPPING_FOR_NAT_MASQUERADE, &flow.CiliumEventType{Type: 1}
 	}
-	err := tr.hubble.Feed(ctx, &observer.GetFlowsResponse{
+	err := tr.hubble.Feed(&observer.GetFlowsResponse{
 		NodeName: "node-a", Time: now, ResponseTypes: &observer.GetFlowsResponse_Flow{Flow: f},
 	})
 	if err != nil && ctx.Err() == nil {

@@ -134,5 +134,5 @@ func (f *feed) tell(resp *observer.GetFlowsResponse) error {
 		}
 	}
 	// The ring does not wait for its readers.
-	return f.observer.Feed(context.Background(), resp)
+	return f.observer.Feed(resp)
 }
