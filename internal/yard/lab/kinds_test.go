@@ -143,9 +143,9 @@ func TestScoreReplacement(t *testing.T) {
 func TestScoreTimeout(t *testing.T) {
 	s := newStage()
 	filtered := netip.AddrPortFrom(server.Addr(), portFiltered)
-	for _, port := range []uint16{20001, 30000} {
-		s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: filtered, To: snat(port)})
-	}
+	s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: filtered, To: snat(20001)})
+	s.report(datapath.Report{What: datapath.Packet, Src: filtered, Dst: pod, Point: uint8(correlator.ToEndpoint), Flags: uint8(correlator.SYN | correlator.ACK)})
+	s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: filtered, To: snat(30000)})
 	s.account.accepted(key{pod, filtered}, snat(20001))
 	s.account.probed(key{pod, filtered}, Unanswered, 1, os.ErrDeadlineExceeded)
 	for outcome, want := range map[incident.Outcome]Row{

@@ -86,9 +86,19 @@ func TestWitness(t *testing.T) {
 		"another address, evicted": {func(s *stage) {
 			s.report(datapath.Report{What: datapath.Mapped, Src: pod, Dst: server, To: netip.AddrPortFrom(ipv4.other, 20001)})
 		}, "{egress_changed lru_eviction 192.168.50.1:20001 192.168.50.3:20001}"},
-		"same port":             {func(s *stage) { s.mapped(20001) }, ""},
-		"closed before":         {func(s *stage) { s.fromPod(correlator.FIN | correlator.ACK); s.mapped(30000) }, ""},
-		"opened again":          {func(s *stage) { s.fromPod(correlator.RST); s.fromPod(correlator.SYN); s.mapped(30000) }, ""},
+		"same port":     {func(s *stage) { s.mapped(20001) }, ""},
+		"closed before": {func(s *stage) { s.fromPod(correlator.FIN | correlator.ACK); s.mapped(30000) }, ""},
+		"opened again":  {func(s *stage) { s.fromPod(correlator.RST); s.fromPod(correlator.SYN); s.mapped(30000) }, ""},
+		"its opening orphaned, sent again": {func(s *stage) {
+			s.fromPod(correlator.RST)
+			s.fromPod(correlator.SYN)
+			s.mapped(20001)
+			s.fromHost(20001, correlator.RST)
+			s.fromPod(correlator.SYN)
+			s.mapped(20002)
+			s.toPod(correlator.SYN | correlator.ACK)
+			s.mapped(30000)
+		}, "{renat lru_eviction 192.168.50.1:20002 192.168.50.1:30000}"},
 		"a reset by the server": {func(s *stage) { s.toPod(correlator.RST); s.fromHost(20001, correlator.RST) }, ""},
 	} {
 		s := newStage()

@@ -55,6 +55,7 @@ type story struct {
 	outAt   uint64         // when the OUT entry was inserted last
 	staleAt uint64         // when the datapath removed it last
 	newAt   uint64         // when the tracking entry was inserted last
+	open    bool           // its server has answered
 	closed  bool
 	failure *failure // the first
 }
@@ -128,6 +129,8 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 		if flags&correlator.RST != 0 {
 			w.reset(s, fed)
 			s.closed = true
+		} else {
+			s.open = true
 		}
 	case r.Point == uint8(correlator.ToNetwork) && flags&correlator.RST != 0:
 		if s := w.bySNAT[key{r.Src, r.Dst}]; s != nil {
@@ -155,7 +158,8 @@ func (w *witness) begin(s *story) {
 // mapped takes a new OUT entry.
 func (w *witness) mapped(s *story, r *datapath.Report) {
 	switch {
-	case !s.at.IsValid():
+	case !s.open:
+		delete(w.bySNAT, key{s.at, s.server})
 		s.at = r.To
 		w.bySNAT[key{s.at, s.server}] = s
 	case s.at.Addr() != r.To.Addr():
@@ -207,8 +211,9 @@ func (w *witness) removedBy(deleted map[key]uint64, k key, inserted, gone uint64
 	return incident.LRUEviction
 }
 
+// broke takes a failure. What gets lost before the server's answer has come is sent again.
 func (w *witness) broke(s *story, r *datapath.Report, f failure) {
-	if s.closed || s.failure != nil {
+	if !s.open || s.closed || s.failure != nil {
 		return
 	}
 	f.at, f.mapped, f.silent = r.KTime, s.outAt, s.server.Port() == portFiltered
