@@ -16,6 +16,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+const bpftrace = "/usr/bin/bpftrace"
+
 // The scripts look at one map, as renat does, by its id: $1. Debian's bpftrace
 // 0.17 crashes on structs of one's own and on pointers to integers, therefore
 // they read a key's two words through a struct of the kernel that has words
@@ -59,7 +61,7 @@ func bpftraced(script string, id uint32) func(t *testing.T) watcher {
 		}
 		defer out.Close()
 		before := programs(t)
-		cmd := exec.Command("/usr/bin/bpftrace", "-e", script, strconv.Itoa(int(id)))
+		cmd := exec.Command(bpftrace, "-e", script, strconv.Itoa(int(id)))
 		cmd.Env = append(os.Environ(), "BPFTRACE_STRLEN=128", "BPFTRACE_MAP_KEYS_MAX=262144", "BPFTRACE_PERF_RB_PAGES=4096")
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
