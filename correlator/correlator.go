@@ -57,6 +57,7 @@ type Correlator struct {
 	suspects     suspects
 	resets       []ref // suspects whose RST was seen, by time
 	hosts        []ref // connections of the host's that are suspects, the newest
+	hostResets   []hostReset
 	opens        opens // whose flow has not come
 	early        opens // whose tracking entry's insert has not
 	losses       ledger

@@ -262,10 +262,13 @@ func (s *score) take(all []connection, named []*incident.Incident, lag time.Dura
 		}) {
 			continue
 		}
-		hit := slices.IndexFunc(all, func(c connection) bool {
-			return c.broken != 0 && c.tuple.Src.AddrPort() == from &&
-				at > c.broken-int64(25*time.Millisecond) && at < c.broken+int64(10*time.Second)
-		})
+		hit := -1 // the last that it may be
+		for i, c := range all {
+			if c.broken != 0 && c.tuple.Src.AddrPort() == from && at > c.broken-int64(25*time.Millisecond) && at < c.broken+int64(10*time.Second) &&
+				(hit < 0 || c.broken > all[hit].broken) {
+				hit = i
+			}
+		}
 		if hit < 0 {
 			s.wrong++
 			wrong = append(wrong, fmt.Sprintf("%s %s of port %d at %v is named", i.Kind, i.Outcome, i.Source.Port, time.Duration(at-start)))

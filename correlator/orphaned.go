@@ -37,11 +37,26 @@ var orphanedReply = rule{
 	survived: func(*Correlator, *conn, *suspect) bool { return false },
 }
 
+// hostReset is an RST of the host's that Hubble showed of a connection that had lost
+// nothing, as far as the kernel had told: Hubble's stamps may be early.
+type hostReset struct {
+	conn ref
+	fct  fact
+}
+
+// maxHostResets is how many of them are looked through, the newest.
+const maxHostResets = 64
+
 func noticeOrphan(c *Correlator, own *rule, r ref, what change, ev *Event) {
 	cn := c.table.at(r)
 	if what == inHosted {
 		c.accuse(r, own, ev)
 		cn.flags |= hostOwned
+		for _, e := range c.hostResets {
+			if e.conn == r && e.fct.at >= ev.Time+c.lag.early {
+				c.confirm(r, e.fct)
+			}
+		}
 		c.settle(r)
 		return
 	}
@@ -60,6 +75,10 @@ func noticeOrphan(c *Correlator, own *rule, r ref, what change, ev *Event) {
 		c.confirm(r, fct)
 		return
 	case ev.Flow.Flags&RST != 0:
+		if len(c.hostResets) == maxHostResets {
+			c.hostResets = append(c.hostResets[:0], c.hostResets[1:]...)
+		}
+		c.hostResets = append(c.hostResets, hostReset{r, fct})
 		return
 	}
 	c.note(r, fct)
