@@ -44,7 +44,7 @@ func (t *Tracer) look(now int64, emit func(correlator.Event)) error {
 		}
 	}
 	t.mu.Lock()
-	t.looked = true
+	t.looks++
 	t.mu.Unlock()
 	t.forgetRetired(t.CaughtUp())
 	if err := t.reportLoss(now, emit); err != nil {

@@ -48,7 +48,7 @@ func (t *Tracer) Status() Status {
 	switch {
 	case t.findErr != nil:
 		s.Problem = t.findErr.Error()
-	case !t.looked:
+	case t.looks == 0:
 		s.Problem = "looking for Cilium's maps"
 	case s.State == Waiting:
 		s.Problem = "Cilium has no NAT map on this node: waiting for its agent (with masquerading by BPF, or kube-proxy replacement)"

@@ -64,7 +64,7 @@ type Tracer struct {
 	retired    map[uint32]*cilium // watched before; events of theirs may still come
 	free       []uint32           // slots of the counters
 	past       Counters           // of retired maps
-	looked     bool               // for maps, at least once and with all found watched
+	looks      int                // for maps, with all found watched
 	findErr    error              // of the last look for maps
 	unnamed    error              // why callers have no names
 	blind      error              // why the last survey failed
