@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,6 +200,39 @@ func TestLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server whose disk was full keeps the lease of a process that is gone: nobody
+// is active, and nobody may be told so.
+func TestLeaseThatDoesNotExpire(t *testing.T) {
+	t.Parallel()
+	nc := embed(t)
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.CreateKeyValue(t.Context(), natsjs.KeyValueConfig{Bucket: "RENAT_HUB_LEASE", TTL: time.Second, LimitMarkerTTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := nats.NewMsg("$KV.RENAT_HUB_LEASE.active")
+	kept.Header.Set("Nats-TTL", "never")
+	kept.Data = []byte("dead")
+	if _, err := js.PublishMsg(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	_, err = jetstream.AcquireLease(t.Context(), nc, jetstream.LeaseConfig{Holder: "a", Waiting: func(h string) {
+		t.Errorf("%q is said to be active", h)
+	}})
+	if err == nil || !strings.Contains(err.Error(), "the lease of dead is neither renewed nor expires") {
+		t.Errorf("AcquireLease = %v", err)
+	}
+	if err := kv.Delete(t.Context(), "active"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jetstream.AcquireLease(t.Context(), nc, jetstream.LeaseConfig{Holder: "a"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,7 @@ type LeaseConfig struct {
 	// Replicas in a NATS cluster; 0: 1.
 	Replicas int
 	// Waiting, if not nil, is called with the present holder's name whenever
-	// another one has the lease: this process could take it then.
+	// that one is seen to have renewed the lease: this process could take it then.
 	Waiting func(holder string)
 }
 
@@ -54,7 +54,8 @@ type Lease struct {
 // AcquireLease waits until the lease is free and takes it. The server expires
 // the lease of a process that dies. The error says what keeps it from reading
 // or taking the lease, such as that somebody removed the bucket: the next call
-// makes it anew.
+// makes it anew; or that a lease is neither renewed nor expires, as on a server
+// whose disk was full.
 func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, error) {
 	js, err := natsjs.New(nc)
 	if err != nil {
@@ -72,6 +73,7 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, er
 		return nil, fmt.Errorf("reading the settings of the lease: %w", explain(err))
 	}
 	l := &Lease{kv: kv, ttl: status.TTL(), holder: c.Holder, ended: make(chan struct{})}
+	var held rival
 	for answered := time.Now(); ; {
 		began := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, l.ttl/4)
@@ -85,7 +87,7 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, er
 		switch {
 		case isConflict(err):
 			answered = time.Now()
-			if err := c.wait(ctx, kv); err != nil {
+			if err := c.wait(ctx, l, &held); err != nil {
 				return nil, err
 			}
 		case ctx.Err() != nil:
@@ -99,15 +101,26 @@ func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, er
 	}
 }
 
-// wait tells who has the lease.
-func (c *LeaseConfig) wait(ctx context.Context, kv natsjs.KeyValue) error {
-	e, err := kv.Get(ctx, leaseKey)
+// rival is another's lease as it was seen, and since when it is as it is.
+type rival struct {
+	revision uint64 // 0: none was seen
+	since    time.Time
+}
+
+// wait tells who has the lease that l is waiting for.
+func (c *LeaseConfig) wait(ctx context.Context, l *Lease, held *rival) error {
+	e, err := l.kv.Get(ctx, leaseKey)
 	switch {
 	case errors.Is(err, natsjs.ErrKeyNotFound): // it has just expired
 	case err != nil:
 		return fmt.Errorf("reading the lease: %w", explain(err))
-	case c.Waiting != nil:
-		c.Waiting(string(e.Value()))
+	case e.Revision() != held.revision:
+		if held.revision != 0 && c.Waiting != nil {
+			c.Waiting(string(e.Value()))
+		}
+		*held = rival{e.Revision(), time.Now()}
+	case time.Since(held.since) > 2*l.ttl:
+		return fmt.Errorf("the lease of %s is neither renewed nor expires: see that the NATS server's disk has free space, then restart the server", e.Value())
 	}
 	return nil
 }
