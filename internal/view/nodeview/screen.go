@@ -92,7 +92,7 @@ func encode(w io.Writer, v any, format string) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}
-	b := text.Bytes()
+	b := render.CleanJSON(text.Bytes())
 	if format == outYAML {
 		var err error
 		if b, err = render.YAMLOf(b); err != nil {

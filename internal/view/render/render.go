@@ -94,7 +94,7 @@ func (w *Writer) Write(i *incident.Incident) error {
 		if err != nil {
 			return err
 		}
-		out = string(b) + "\n"
+		out = string(CleanJSON(b)) + "\n"
 	case YAML:
 		b, err := yamlOf(i)
 		if err != nil {

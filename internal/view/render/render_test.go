@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/view/render"
 )
@@ -200,7 +202,7 @@ func TestColour(t *testing.T) {
 }
 
 func TestHostileNamesCannotDriveTheTerminal(t *testing.T) {
-	const evil = "a\x1b[2J\r\nb\u202e\u0085"
+	const evil = "a\x1b[2J\r\nb\u202e\u0085\u009b2J\x7f"
 	i := sample()
 	i.Source.Pod, i.Source.Namespace, i.Source.Workload = evil, evil, evil
 	i.Destination.Names = []string{evil}
@@ -208,9 +210,20 @@ func TestHostileNamesCannotDriveTheTerminal(t *testing.T) {
 	i.NAT.Before, i.NAT.After = evil, evil
 	i.Cause, i.Kind, i.Outcome = evil, evil, evil
 	i.Evidence[0].What, i.Evidence[0].From = evil, evil
-	for _, f := range []render.Format{render.Compact, render.Dict, render.Columns} {
-		if got := write(t, f, false, i); strings.ContainsAny(got, "\x1b\r\u202e\u0085") || strings.Contains(got, "\nb") {
+	for _, f := range render.Formats {
+		got := write(t, f, false, i)
+		if f == render.YAML { // which lets it stand as it is
+			got = strings.ReplaceAll(got, "\u202e", `\u202e`)
+		}
+		if strings.ContainsAny(got, "\x1b\r\u202e\u0085\u009b\x7f") || strings.Contains(got, "\nb") {
 			t.Errorf("%s: %q", f, got)
+		}
+		if f != render.JSON && f != render.YAML {
+			continue
+		}
+		var plain struct{ Data struct{ Node string } }
+		if err := yaml.Unmarshal([]byte(got), &plain); err != nil || plain.Data.Node != evil {
+			t.Errorf("%s: the node is %q, %v", f, plain.Data.Node, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func yamlOf(i *incident.Incident) ([]byte, error) {
 // YAMLOf writes JSON as YAML, with the same names and values.
 func YAMLOf(raw []byte) ([]byte, error) {
 	var plain any
-	if err := yaml.Unmarshal(raw, &plain); err != nil { // JSON is YAML, and so whole numbers stay whole
+	if err := yaml.Unmarshal(CleanJSON(raw), &plain); err != nil { // such JSON is YAML, and so whole numbers stay whole
 		return nil, fmt.Errorf("writing YAML: %w", err)
 	}
 	b, err := yaml.Marshal(plain)
