@@ -257,6 +257,11 @@ func (a *agent) flow(ev correlator.Event) {
 
 // change takes what the kernel tracer emits.
 func (a *agent) change(ev correlator.Event) {
+	if m := ev.NAT.Map; ev.Kind == correlator.KindNAT && ev.NAT.Op == correlator.Replaced {
+		a.tally.replaced(m.Name)
+		a.log.Warn().Str("map", m.Name).Uint32("max_entries_before", m.Was).Uint32("max_entries", m.MaxEntries).
+			Msg("Cilium replaced a map by an empty one: what was open breaks, or is tracked anew, by its next packet")
+	}
 	a.tops.change(&ev)
 	if a.guard != nil {
 		a.guard.Change(&ev)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/internal/agent"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/kprobes"
@@ -56,6 +57,20 @@ func TestFallsBehind(t *testing.T) {
 	}
 	k.stuck.Store(false)
 	n.awaitReady()
+}
+
+// A replaced map is counted, also one of connection tracking.
+func TestReplacedMapIsCounted(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil)
+	n.awaitReady()
+	n.changes(correlator.Event{Time: time.Now().UnixNano(), Kind: correlator.KindNAT, NAT: correlator.NATChange{Op: correlator.Replaced, Map: ctMap}})
+	eventually(t, "the metrics have it", func() bool {
+		return strings.Contains(n.get("/metrics"), "renat_map_replacements_total{map=\"cilium_ct4_global\"} 1\n")
+	})
+	if !strings.Contains(n.get("/metrics"), "renat_map_replacements_total{map=\"cilium_snat_v4_external\"} 0\n") {
+		t.Error("the other is not counted from zero on")
+	}
 }
 
 func TestSlowNATS(t *testing.T) {

@@ -67,6 +67,7 @@ var (
 	descMapForced    = describe("map_forced_evictions_total")
 	descMapDeletes   = describe("map_deletes_total")
 	descMapAlive     = describe("map_lost_alive_entries_total")
+	descMapReplaced  = describe("map_replacements_total")
 	descMapWithheld  = describe("map_withheld_inserts_total")
 )
 
@@ -144,6 +145,7 @@ func (r readings) collectMaps(s *nodestatus.Status, counter func(*prometheus.Des
 		if m.Entries != nil {
 			gauge(descMapEntries, float64(*m.Entries), m.Name)
 		}
+		counter(descMapReplaced, r.tally.replacements(m.Name), m.Name)
 	}
 	stats, err := r.config.Kernel.Stats()
 	if err != nil {

@@ -11,17 +11,18 @@ import (
 	"github.com/renat-project/renat/internal/nodestatus"
 )
 
-// tally counts incidents for the status.
+// tally counts incidents, and maps that were replaced.
 type tally struct {
 	mu      sync.Mutex // guards what follows
 	counts  nodestatus.Incidents
 	minutes [60]uint64               // found per minute, in a ring
 	minute  int64                    // number of the newest minute in it
 	gaps    map[string]time.Duration // longest, by map
+	anew    map[string]uint64        // how often a map was replaced
 }
 
 func newTally() *tally {
-	return &tally{gaps: map[string]time.Duration{}}
+	return &tally{gaps: map[string]time.Duration{}, anew: map[string]uint64{}}
 }
 
 func (t *tally) add(i *incident.Incident, now time.Time) {
@@ -82,4 +83,16 @@ func (t *tally) longestGap(of string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.gaps[of]
+}
+
+func (t *tally) replaced(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.anew[name]++
+}
+
+func (t *tally) replacements(name string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.anew[name]
 }

@@ -145,6 +145,9 @@ func (l *lane) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !l.consumer.CountsDrops() {
+		l.log.Warn().Msg("stream " + jetstream.Stream + " takes other subjects than incidents', too: incidents that it drops before the hub reads them are not counted; move the others to a stream of their own")
+	}
 	if !before.Stream.Equal(l.consumer.Created()) {
 		if err := l.storeProgress(ctx); err != nil {
 			return err

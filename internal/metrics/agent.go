@@ -33,6 +33,7 @@ var Agent = Set{
 	{"renat_map_forced_evictions_total", Counter, entries, "Evictions of entries that were in recent use, because none of those looked at was idle.", []Label{natMap}},
 	{"renat_map_deletes_total", Counter, entries, "Entries deleted, by a BPF program or through the bpf syscall.", []Label{natMap, by}},
 	{"renat_map_lost_alive_entries_total", Counter, entries, "Entries of a connection tracking map that were removed although their TCP connection was established, not closed, and had time left.", []Label{natMap, cause}},
+	{"renat_map_replacements_total", Counter, "replacements", "Times Cilium replaced a map by an empty one, at which all of its entries went.", []Label{natMap}},
 	{"renat_map_withheld_inserts_total", Counter, operations, "Inserts that could not matter and were not sent to the agent.", []Label{natMap}},
 
 	{"renat_part_ready", Gauge, truth, "1 if a part of the agent is ready, 0 if it waits for something.", []Label{part}},

@@ -187,6 +187,10 @@ func (o *Consumer) update(ctx context.Context, wait time.Duration, maxPending in
 	return err
 }
 
+// CountsDrops reports whether Missed tells all that left the stream undelivered,
+// which it cannot where the stream takes other subjects, too.
+func (o *Consumer) CountsDrops() bool { return o.alone }
+
 // Created is when the stream was made: a sequence means something only together with it.
 func (o *Consumer) Created() time.Time { return o.created }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/embedded"
 )
@@ -160,6 +161,27 @@ func TestConsumerTakesOverSlowly(t *testing.T) {
 func TestConsumerNeedsAStream(t *testing.T) {
 	if _, err := jetstream.OpenConsumer(t.Context(), embed(t), jetstream.ConsumerConfig{Name: "x"}); !errors.Is(err, jetstream.ErrNoStream) {
 		t.Errorf("OpenConsumer = %v", err)
+	}
+}
+
+// Of a stream that takes more than incidents a reader cannot tell what was dropped.
+func TestConsumerKnowsWhetherItCounts(t *testing.T) {
+	for want, subjects := range map[bool][]string{true: {incident.AllSubjects}, false: {"audit", incident.AllSubjects}} {
+		nc := embed(t)
+		js, err := natsjs.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.CreateStream(t.Context(), natsjs.StreamConfig{Name: jetstream.Stream, Subjects: subjects}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := jetstream.OpenConsumer(t.Context(), nc, jetstream.ConsumerConfig{Name: "x", MaxPending: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.CountsDrops() != want {
+			t.Errorf("with subjects %v it is %v", subjects, !want)
+		}
 	}
 }
 
