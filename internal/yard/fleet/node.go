@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -118,10 +119,8 @@ func (n *node) storm(ctx context.Context, c *Config, count int, within time.Dura
 	began := time.Now()
 	for k := range count {
 		at := began.Add(time.Duration(float64(within) * (float64(k) + float64(n.number%97)/97) / float64(count)))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Until(at)):
+		if err := sleep(ctx, time.Until(at)); err != nil {
+			return err
 		}
 		i := n.incident(k, at)
 		account.made(i)
@@ -129,19 +128,13 @@ func (n *node) storm(ctx context.Context, c *Config, count int, within time.Dura
 			if _, err = p.Send(ctx, i); err == nil {
 				break
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if ctx.Err() != nil || jetstream.Permanent(err) {
+				return cmp.Or(ctx.Err(), err)
 			}
 			if !again {
 				account.retried.Add(1)
 			}
-			if jetstream.Permanent(err) {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
+			_ = sleep(ctx, 100*time.Millisecond) // Send says that ctx ended
 		}
 		account.stored.add(time.Since(at))
 		n.incidents.Add(1)

@@ -103,10 +103,7 @@ func (r *reader) run(ctx context.Context) {
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			r.lost.Add(1)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
+		_ = sleep(ctx, again) // the loop ends with ctx
 	}
 }
 

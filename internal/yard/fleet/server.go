@@ -4,12 +4,10 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -93,16 +91,7 @@ func startServers(ctx context.Context, c *Config) (all []*child, err error) {
 func (p *child) monitor(ctx context.Context, path string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addresses[1]+path, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	return json.NewDecoder(res.Body).Decode(answer)
+	return getJSON(ctx, "http://"+p.addresses[1]+path, answer)
 }
 
 // traffic is what servers took and gave, in bytes, among themselves too.

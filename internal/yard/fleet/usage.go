@@ -3,16 +3,11 @@
 package fleet
 
 import (
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-)
 
-// userHZ is the unit of times in /proc (Linux: USER_HZ).
-const userHZ = 100
+	"github.com/prometheus/procfs"
+)
 
 // usage is what a process has used, as of the last look at it.
 type usage struct {
@@ -23,30 +18,22 @@ type usage struct {
 
 // look reads it; that of a process which has ended stays.
 func (u *usage) look(pid int) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	stat, err := p.Stat()
 	if err != nil {
 		return
 	}
-	_, after, _ := strings.Cut(string(stat), ") ") // the name may have spaces
-	fields := strings.Fields(after)
-	const utime, stime = 11, 12
-	if len(fields) <= stime {
+	status, err := p.NewStatus()
+	if err != nil {
 		return
-	}
-	user, _ := strconv.Atoi(fields[utime])
-	system, _ := strconv.Atoi(fields[stime])
-	var peak uint64
-	if _, line, ok := strings.Cut(string(status), "VmHWM:"); ok {
-		_, _ = fmt.Sscanf(line, "%d kB", &peak) // stays 0 of a process that ends
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.cpu = time.Duration(user+system) * time.Second / userHZ
-	u.peak = max(u.peak, peak<<10)
+	u.cpu = time.Duration(stat.CPUTime() * float64(time.Second))
+	u.peak = max(u.peak, status.VmHWM)
 }
 
 func (u *usage) get() (cpu time.Duration, peak uint64) {

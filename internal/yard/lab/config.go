@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -82,16 +83,14 @@ const (
 
 // withDefaults fills in and checks.
 func (c Config) withDefaults() (Config, error) {
-	if c.Restore == "" {
-		c.Restore = "none"
-	}
-	c.Churn = orDefault(c.Churn, 60)
-	c.Duration = orDefault(c.Duration, time.Minute)
-	c.Patience = orDefault(c.Patience, 8*time.Second)
+	c.Restore = cmp.Or(c.Restore, "none")
+	c.Churn = cmp.Or(c.Churn, 60)
+	c.Duration = cmp.Or(c.Duration, time.Minute)
+	c.Patience = cmp.Or(c.Patience, 8*time.Second)
 	_, known := restores[c.Restore]
 	p, err := planFor(c.Kind)
-	c.MapSize = orDefault(c.MapSize, orDefault(p.mapSize, 512))
-	c.Connections = orDefault(c.Connections, orDefault(p.connections, 60))
+	c.MapSize = cmp.Or(c.MapSize, p.mapSize, 512)
+	c.Connections = cmp.Or(c.Connections, p.connections, 60)
 	return c, errors.Join(err,
 		unless(known, "restore %q is not one of none, reply, both", c.Restore),
 		unless(c.MapSize >= minMapSize && c.MapSize <= maxMapSize, "map size %d is not between %d and %d", c.MapSize, minMapSize, maxMapSize),
@@ -109,12 +108,4 @@ func unless(ok bool, format string, args ...any) error {
 		return nil
 	}
 	return fmt.Errorf(format, args...)
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }

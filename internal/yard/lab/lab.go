@@ -124,7 +124,7 @@ func (l *Lab) Check(ctx context.Context) (err error) {
 func (l *Lab) result(stored []jetstream.Stored) (*Result, error) {
 	s := l.account.score(l.cfg, stored)
 	r := &Result{
-		Version: l.cfg.Version, Kernel: release(), Kind: l.cfg.Kind, Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
+		Version: l.cfg.Version, Kernel: l.tracer.Status().Kernel, Kind: l.cfg.Kind, Restore: l.cfg.Restore, MapSize: l.cfg.MapSize, IPv6: l.cfg.IPv6,
 		Duration: l.cfg.Duration, HubbleLate: l.cfg.HubbleLate, AgentAfter: l.cfg.AgentAfter, BrokeBefore: s.before, Latency: s.latency(), Unopened: s.unopened, Faults: s.faults, Guard: l.guarded,
 	}
 	r.Classes, r.Total = s.table()

@@ -38,12 +38,3 @@ func checkCapabilities() error {
 	}
 	return nil
 }
-
-// release returns what uname -r says.
-func release() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
-}

@@ -16,9 +16,10 @@ func (l *Lab) buildRecorder() (err error) {
 	if l.cfg.Record == "" {
 		return nil
 	}
+	status := l.tracer.Status()
 	l.recorder, err = recording.Create(l.cfg.Record, recording.Meta{
-		CiliumVersion: "none, renat lab", RenatVersion: l.cfg.Version, Kernel: release(),
-		Backend: string(l.tracer.Status().Backend), NodeName: nodeName, ClusterName: clusterName,
+		CiliumVersion: "none, renat lab", RenatVersion: l.cfg.Version, Kernel: status.Kernel,
+		Backend: string(status.Backend), NodeName: nodeName, ClusterName: clusterName,
 		Aggregation: "medium", MapMaxEntries: uint32(l.cfg.MapSize),
 	})
 	if err != nil {
