@@ -16,13 +16,10 @@ func (e Endpoint) AddrPort() netip.AddrPort { return netip.AddrPortFrom(e.IP, e.
 // Owner is namespace/kind/name of the workload, or what is known of the pod
 // instead: namespace/pod, or its address.
 func (e *Endpoint) Owner() string {
-	switch {
-	case e.Workload != "":
+	if e.Workload != "" {
 		return strings.TrimPrefix(e.Namespace+"/"+e.Workload, "/")
-	case e.Pod != "":
-		return strings.TrimPrefix(e.Namespace+"/"+e.Pod, "/")
 	}
-	return e.IP.String()
+	return e.PodName()
 }
 
 // PodName is namespace/pod, or the address where no pod is known.
