@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -73,7 +74,10 @@ func TestProgramAt(t *testing.T) {
 }
 
 // TestCallers wants names to follow programs that come and go.
-func TestCallers(t *testing.T) {
+func TestCallers(t *testing.T) { synctest.Test(t, callersWithoutTime) }
+
+// callersWithoutTime has no second pass, however busy the machine is.
+func callersWithoutTime(t *testing.T) {
 	named := uint64(1)
 	c := callers{list: listed(t, symbolsText), named: func() (uint64, error) { return named, nil }}
 	e := &watchEvent{Caller: 0xffffffffc0200123}
