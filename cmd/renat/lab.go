@@ -46,7 +46,7 @@ runs it in a virtual machine where that is missing.
 
 With --kind connections break in another way than by lost NAT entries: a changed
 address, too few ports, lost tracking entries, a replaced map; with --kind timeout
-nobody resets them.
+nobody resets them, with --kind host they are the node's own.
 
 The exit code is 1 when a broken connection was missed or an incident is wrong.
 With --guard the agent keeps living connections' entries meanwhile: of the classes
@@ -65,13 +65,14 @@ See docs/lab.md for the classes and for figures.`,
   sudo renat lab --hubble-late 2s
   sudo renat lab --agent-after 30s
   sudo renat lab --kind egress_changed
+  sudo renat lab --kind host --connections 20 --guard --guard-host
   sudo renat lab --ipv6 -o json | jq .total
   sudo renat lab --record recording/ && renat replay recording/`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd.Context()) },
 	}
 	f, c := cmd.Flags(), &l.config
-	f.StringVar((*string)(&c.Kind), "kind", "", "make incidents of this kind, or with this outcome: "+strings.Join(lab.Kinds(), ", ")+" (default: renat and orphaned_reply)")
+	f.StringVar((*string)(&c.Kind), "kind", "", "make incidents of this kind, with this outcome, or of the node's own (host): "+strings.Join(lab.Kinds(), ", ")+" (default: renat and orphaned_reply)")
 	f.StringVar(&c.Restore, "restore", "none", "what the datapath rebuilds of a half mapping: none, reply (as Cilium since 1.18), both")
 	f.IntVar(&c.MapSize, "map-size", 0, "entries of the NAT map, two a connection (default: 512, for some kinds 4096)")
 	f.IntVar(&c.Connections, "connections", 0, "long-lived connections at a time (default: 60, for some kinds another)")

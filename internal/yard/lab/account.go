@@ -32,11 +32,12 @@ const (
 	Kept         Class = "kept"           // the same, then the client speaks, which gives it its old port again
 	Unanswered   Class = "unanswered"     // its OUT entry is deleted, then the client speaks, and what answers is dropped
 	Unreset      Class = "unreset"        // both its entries are deleted, the server speaks, which is dropped, then the client
+	Own          Class = "own"            // the node's own; when it is silent a pod opens one from the same port, then it speaks
 	Churn        Class = "churn"          // short; a seventh resets on purpose
 )
 
-// classes have a pod each, in this order. Churn is the last.
-var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Egress, EgressReuse, Crowd, Untracked, Waiting, Healed, Replaced, Kept, Unanswered, Unreset, Churn}
+// classes have a pod each, but for Own, in this order. Churn is the last.
+var classes = []Class{Idle, Push, Hot, GC, GCPush, Reuse, ReuseNewPort, Egress, EgressReuse, Crowd, Untracked, Waiting, Healed, Replaced, Kept, Unanswered, Unreset, Own, Churn}
 
 // key is a connection as its client has it. A source port that is opened again
 // makes no new one.

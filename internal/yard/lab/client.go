@@ -30,7 +30,11 @@ type client struct {
 // caller closes it.
 func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
 	k := &client{t: t, class: c, key: t.key(c, port, to), patience: t.cfg.Patience}
-	err := t.net.pods.do(func() error {
+	from := t.net.pods
+	if c == Own {
+		from = t.net.node
+	}
+	err := from.do(func() error {
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(k.client), KeepAlive: -1, Timeout: openWait}
 		conn, err := d.Dial("tcp", k.server.String())
 		if err == nil {
@@ -51,9 +55,14 @@ func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
 	return k, nil
 }
 
-// key returns the connection of a class's pod from a port to one of the server's.
+// key returns the connection of a class's pod, or of the node, from a port to one of
+// the server's.
 func (t *traffic) key(c Class, port, to uint16) key {
-	return key{netip.AddrPortFrom(t.net.pod(t.podOf(c)), port), netip.AddrPortFrom(t.net.server, to)}
+	client := t.net.pod(t.podOf(c))
+	if c == Own {
+		client = t.net.family.node
+	}
+	return key{netip.AddrPortFrom(client, port), netip.AddrPortFrom(t.net.server, to)}
 }
 
 // exchange sends 1 to 8 KiB and waits for as much.

@@ -20,7 +20,7 @@ import (
 // default.
 type Config struct {
 	// Kind has the run make incidents of one of the kinds that are neither renat nor
-	// orphaned_reply, or Timeouts, by other classes of connections; default: these two.
+	// orphaned_reply, Timeouts or HostOwned, by other classes of connections; default: these two.
 	Kind incident.Kind
 	// Restore is which half of a mapping the datapath rebuilds from the other:
 	// "none" (the default), "reply" (Cilium since 1.18: a reply rebuilds OUT)

@@ -114,6 +114,34 @@ func TestWitness(t *testing.T) {
 	}
 }
 
+// TestWitnessOwn tells how a connection of the node's own broke, and that its
+// client's reset is no orphaned reply's.
+func TestWitnessOwn(t *testing.T) {
+	own := snat(20001)
+	for want, happens := range map[string]func(*stage){
+		"{renat lru_eviction 192.168.50.1:20001 192.168.50.1:30000}": func(s *stage) {
+			s.report(datapath.Report{What: datapath.Mapped, Src: own, Dst: server, To: snat(30000)})
+		},
+		"": func(s *stage) {
+			s.fromHost(20001, correlator.RST)
+			s.report(datapath.Report{What: datapath.Mapped, Src: own, Dst: server, To: snat(30000)})
+		},
+	} {
+		s := newStage()
+		s.fromHost(20001, correlator.SYN)
+		s.report(datapath.Report{What: datapath.Mapped, Src: own, Dst: server, To: own})
+		s.fromHost(20001, correlator.ACK)
+		happens(s)
+		got := ""
+		for _, f := range s.account.of(key{own, server}).failures {
+			got += f.String()
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // TestScore counts incidents that are right, wrong, too many and missing.
 func TestScore(t *testing.T) {
 	reset := errors.New("connection reset by peer")
@@ -197,7 +225,7 @@ func TestFlows(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for says, c := range map[string]Config{
 		"none, reply, both": {Restore: "some"},
-		"is not one of egress_changed, map_replaced, no_port, timeout, tracking_lost": {Kind: "renat"},
+		"is not one of egress_changed, host, map_replaced, no_port, timeout, tracking_lost": {Kind: "renat"},
 		"map size 100":           {MapSize: 100},
 		"3 connections":          {Connections: 3},
 		"churn of -1":            {Churn: -1},

@@ -27,8 +27,11 @@ type plan struct {
 	joined   []Class // those classes
 }
 
-// Timeouts as Config.Kind is not a kind but an outcome, of renats.
-const Timeouts = incident.Kind(incident.Timeout)
+// What Config.Kind may be besides kinds.
+const (
+	Timeouts  incident.Kind = "timeout" // renats with this outcome
+	HostOwned incident.Kind = "host"    // renats of the node's own connections
+)
 
 // plans are by the kind of incident that they are for. The one without makes
 // those that the NAT map's evictions and deletes make.
@@ -54,6 +57,7 @@ var plans = map[incident.Kind]plan{
 		mapSize:  4096,
 		together: (*traffic).replace, joined: []Class{Replaced, Kept},
 	},
+	HostOwned: {mix: []Class{Own, Hot, Idle, Own, Push, Own, Hot, Idle, Own, Push}},
 	Timeouts: {
 		mix:     []Class{Unanswered, Unreset, Hot, Unanswered, Unreset, Unanswered, Idle, Unanswered, Unreset, Unanswered},
 		mapSize: 4096,

@@ -157,6 +157,13 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 		return c.pushed(t.servers)
 	case Waiting:
 		return c.waits(t.servers)
+	case Own:
+		if ctx.Err() != nil { // it may have lost one entry only
+			return c.exchange()
+		}
+		if rival, ok := t.start(ctx, Churn, c.client.Port(), portLong); ok {
+			defer rival.close()
+		}
 	case Unanswered, Unreset:
 		if ctx.Err() != nil { // it was not silent for long enough
 			return c.exchange()
@@ -242,6 +249,8 @@ func (t *traffic) silence(ctx context.Context, class Class, lot *rand.Rand) {
 		sleep(ctx, hotPause)
 	case Unanswered, Unreset:
 		sleep(ctx, unshown)
+	case Own:
+		t.churnBy(ctx, lot, 0.9, 1) // both its entries are gone
 	case GC, GCPush:
 		t.churnBy(ctx, lot, 0.05, 0.15)
 	case Untracked, Healed:

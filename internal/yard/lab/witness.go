@@ -115,7 +115,11 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 	case r.Point == dropped && flow.DropReason(r.Reason) == flow.DropReason_POLICY_DENIED:
 		s := w.story(key{r.Dst, r.Src})
 		w.broke(s, r, failure{kind: incident.TrackingLost, cause: w.untrackedBy(s, r.KTime), before: s.at})
-	case r.Point == uint8(correlator.ToStack):
+	case r.Point == uint8(correlator.ToNetwork) && flags&correlator.RST != 0 && w.orphan(r) != nil:
+		s := w.orphan(r)
+		w.broke(s, r, failure{kind: incident.OrphanedReply, cause: w.orphanedBy(s), before: r.Src, reset: fed})
+		w.reset(s, fed)
+	case r.Point == uint8(correlator.ToStack), r.Point == uint8(correlator.ToNetwork):
 		s := w.story(key{r.Src, r.Dst})
 		if flags&(correlator.SYN|correlator.ACK) == correlator.SYN && (s.closed || !s.at.IsValid()) {
 			w.begin(s)
@@ -124,6 +128,9 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 			s.newAt = r.KTime
 		}
 		s.closed = s.closed || flags&(correlator.FIN|correlator.RST) != 0
+		if r.Point == uint8(correlator.ToNetwork) && flags&(correlator.SYN|correlator.ACK) == correlator.ACK {
+			s.open = true // the node's stack got an answer, which is not reported
+		}
 	case r.Point == uint8(correlator.ToEndpoint):
 		s := w.story(key{r.Dst, r.Src})
 		if flags&correlator.RST != 0 {
@@ -132,12 +139,15 @@ func (w *witness) saw(r *datapath.Report, fed time.Time) {
 		} else {
 			s.open = true
 		}
-	case r.Point == uint8(correlator.ToNetwork) && flags&correlator.RST != 0:
-		if s := w.bySNAT[key{r.Src, r.Dst}]; s != nil {
-			w.broke(s, r, failure{kind: incident.OrphanedReply, cause: w.orphanedBy(s), before: r.Src, reset: fed})
-			w.reset(s, fed)
-		}
 	}
+}
+
+// orphan returns the pod's connection whose reply the node resets.
+func (w *witness) orphan(r *datapath.Report) *story {
+	if s := w.bySNAT[key{r.Src, r.Dst}]; s != nil && s.client != r.Src {
+		return s
+	}
+	return nil
 }
 
 func (w *witness) story(k key) *story {
