@@ -55,6 +55,7 @@ func BenchmarkNode(b *testing.B) {
 	for young := live + opened; b.Loop(); young += opened {
 		for i := range opened {
 			show(young+i-opened, correlator.ACK|correlator.FIN, correlator.ReasonEstablished)
+			show(young+i-opened, correlator.ACK, correlator.ReasonEstablished)
 			show(young+i, correlator.SYN, correlator.ReasonNew)
 			show(young+i, correlator.ACK, correlator.ReasonEstablished)
 			show(young+i, correlator.ACK|correlator.PSH, correlator.ReasonEstablished)

@@ -43,6 +43,7 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	defer g.mu.Unlock()
 	if ev.Flow.Flags&correlator.SYN != 0 {
 		delete(g.table.all, tuple) // of an earlier connection, if there is one
+		g.table.opens(tuple)
 		return
 	}
 	c := g.table.all[tuple]
@@ -55,10 +56,14 @@ func (g *Guard) Flow(ev *correlator.Event) {
 		default:
 			delete(g.table.all, tuple) // thousands a second on a busy node
 		}
+		g.table.closes(tuple, ev.Time)
 		return
 	case c != nil && !c.resting.IsZero():
 		return
 	case c == nil:
+		if g.table.closed(tuple, ev.Time) {
+			return // its last ACK
+		}
 		if c = g.admit(tuple, pod, server); c == nil {
 			return
 		}

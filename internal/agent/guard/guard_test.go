@@ -38,6 +38,7 @@ func TestGuardsWhatLives(t *testing.T) {
 	g.Flow(post)
 	g.Flow(flow(8, cart, correlator.ACK, 0))
 	g.Flow(flow(8, cart, correlator.FIN|correlator.ACK, 0))
+	g.Flow(flow(8, cart, correlator.ACK, time.Millisecond)) // its last
 	n.turn(t, g, time.Second)
 	if len(n.touched) != 2 || !n.has(2) || !n.has(3) {
 		t.Errorf("looked up: %v, want the two that live", n.touched)

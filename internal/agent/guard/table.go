@@ -4,6 +4,7 @@ package guard
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	// restTime is how long a connection is left alone that has ended, or is not
 	// masqueraded.
 	restTime = time.Minute
+	// endsMax is how many connections that have closed are remembered, more or
+	// less the last: those of three seconds on a busy node.
+	endsMax = 1 << 14
 )
 
 // connection is one that may be guarded.
@@ -40,9 +44,41 @@ type connection struct {
 type table struct {
 	all        map[correlator.Tuple]*connection
 	overlooked uint64 // for which there was no room
+	ends       []end  // by hash
+	seed       maphash.Seed
 }
 
-func newTable() table { return table{all: map[correlator.Tuple]*connection{}} }
+// end is that of a connection: its last packets follow it, in whatever order
+// Hubble shows them.
+type end struct {
+	tuple correlator.Tuple
+	at    int64 // Unix nanoseconds
+}
+
+func newTable() table {
+	return table{all: map[correlator.Tuple]*connection{}, ends: make([]end, endsMax), seed: maphash.MakeSeed()}
+}
+
+func (t *table) end(tuple correlator.Tuple) *end {
+	return &t.ends[maphash.Comparable(t.seed, tuple)%endsMax]
+}
+
+// closes notes a connection's end.
+func (t *table) closes(tuple correlator.Tuple, at int64) { *t.end(tuple) = end{tuple, at} }
+
+// closed reports whether a packet may be one of the last of a connection that has
+// closed, and not of another.
+func (t *table) closed(tuple correlator.Tuple, at int64) bool {
+	e := t.end(tuple)
+	return e.tuple == tuple && at-e.at < int64(latest)
+}
+
+// opens forgets the end of a connection before.
+func (t *table) opens(tuple correlator.Tuple) {
+	if e := t.end(tuple); e.tuple == tuple {
+		*e = end{}
+	}
+}
 
 // add makes a connection; nil if there is no room.
 func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
