@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/correlator"
 )
@@ -100,6 +101,13 @@ var steps = []step{
 	{name: "refill again", do: byProgram(doUpdate, 0, first, second), want: []seen{
 		{op: correlator.Insert, entry: first, value: true},
 		{op: correlator.Insert, entry: second, value: true},
+	}},
+	{name: "syscall is refused a batch, and leaves the count as it was", do: func(t *testing.T, m *ebpf.Map, _ *user, l layout) {
+		c := l.codec()
+		keys := append(c.key(first(l).tuple, correlator.Out), c.key(second(l).tuple, correlator.In)...)
+		if _, err := m.BatchDelete(asKeys(keys, int(l.key)), &ebpf.BatchOptions{ElemFlags: 1 << 20}); !errors.Is(err, unix.EINVAL) {
+			t.Error(err)
+		}
 	}},
 	{name: "syscall deletes a batch", do: func(t *testing.T, m *ebpf.Map, _ *user, l layout) {
 		c := l.codec()
