@@ -43,7 +43,6 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	defer g.mu.Unlock()
 	if ev.Flow.Flags&correlator.SYN != 0 {
 		delete(g.table.all, tuple) // of an earlier connection, if there is one
-		g.table.opens(tuple)
 		return
 	}
 	c := g.table.all[tuple]

@@ -67,17 +67,10 @@ func (t *table) end(tuple correlator.Tuple) *end {
 func (t *table) closes(tuple correlator.Tuple, at int64) { *t.end(tuple) = end{tuple, at} }
 
 // closed reports whether a packet may be one of the last of a connection that has
-// closed, and not of another.
+// closed. If it is of another from the same port, so soon, a later one will tell.
 func (t *table) closed(tuple correlator.Tuple, at int64) bool {
 	e := t.end(tuple)
 	return e.tuple == tuple && at-e.at < int64(latest)
-}
-
-// opens forgets the end of a connection before.
-func (t *table) opens(tuple correlator.Tuple) {
-	if e := t.end(tuple); e.tuple == tuple {
-		*e = end{}
-	}
 }
 
 // add makes a connection; nil if there is no room.
