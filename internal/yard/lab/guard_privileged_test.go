@@ -25,45 +25,60 @@ import (
 // that breaks is named. Where the kernel has no guard the agent says so, and
 // connections break.
 func TestPrivilegedGuardedLab(t *testing.T) {
-	for _, c := range []lab.Config{
-		{Restore: "none"},
-		{Restore: "both"},
-		{Restore: "none", IPv6: true},
-		{Restore: "both", IPv6: true},
-	} {
-		t.Run(nameOf(c), func(t *testing.T) {
-			c.Duration, c.Connections, c.Churn, c.Seed = 6*time.Second, 30, 60, 14
-			without, _ := scored(t, c)
-			c.Guard = &guard.Config{}
-			with, guarded := scored(t, c)
-			if guarded == nil {
-				t.Fatal("the agent told nothing of its guard")
+	guarded(t, lab.Config{Duration: 6 * time.Second, Connections: 30}, guard.Config{}, lab.Idle, lab.Push)
+}
+
+// TestPrivilegedGuardedOwn does so with the node's own connections among others: eight
+// to one server, a quarter of what is guarded in a map of this size.
+func TestPrivilegedGuardedOwn(t *testing.T) {
+	guarded(t, lab.Config{Kind: lab.HostOwned, Duration: 11 * time.Second, Connections: 20}, guard.Config{Host: true}, lab.Own)
+}
+
+// guarded does so with each IP version, without a restore and with both. At least
+// three of the teaching classes' connections must break without the guard.
+func guarded(t *testing.T, c lab.Config, g guard.Config, teaching ...lab.Class) {
+	for _, c.Restore = range []string{"none", "both"} {
+		for _, c.IPv6 = range []bool{false, true} {
+			t.Run(nameOf(c), func(t *testing.T) { besideUnguarded(t, c, g, teaching) })
+		}
+	}
+}
+
+func besideUnguarded(t *testing.T, c lab.Config, g guard.Config, teaching []lab.Class) {
+	c.Churn, c.Seed = 60, 14
+	without, _ := scored(t, c)
+	c.Guard = &g
+	with, guarded := scored(t, c)
+	if guarded == nil {
+		t.Fatal("the agent told nothing of its guard")
+	}
+	if strings.Contains(guarded.Problem, kprobes.ErrNoGuard.Error()) {
+		wantNoGuard(t, with, guarded)
+		return
+	}
+	for class, was := range without {
+		is := with[class]
+		switch class {
+		case lab.Idle, lab.Push, lab.Own:
+			if is.Broken > 0 || is.Connections == 0 {
+				t.Errorf("%s: %d of %d connections broke, though guarded", class, is.Broken, is.Connections)
 			}
-			if strings.Contains(guarded.Problem, kprobes.ErrNoGuard.Error()) {
-				wantNoGuard(t, with, guarded)
-				return
+		case lab.GC, lab.GCPush:
+			if mended(c, class) != (is.Broken <= is.Connections/2) {
+				t.Errorf("%s: %d of %d connections broke with the guard, %d without", class, is.Broken, is.Connections, was.Broken)
 			}
-			for class, was := range without {
-				is := with[class]
-				switch class {
-				case lab.Idle, lab.Push:
-					if is.Broken > 0 || is.Connections == 0 {
-						t.Errorf("%s: %d of %d connections broke, though guarded", class, is.Broken, is.Connections)
-					}
-				case lab.GC, lab.GCPush:
-					if mended(c, class) != (is.Broken <= is.Connections/2) {
-						t.Errorf("%s: %d of %d connections broke with the guard, %d without", class, is.Broken, is.Connections, was.Broken)
-					}
-				default:
-					if is.Broken > was.Broken {
-						t.Errorf("%s: %d connections broke with the guard, %d without", class, is.Broken, was.Broken)
-					}
-				}
+		default:
+			if is.Broken > was.Broken {
+				t.Errorf("%s: %d connections broke with the guard, %d without", class, is.Broken, was.Broken)
 			}
-			if n := without[lab.Idle].Broken + without[lab.Push].Broken; n < 3 {
-				t.Errorf("without the guard %d idle and push connections broke, too few to learn from", n)
-			}
-		})
+		}
+	}
+	n := 0
+	for _, class := range teaching {
+		n += without[class].Broken
+	}
+	if n < 3 {
+		t.Errorf("without the guard %d connections of %v broke, too few to learn from", n, teaching)
 	}
 }
 

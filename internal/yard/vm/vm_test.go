@@ -56,8 +56,8 @@ var tests = map[vm.Linux]string{
 // version each, as core has both.
 var laboratories = map[vm.Linux]string{
 	linux5_10: coreLab4, linux5_10arm64: coreLab4,
-	linux6_1: "^TestPrivilegedLab|^TestPrivilegedInterrupted|^TestPrivilegedGuardedLab/^both_IPv6|^TestPrivilegedLate|^TestPrivilegedKind/^IPv6", linux6_1arm64: coreLab6,
-	linux6_12: coreLab4 + "|^TestPrivilegedAdvisedSize|^TestPrivilegedGuardedLab/^none_IPv4|^TestPrivilegedLate|^TestPrivilegedKind/^IPv4", linux6_12arm64: coreLab4,
+	linux6_1: "^TestPrivilegedLab|^TestPrivilegedInterrupted|^TestPrivilegedGuarded(Lab|Own)/^both_IPv6|^TestPrivilegedLate|^TestPrivilegedKind/^IPv6", linux6_1arm64: coreLab6,
+	linux6_12: coreLab4 + "|^TestPrivilegedAdvisedSize|^TestPrivilegedGuarded(Lab|Own)/^none_IPv4|^TestPrivilegedLate|^TestPrivilegedKind/^IPv4", linux6_12arm64: coreLab4,
 	linux7: coreLab6, linux7arm64: coreLab6,
 }
 
