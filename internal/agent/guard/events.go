@@ -41,11 +41,12 @@ func (g *Guard) Flow(ev *correlator.Event) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	k := g.table.key(tuple)
 	if ev.Flow.Flags&correlator.SYN != 0 {
-		delete(g.table.all, tuple) // of an earlier connection, if there is one
+		delete(g.table.all, k) // of an earlier connection, if there is one
 		return
 	}
-	c := g.table.all[tuple]
+	c := g.table.all[k]
 	switch {
 	case ev.Flow.Flags&(correlator.FIN|correlator.RST) != 0:
 		switch {
@@ -53,17 +54,17 @@ func (g *Guard) Flow(ev *correlator.Event) {
 		case c.guarded && (c.lost || isReply && ev.Flow.Flags&correlator.RST != 0):
 			c.rest(time.Now()) // it may have broken: Knows is asked
 		default:
-			delete(g.table.all, tuple) // thousands a second on a busy node
+			delete(g.table.all, k) // thousands a second on a busy node
 		}
-		g.table.closes(tuple, ev.Time)
+		g.table.closes(k, ev.Time)
 		return
 	case c != nil && !c.resting.IsZero():
 		return
 	case c == nil:
-		if g.table.closed(tuple, ev.Time) {
+		if g.table.closed(k, ev.Time) {
 			return // its last ACK
 		}
-		if c = g.admit(tuple, pod, server); c == nil {
+		if c = g.admit(k, tuple, pod, server); c == nil {
 			return
 		}
 		if len(g.fresh) < freshMax {
@@ -81,14 +82,14 @@ func (g *Guard) guards(p correlator.Protocol) bool {
 }
 
 // admit takes a connection into the table if it is wanted.
-func (g *Guard) admit(tuple correlator.Tuple, pod, server *correlator.Peer) *connection {
+func (g *Guard) admit(k key, tuple correlator.Tuple, pod, server *correlator.Peer) *connection {
 	if g.config.Match != nil {
 		i := incident.Incident{Protocol: tuple.Protocol.String(), Source: endpoint(tuple.Src, pod), Destination: endpoint(tuple.Dst, server)}
 		if !g.config.Match(&i) {
 			return nil
 		}
 	}
-	return g.table.add(tuple, pod)
+	return g.table.add(k, tuple, pod)
 }
 
 func endpoint(a correlator.Addr, p *correlator.Peer) incident.Endpoint {
@@ -126,7 +127,7 @@ func (g *Guard) Change(ev *correlator.Event) {
 	if n.Op == correlator.Evict && n.Created != 0 {
 		g.limits.noteAge(time.Duration(ev.Time-n.Created) < g.between)
 	}
-	c := g.table.all[tuple]
+	c := g.table.all[g.table.key(tuple)]
 	if c == nil {
 		return
 	}
@@ -145,7 +146,7 @@ func (g *Guard) Change(ev *correlator.Event) {
 func (g *Guard) Knows(tuple correlator.Tuple) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.table.all[tuple]
+	c := g.table.all[g.table.key(tuple)]
 	return c != nil && c.guarded
 }
 
@@ -186,8 +187,8 @@ func (g *Guard) sow(tuple correlator.Tuple) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.table.all[tuple] == nil {
-		g.admit(tuple, nil, nil)
+	if k := g.table.key(tuple); g.table.all[k] == nil {
+		g.admit(k, tuple, nil, nil)
 	}
 	return nil
 }

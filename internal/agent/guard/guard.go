@@ -217,7 +217,7 @@ func (g *Guard) hasFresh() bool {
 func (g *Guard) first(time.Time) {
 	g.asked = g.asked[:0]
 	for _, c := range g.fresh {
-		if g.status.Idle || g.table.all[c.tuple] != c || !c.resting.IsZero() || g.looked[c.v] >= g.limits.of(c.v) {
+		if g.status.Idle || g.table.all[c.key] != c || !c.resting.IsZero() || g.looked[c.v] >= g.limits.of(c.v) {
 			continue
 		}
 		g.looked[c.v]++

@@ -28,6 +28,7 @@ const (
 
 // connection is one that may be guarded.
 type connection struct {
+	key     key
 	tuple   correlator.Tuple // of the pod's packets
 	v       int              // version of its addresses
 	pod     *correlator.Peer // nil: not known yet
@@ -40,47 +41,49 @@ type connection struct {
 	lost    bool             // an entry of it was removed
 }
 
-// table has the connections by their tuples.
+// table has the connections by their keys.
 type table struct {
-	all        map[correlator.Tuple]*connection
+	all        map[key]*connection
 	overlooked uint64 // for which there was no room
-	ends       []end  // by hash
+	ends       []end  // by key
 	seed       maphash.Seed
 }
+
+// key is a tuple's hash: a flow is looked up several times. That two of tableMax
+// have the same is one chance in two billion.
+type key uint64
 
 // end is that of a connection: its last packets follow it, in whatever order
 // Hubble shows them.
 type end struct {
-	tuple correlator.Tuple
-	at    int64 // Unix nanoseconds
+	key key
+	at  int64 // Unix nanoseconds
 }
 
 func newTable() table {
-	return table{all: map[correlator.Tuple]*connection{}, ends: make([]end, endsMax), seed: maphash.MakeSeed()}
+	return table{all: map[key]*connection{}, ends: make([]end, endsMax), seed: maphash.MakeSeed()}
 }
 
-func (t *table) end(tuple correlator.Tuple) *end {
-	return &t.ends[maphash.Comparable(t.seed, tuple)%endsMax]
-}
+func (t *table) key(tuple correlator.Tuple) key { return key(maphash.Comparable(t.seed, tuple)) }
 
 // closes notes a connection's end.
-func (t *table) closes(tuple correlator.Tuple, at int64) { *t.end(tuple) = end{tuple, at} }
+func (t *table) closes(k key, at int64) { t.ends[k%endsMax] = end{k, at} }
 
 // closed reports whether a packet may be one of the last of a connection that has
 // closed. If it is of another from the same port, so soon, a later one will tell.
-func (t *table) closed(tuple correlator.Tuple, at int64) bool {
-	e := t.end(tuple)
-	return e.tuple == tuple && at-e.at < int64(latest)
+func (t *table) closed(k key, at int64) bool {
+	e := t.ends[k%endsMax]
+	return e.key == k && at-e.at < int64(latest)
 }
 
 // add makes a connection; nil if there is no room.
-func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
+func (t *table) add(k key, tuple correlator.Tuple, pod *correlator.Peer) *connection {
 	if len(t.all) >= tableMax {
 		t.overlooked++
 		return nil
 	}
-	c := &connection{tuple: tuple, v: version(tuple.Src.AddrPort().Addr().Is6()), pod: pod}
-	t.all[tuple] = c
+	c := &connection{key: k, tuple: tuple, v: version(tuple.Src.AddrPort().Addr().Is6()), pod: pod}
+	t.all[k] = c
 	return c
 }
 
@@ -91,10 +94,10 @@ func (t *table) add(tuple correlator.Tuple, pod *correlator.Peer) *connection {
 func (t *table) choose(l *limits, last []*connection, now time.Time, silentOnly bool) (chosen []*connection, talking int) {
 	var all [2][]*connection
 	l.wanted = 0
-	for tuple, c := range t.all {
+	for k, c := range t.all {
 		if !c.resting.IsZero() {
 			if now.After(c.resting) {
-				delete(t.all, tuple)
+				delete(t.all, k)
 			}
 			continue
 		}
