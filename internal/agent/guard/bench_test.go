@@ -25,9 +25,9 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkNode has a second of a busy node: 5,000 connections open, talk and end
 // after another second, 10,000 others live, in a NAT map of 131,072 entries on 8
-// CPUs; runs are as many as so many updates need, and four times a second it is
-// looked what is new. The kernel's part is BenchmarkTouch's of kprobes for each
-// connection that is looked up.
+// CPUs; runs are as many as so many updates need, and what talks is left to its own
+// packets. The kernel's part is BenchmarkTouch's of kprobes for each connection that
+// is looked up.
 func BenchmarkNode(b *testing.B) {
 	const live, opened, entries, cpus = 10_000, 5_000, 131_072, 8
 	n := newNode(entries)
