@@ -14,10 +14,16 @@ const maxHostSuspects = 64
 
 // accusedHost remembers a suspect of the host's.
 func (c *Correlator) accusedHost(r ref) {
-	if len(c.hosts) == maxHostSuspects {
-		c.hosts = append(c.hosts[:0], c.hosts[1:]...)
+	c.hosts = newest(c.hosts, r, maxHostSuspects)
+}
+
+// newest adds one to those that are kept, of which the oldest goes where there are
+// as many as may be.
+func newest[T any](kept []T, one T, most int) []T {
+	if len(kept) == most {
+		kept = append(kept[:0], kept[1:]...)
 	}
-	c.hosts = append(c.hosts, r)
+	return append(kept, one)
 }
 
 // decidedHost forgets it, decided however.

@@ -75,10 +75,7 @@ func noticeOrphan(c *Correlator, own *rule, r ref, what change, ev *Event) {
 		c.confirm(r, fct)
 		return
 	case ev.Flow.Flags&RST != 0:
-		if len(c.hostResets) == maxHostResets {
-			c.hostResets = append(c.hostResets[:0], c.hostResets[1:]...)
-		}
-		c.hostResets = append(c.hostResets, hostReset{r, fct})
+		c.hostResets = newest(c.hostResets, hostReset{r, fct}, maxHostResets)
 		return
 	}
 	c.note(r, fct)
