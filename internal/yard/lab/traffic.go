@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -198,26 +199,19 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 }
 
 // deleteOut does to a connection what an agent's garbage collector does.
-func (t *traffic) deleteOut(k key) {
-	err := t.witness.deletes(t.witness.deleted, k, t.datapath.DeleteOut)
-	if err != nil {
-		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its entry")
-	}
-}
+func (t *traffic) deleteOut(k key) { t.deletes(t.witness.deleted, k, t.datapath.DeleteOut) }
 
 // deleteBoth does it to both entries.
-func (t *traffic) deleteBoth(k key) {
-	err := t.witness.deletes(t.witness.deleted, k, t.datapath.DeleteMapping)
-	if err != nil {
-		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its entries")
-	}
-}
+func (t *traffic) deleteBoth(k key) { t.deletes(t.witness.deleted, k, t.datapath.DeleteMapping) }
 
 // deleteTracking does it to a connection's tracking entry.
 func (t *traffic) deleteTracking(k key) {
-	err := t.witness.deletes(t.witness.untracked, k, t.datapath.DeleteTracking)
-	if err != nil {
-		t.cfg.Log.Warn().Err(err).Msg("a connection keeps its tracking entry")
+	t.deletes(t.witness.untracked, k, t.datapath.DeleteTracking)
+}
+
+func (t *traffic) deletes(at map[key]uint64, k key, del func(pod, server netip.AddrPort) (existed bool, err error)) {
+	if err := t.witness.deletes(at, k, del); err != nil {
+		t.cfg.Log.Warn().Err(err).Stringer("client", k.client).Msg("a connection keeps an entry")
 	}
 }
 
