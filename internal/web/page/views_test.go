@@ -86,9 +86,9 @@ func TestRange(t *testing.T) {
 	p.visit("/")
 	p.do(chromedp.Click(chromedp.CSS(`.range nav > button`)))
 	local := func(t time.Time) string { return t.Add(time.Hour).UTC().Format("2006-01-02T15:04:05") } // as in Berlin in winter
-	p.do(chromedp.SetValue(chromedp.CSS(`input[name=since]`), local(now.Add(-30*time.Hour))), dispatch(`input[name=since]`))
+	p.choose(`input[name=since]`, local(now.Add(-30*time.Hour)))
 	p.says("3 connections broke since")
-	p.do(chromedp.SetValue(chromedp.CSS(`input[name=until]`), local(now.Add(-time.Hour))), dispatch(`input[name=until]`))
+	p.choose(`input[name=until]`, local(now.Add(-time.Hour)))
 	p.says("2 connections broke from")
 	p.until("the latest of that time", `document.querySelectorAll(".feed li").length == 2`)
 	p.do(chromedp.Click(chromedp.CSS(`.range nav > a`)))
@@ -211,10 +211,10 @@ func hubSite(t *testing.T) (*embedded.Server, *jetstream.Publisher, *httptest.Se
 func TestFiltersAreInTheAddress(t *testing.T) {
 	p := open(t, site(t, recordedBoard(t), api.AccessConfig{}).URL, "/incidents")
 	p.says("30 incidents")
-	p.do(chromedp.SetValue(chromedp.CSS(`select[name=kind]`), "renat"), dispatch(`select[name=kind]`))
+	p.choose(`select[name=kind]`, "renat")
 	p.says("2 incidents match")
-	p.do(chromedp.SetValue(chromedp.CSS(`select[name=field]`), "port"), dispatch(`select[name=field]`),
-		chromedp.SendKeys(chromedp.CSS(`input[name=value]`), "57070"+kb.Enter))
+	p.choose(`select[name=field]`, "port")
+	p.do(chromedp.SendKeys(chromedp.CSS(`input[name=value]`), "57070"+kb.Enter))
 	p.says("1 incident match")
 	want := "?kind=renat&port=57070"
 	p.until("the address", fmt.Sprintf(`location.search == %q`, want))
@@ -241,9 +241,13 @@ func TestFiltersAreInTheAddress(t *testing.T) {
 	p.until("a group's incidents", `location.search.includes("destination=")`)
 }
 
-// dispatch tells the page that the value of an element was changed.
-func dispatch(selector string) chromedp.Action[chromedp.Void] {
-	return evaluate(fmt.Sprintf(`document.querySelector(%q).dispatchEvent(new Event("change", {bubbles: true}))`, selector))
+// choose gives a field a value at once, as its picker does: the page draws
+// itself anew when it likes, and takes back what it was not told of.
+func (p *tab) choose(selector, value string) {
+	p.t.Helper()
+	field := fmt.Sprintf(`document.querySelector(%q)`, selector)
+	p.until("the field", field)
+	p.do(evaluate(fmt.Sprintf(`{ const field = %s; field.value = %q; field.dispatchEvent(new Event("change", {bubbles: true})) }`, field, value)))
 }
 
 func TestIncidentView(t *testing.T) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { Chart, type ChartData } from "./chart";
@@ -38,12 +37,20 @@ export function NowView({ query, capacity, onLine }: { query: URLSearchParams; c
   useEffect(() => void (document.title = "Now · renat"), []);
 
   const failure = summary.failure ?? nodes.failure ?? latest.failure;
-  const choose = <RangeSwitch path="/" query={query} />;
-  if (failure && !summary.data) return <>{choose}<Failure failure={failure} again={everything} /></>;
-  if (!summary.data || !listed || !latest.data) return <>{choose}<Waiting what="what happens now" /></>;
+  const unknown = unknownSince(line);
+  const known = summary.data && listed && latest.data && { s: summary.data, list: listed, latest: latest.data.incidents };
+  // The switch stays where it is when what is awaited comes: it has the focus, and fields that are open.
   return (
-    <Now s={summary.data} list={listed} onAll={() => setAll(true)} latest={latest.data.incidents} advice={advice.data} range={range} choose={choose}
-      unknown={unknownSince(line)} full={summary.data.held === summary.data.total && summary.data.held >= (capacity ?? Infinity)} />
+    <>
+      <div class="title-row">
+        {known && <h1 class="headline">{unknown === undefined ? headline(known.s, range) : unknown === null ? "What broke is not known yet" : `What broke since ${sameDay(unknown) ? clock(unknown) : localTime(unknown)} is not known`}</h1>}
+        <RangeSwitch path="/" query={query} />
+      </div>
+      {known
+        ? <Now {...known} onAll={() => setAll(true)} advice={advice.data} range={range} unknown={unknown}
+            full={known.s.held === known.s.total && known.s.held >= (capacity ?? Infinity)} />
+        : failure ? <Failure failure={failure} again={everything} /> : <Waiting what="what happens now" />}
+    </>
   );
 }
 
@@ -54,12 +61,11 @@ interface NowProps {
   latest: CloudEvent[];
   advice: Advice | undefined;
   range: Range;
-  choose: ComponentChildren;
   unknown: Date | null | undefined; // see unknownSince
   full: boolean; // older ones had to go
 }
 
-function Now({ s, list, onAll, latest, advice, range, choose, unknown, full }: NowProps) {
+function Now({ s, list, onAll, latest, advice, range, unknown, full }: NowProps) {
   const broken = useMemo<ChartData>(() => ({
     times: s.buckets.map((b) => Date.parse(b.time) / 1000),
     values: s.buckets.map((b) => b.renat + b.orphaned_reply + b.other),
@@ -68,10 +74,6 @@ function Now({ s, list, onAll, latest, advice, range, choose, unknown, full }: N
   const known = evicted.values.filter((v) => v !== null);
   return (
     <>
-      <div class="title-row">
-        <h1 class="headline">{unknown === undefined ? headline(s, range) : unknown === null ? "What broke is not known yet" : `What broke since ${sameDay(unknown) ? clock(unknown) : localTime(unknown)} is not known`}</h1>
-        {choose}
-      </div>
       <Unwatched list={list} />
       <p class="sub">{unknown !== undefined && <b>{unknown === null ? "So far: " : "Before that: "}{headline(s, range)}</b>}<Subline s={s} fleet={list.fleet} range={range} full={full} /></p>
       <div class="grid now">
