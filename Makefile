@@ -23,7 +23,7 @@ GENERATED = correlator/incident/*.json docs/incident-reference.md docs/metrics.m
 
 RECORDING = internal/recording/testdata/cilium-1.20.2
 
-.PHONY: build lab demo page replay test test-kernels test-tools tools lint screenshots generate bench cpu fleet fuzz image sbom release clean
+.PHONY: build lab demo page replay test test-kernels test-tools tools kernels lint screenshots generate bench cpu fleet fuzz image sbom release clean
 
 build: ## Build bin/renat.
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -106,7 +106,7 @@ $(HUBBLE_TOOLS)/hubble: # takes minutes the first time
 		$(GO) build -mod=mod -modfile=$(HUBBLE_TOOLS)/tools.mod -ldflags="-s -w" $(foreach p,$(THEIRS),-gcflags="$p/...=-N -l -dwarf=false") \
 			-o $(HUBBLE_TOOLS)/ github.com/cilium/cilium/hubble-relay github.com/cilium/cilium/hubble'
 
-tools: $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to compile the first time, for .ci/run
+tools: kernels $(LINT) $(HUBBLE_TOOLS)/hubble # what takes minutes to fetch or compile the first time, for .ci/run
 	$(GO) -C deploy/check test -run '^$$' ./...
 	GOARCH=arm64 $(GO) build -o /dev/null ./cmd/...
 	$(GO) test $(subst --,,$(ALERTMANAGER))
@@ -118,6 +118,9 @@ lint: $(LINT) generate ## Check style, import rules and that generated files are
 	$(GO) mod tidy -diff
 	$(GO) -C deploy/check mod tidy -diff
 	git diff --exit-code -- $(GENERATED)
+
+kernels: # of the virtual machines
+	$(GO) test ./internal/yard/vm -run DebianHasThem
 
 $(LINT):
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/renat-project/renat/internal/yard/vm"
@@ -101,6 +102,24 @@ func TestFetch(t *testing.T) {
 				t.Errorf("the second time %v, %v\n%s", again, err, log())
 			}
 		})
+	}
+}
+
+// TestFetchAtOnce has several fetch a kernel at once: one does, the others wait.
+func TestFetchAtOnce(t *testing.T) {
+	log := machine(t, true, "linux-image-6.12.117+deb12-cloud-amd64")
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if _, err := vm.Fetch(t.Context(), dir, linux6_12); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := strings.Count(log(), "apt-get download"); n != 1 {
+		t.Errorf("%d downloads, want 1\n%s", n, log())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 )
 
 // Linux is a series of Debian's cloud kernels for an architecture.
@@ -30,8 +31,8 @@ type Kernel struct {
 }
 
 // Fetch downloads the newest kernel of the series that Debian has and unpacks it
-// below dir, once: later calls find it there and need no network. It needs not be
-// root.
+// below dir, once: later calls, those of other processes too, find it there and
+// need no network. It needs not be root.
 func Fetch(ctx context.Context, dir string, l Linux) (Kernel, error) {
 	if k, err := cached(dir, l); err == nil {
 		return k, nil
@@ -44,6 +45,14 @@ func Fetch(ctx context.Context, dir string, l Linux) (Kernel, error) {
 	if err != nil {
 		return Kernel{}, fmt.Errorf("fetching a kernel: %w", err)
 	}
+	held, err := lock(dir)
+	if err != nil {
+		return Kernel{}, fmt.Errorf("fetching a kernel: %w", err)
+	}
+	defer held.Close()
+	if k, err := cached(dir, l); err == nil {
+		return k, nil // meanwhile
+	}
 	work, err := os.MkdirTemp(dir, "unpack")
 	if err != nil {
 		return Kernel{}, fmt.Errorf("fetching a kernel: %w", err)
@@ -53,10 +62,23 @@ func Fetch(ctx context.Context, dir string, l Linux) (Kernel, error) {
 	if err := a.unpack(ctx, l, root); err != nil {
 		return Kernel{}, fmt.Errorf("fetching linux %s: %w", l, err)
 	}
-	if err := os.Rename(root, filepath.Join(dir, l.String())); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Rename(root, filepath.Join(dir, l.String())); err != nil {
 		return Kernel{}, fmt.Errorf("keeping linux %s: %w", l, err)
 	}
 	return cached(dir, l)
+}
+
+// lock has others that fetch to dir wait until it is closed: beside another apt
+// fails.
+func lock(dir string) (*os.File, error) {
+	f, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // cached finds a kernel that was unpacked before.

@@ -118,6 +118,15 @@ var trouble = regexp.MustCompile(`BUG:|WARNING:|Oops|rcu:? .*stall|recursive loc
 // no BPF program can be loaded any more, and so runs last.
 const apart = "Overhead|Lockdown"
 
+// TestDebianHasThem fetches the kernels. .ci/run does that while other tests run.
+func TestDebianHasThem(t *testing.T) {
+	for l := range tests {
+		if k, err := vm.Fetch(t.Context(), cache, l); err != nil || !strings.HasPrefix(k.Release, l.Series+".") {
+			t.Errorf("%s: linux %q, %v", l, k.Release, err)
+		}
+	}
+}
+
 // TestKernels runs the TestPrivileged… tests. To run some, name them, and where:
 // RENAT_VM_RUN=TestPrivilegedStorm RENAT_VM_KERNELS="5.10-arm64 7-amd64" go test ./internal/yard/vm
 func TestKernels(t *testing.T) {
