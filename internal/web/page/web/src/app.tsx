@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useAsk } from "./api";
 import { IncidentView } from "./incident";
 import { IncidentsView } from "./incidents";
@@ -18,7 +18,7 @@ export function App() {
   const [line, setLine] = useState<Line>(opening);
   const main = useRef<HTMLElement>(null);
   const path = useRef(place.path);
-  useEffect(() => {
+  useLayoutEffect(() => { // with the view: what is typed into it already is not lost
     if (path.current === place.path) return;
     path.current = place.path;
     main.current?.focus({ preventScroll: true }); // a new view, as a new page would be

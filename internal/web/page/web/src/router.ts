@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export interface Place {
   path: string;
@@ -22,7 +22,7 @@ export function go(href: string): void {
 
 export function usePlace(): Place {
   const [place, setPlace] = useState(here);
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody can click
     const update = () => setPlace(here());
     moved.addEventListener("moved", update);
     window.addEventListener("popstate", update);
