@@ -48,7 +48,8 @@ func TestAccessibility(t *testing.T) {
 			p.visit(view.path)
 			p.until("the view", view.ready)
 			for _, width := range []int64{1280, 360} {
-				p.do(chromedp.EmulateViewport(width, 800), evaluate(string(script)))
+				p.resize(width, 800)
+				p.do(evaluate(string(script)))
 				for _, f := range check(p) {
 					t.Errorf("%s, dark %v, %d px: %s: %s (%s)", view.path, dark, width, f.Impact, f.Help, f.ID)
 					for _, n := range f.Nodes[:min(3, len(f.Nodes))] {

@@ -178,23 +178,44 @@ func (p *tab) text(selector string) string {
 }
 
 // until waits for a JavaScript expression to be true.
-func (p *tab) until(what, expression string) {
+func (p *tab) until(what, expression string, opts ...chromedp.EvaluateOption) {
 	p.t.Helper()
-	p.within(patience, what, expression)
-}
-
-func (p *tab) within(limit time.Duration, what, expression string) {
-	p.t.Helper()
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(patience)
 	for {
-		if eval[bool](p, "Boolean("+expression+")") {
+		if run(p, chromedp.Evaluate[bool]("Boolean("+expression+")", opts...)) {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("%s did not happen within %s; the page says:\n%s", what, limit, p.text("main"))
+			p.t.Fatalf("%s did not happen within %s; the page says:\n%s", what, patience, p.text("main"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// click clicks the middle of an element once it is there to be seen, in one turn:
+// the page draws itself anew when it likes, and until a mouse arrives something
+// else may have come to that place.
+func (p *tab) click(selector string) {
+	p.t.Helper()
+	asUser := func(e *runtime.EvaluateParams) { e.UserGesture = new(true) }
+	p.until("a click on "+selector, fmt.Sprintf(`(() => {
+		const element = document.querySelector(%q);
+		element?.scrollIntoView({block: "center"});
+		const box = element?.getClientRects()[0];
+		const hit = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+		if (!hit || !element.contains(hit)) return false;
+		hit.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true}));
+		return true;
+	})()`, selector), asUser)
+}
+
+// resize gives the page another width and height, and waits for it to be laid
+// out so: in the first frame it is told, in the second all is in its place.
+func (p *tab) resize(width, height int64) {
+	p.t.Helper()
+	p.do(chromedp.EmulateViewport(width, height))
+	p.until("the new size", fmt.Sprintf(`innerWidth == %d && innerHeight == %d`, width, height))
+	run(p, chromedp.Evaluate[bool](`new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(() => then(true))))`, chromedp.EvalAwaitPromise))
 }
 
 // says waits for the main part of the page to have a text.

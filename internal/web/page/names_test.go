@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
@@ -55,7 +53,7 @@ func TestLongNames(t *testing.T) {
 		p := open(t, s.URL, view.path)
 		p.until("the view", view.ready)
 		for _, width := range []int64{360, 768, 1400} {
-			p.do(chromedp.EmulateViewport(width, 900), chromedp.Sleep(100*time.Millisecond))
+			p.resize(width, 900)
 			if wide := eval[int64](p, `document.documentElement.scrollWidth`); wide > width {
 				t.Errorf("%s: at %d px the page is %d px wide", view.path, width, wide)
 			}

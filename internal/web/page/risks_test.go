@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/internal/web/api"
 	"github.com/renat-project/renat/internal/web/board"
@@ -63,7 +61,7 @@ func TestManyRisks(t *testing.T) {
 	p.says("300 connections break next")
 	p.says("280 more are not listed here: kubectl renat at-risk lists them all.")
 	p.until("a few of them", `document.querySelectorAll(".risks tbody tr").length == 6`)
-	p.do(chromedp.Click(chromedp.CSS(`.risks button`)))
+	p.click(`.risks button`)
 	p.until("all that are told", `document.querySelectorAll(".risks tbody tr").length == 20 && !document.querySelector(".risks button")`)
 	tell("many", 1, now.Add(time.Second), neverSilent())
 	p.says("1 connection breaks next")

@@ -66,7 +66,7 @@ func TestScreenshots(t *testing.T) {
 // shoot takes a picture of so many CSS pixels.
 func (p *tab) shoot(t *testing.T, name string, width, height int64) {
 	t.Helper()
-	p.do(chromedp.EmulateViewport(width, height), chromedp.Sleep(250*time.Millisecond))
+	p.resize(width, height)
 	picture := run(p, chromedp.CaptureScreenshot())
 	img, err := png.Decode(bytes.NewReader(picture))
 	if err != nil || img.Bounds().Dx() != int(width) {

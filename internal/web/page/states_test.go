@@ -35,7 +35,7 @@ func TestEmpty(t *testing.T) {
 	p = open(t, old.URL, "/")
 	p.says("No connection broke in the last hour")
 	p.says("the newest of 30 incidents is from")
-	p.do(chromedp.Click(chromedp.CSS(`.sub a`)))
+	p.click(`.sub a`)
 	p.says("30 connections broke from Nov 22, 22:52:15 to Nov 22, 23:52:15")
 	p.visit("/incidents?namespace=nowhere")
 	p.says("No incident matches")
@@ -160,7 +160,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	p.says("14 connections broke")
 	p.says("14 connections break next")
-	p.do(chromedp.Click(chromedp.CSS(`.risks button`)))
+	p.click(`.risks button`)
 	p.until("all at risk", `document.querySelectorAll(".risks tbody tr").length == 14`)
 	check("now")
 	p.visit("/incidents")
@@ -182,7 +182,7 @@ func TestHostileNames(t *testing.T) {
 // clean fails if a name became markup or script, or makes the page scroll sideways.
 func clean(t *testing.T, p *tab, view string) {
 	t.Helper()
-	p.do(chromedp.EmulateViewport(360, 740))
+	p.resize(360, 740)
 	if eval[bool](p, `"hit" in window || document.querySelector("#app img[src=x], #app script, [onerror], [onmouseover], a[href^='javascript:']") != null`) {
 		t.Errorf("%s: a name became markup", view)
 	}
