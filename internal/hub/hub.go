@@ -61,7 +61,9 @@ type Hub struct {
 	// standing is why this hub can neither take the lease nor see that another
 	// one has it.
 	standing trouble
-	handler  http.Handler
+	// complaints are those of the hub; each lane has its own.
+	complaints jetstream.Complaints
+	handler    http.Handler
 
 	// mu guards lanes, which the HTTP handlers read.
 	mu    sync.Mutex
@@ -113,7 +115,7 @@ func (h *Hub) Run(ctx context.Context) error {
 				return err
 			}
 			h.standing.set(err)
-			h.config.Log.Warn().Err(err).Msg("not active, trying again")
+			complain(&h.complaints, h.config.Log, err, "not active, trying again")
 			pause(ctx, retryAfter)
 		}
 	}
@@ -248,7 +250,7 @@ func start(ctx context.Context, l *lane) *running {
 				return
 			default:
 			}
-			l.log.Warn().Err(err).Msg("receiver stopped, starting it again")
+			complain(&l.complaints, l.log, err, "receiver stopped, starting it again")
 			select {
 			case <-stopping:
 				return
@@ -289,6 +291,13 @@ func (h *Hub) reload(ctx context.Context) {
 		default:
 		}
 		h.config.Log.Info().Int("receivers", len(c.Receivers)).Msg("configuration read")
+	}
+}
+
+// complain logs what may fail so again and again.
+func complain(c *jetstream.Complaints, log zerolog.Logger, err error, what string) {
+	if c.Due(fmt.Sprint(what, ": ", err)) {
+		log.Warn().Err(err).Msg(what)
 	}
 }
 

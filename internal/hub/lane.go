@@ -37,6 +37,8 @@ type lane struct {
 	log      zerolog.Logger
 	trouble  trouble
 	asked    chan chan Lane
+	// complaints are those about NATS.
+	complaints jetstream.Complaints
 
 	consumer *jetstream.Consumer
 	// progress is the revision of how far the consumer's readers got; 0: nothing
@@ -145,8 +147,9 @@ func (l *lane) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !l.consumer.CountsDrops() {
-		l.log.Warn().Msg("stream " + jetstream.Stream + " takes other subjects than incidents', too: incidents that it drops before the hub reads them are not counted; move the others to a stream of their own")
+	const others = "stream " + jetstream.Stream + " takes other subjects than incidents', too: incidents that it drops before the hub reads them are not counted; move the others to a stream of their own"
+	if !l.consumer.CountsDrops() && l.complaints.Due(others) {
+		l.log.Warn().Msg(others)
 	}
 	if !before.Stream.Equal(l.consumer.Created()) {
 		if err := l.storeProgress(ctx); err != nil {

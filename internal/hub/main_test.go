@@ -170,9 +170,14 @@ func (r *receiver) yaml(name string, more ...string) string {
 // start runs a hub until the test ends or stop is called.
 func start(t testing.TB, nc *nats.Conn, name string, receivers ...string) (h *hub.Hub, stop func()) {
 	t.Helper()
+	return startLogging(t, zerolog.NewTestWriter(t), nc, name, receivers...)
+}
+
+func startLogging(t testing.TB, to io.Writer, nc *nats.Conn, name string, receivers ...string) (h *hub.Hub, stop func()) {
+	t.Helper()
 	text := "receivers:\n" + strings.Join(receivers, "")
 	h, err := hub.New(hub.Config{
-		NATS: nc, Holder: name, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+		NATS: nc, Holder: name, Log: zerolog.New(to).Level(zerolog.InfoLevel),
 		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
 	})
 	if err != nil {

@@ -123,7 +123,7 @@ func (l *lane) put(ctx context.Context, p *parcel, s *grouping.State) error {
 // wait says why NATS has to be asked again, and waits before that.
 func (l *lane) wait(ctx context.Context, err error) {
 	l.trouble.set(err)
-	l.log.Warn().Err(err).Msg("trying again")
+	complain(&l.complaints, l.log, err, "trying again")
 	pause(ctx, retryAfter)
 }
 

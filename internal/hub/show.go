@@ -63,7 +63,7 @@ func (h *Hub) show(ctx context.Context) {
 	again := func(what string, run func() error) {
 		for ctx.Err() == nil {
 			if err := run(); err != nil && ctx.Err() == nil {
-				h.config.Log.Warn().Err(err).Msg(what)
+				complain(&h.complaints, h.config.Log, err, what)
 				problems.set(what, err.Error())
 				pause(ctx, retryAfter)
 			}
@@ -121,7 +121,7 @@ func (h *Hub) showNodes(ctx context.Context, problems *problems) error {
 		}
 		status, err := nodestatus.Parse(e.Status)
 		if err = cmp.Or(e.Err, err); err != nil {
-			h.config.Log.Warn().Err(err).Str("node", e.Node).Msg("skipping the status of a node")
+			complain(&h.complaints, h.config.Log, fmt.Errorf("node %s: %w", e.Node, err), "skipping the status of a node")
 			return nil
 		}
 		h.board.SetStatus(*status, time.Now())

@@ -202,6 +202,7 @@ func isAlert(err error) bool {
 
 // options are those that do not depend on how Connect waits.
 func (c Config) options() ([]nats.Option, error) {
+	var complaints Complaints
 	opts := []nats.Option{
 		nats.Name(c.Name),
 		nats.Timeout(dialTimeout),
@@ -220,11 +221,13 @@ func (c Config) options() ([]nats.Option, error) {
 			c.connected(nc, "connected to NATS again")
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			e := c.Log.Warn().Err(err)
+			e, text := c.Log.Warn().Err(err), err.Error()
 			if s != nil {
-				e = e.Str("subject", s.Subject)
+				e, text = e.Str("subject", s.Subject), s.Subject+" "+text
 			}
-			e.Msg("NATS reported an error")
+			if complaints.Due(text) {
+				e.Msg("NATS reported an error")
+			}
 		}),
 	}
 	if c.Inbox != "" {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hub_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+)
+
+// lines are those of a log.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) count(of string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), of)
+}
+
+// While NATS stores nothing, the hub tries again and again, and says so once.
+func TestTroubleIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := natsjs.StreamConfig{
+		Name: "KV_RENAT_HUB_LEASE", Subjects: []string{"$KV.RENAT_HUB_LEASE.>"}, MaxMsgsPerSubject: 1, MaxAge: 2 * time.Second,
+		Discard: natsjs.DiscardNew, MaxBytes: 10, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+	}
+	if _, err := js.CreateStream(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	attempts := func(subject string, more int) {
+		t.Helper()
+		s, err := nc.SubscribeSync(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range more {
+			if _, err := s.NextMsg(60 * time.Second); err != nil {
+				t.Fatalf("%s: %v", subject, err)
+			}
+		}
+		if err := s.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log lines
+	r := newReceiver(t)
+	h, _ := startLogging(t, io.MultiWriter(&log, t.Output()), nc, "a", r.yaml("ops"))
+	attempts("$KV.RENAT_HUB_LEASE.active", 4)
+	if n := log.count("not active, trying again"); n != 1 {
+		t.Errorf("that it is not active is said %d times", n)
+	}
+	full.MaxBytes = -1
+	if _, err := js.UpdateStream(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, "the hub to be ready", func() bool { return get(t, h, "/readyz") == "ok\n" && unacknowledged(t, nc, "ops") == 0 })
+	limit(t, js, natsjs.DiscardNew, 10)
+	r.mu.Lock()
+	r.answer = func(http.ResponseWriter, *http.Request) bool {
+		t.Error("a notification was sent that nobody would know of")
+		return true
+	}
+	r.mu.Unlock()
+	publish(t, nc, sample(1, 1))
+	attempts("$KV.RENAT_HUB.ops.>", 4)
+	if n := log.count(`"message":"trying again"`); n != 1 {
+		t.Errorf("that no state is stored is said %d times", n)
+	}
+}
