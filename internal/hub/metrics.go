@@ -20,6 +20,8 @@ type metrics struct {
 	partly                       *prometheus.CounterVec
 	seconds                      *prometheus.HistogramVec
 	groups, pending, queue, open *prometheus.GaugeVec
+	unreadable                   prometheus.Counter
+	others                       prometheus.Gauge
 }
 
 // newMetrics registers the metrics of a hub of this version, which notifies or
@@ -28,6 +30,7 @@ func newMetrics(r prometheus.Registerer, version string, notifies bool) *metrics
 	hub := reference.Hub.Get
 	build := hub("renat_build_info").NewGaugeVec()
 	build.WithLabelValues(version, runtime.Version()).Set(1)
+	unreadable := hub("renat_hub_unreadable_messages_total").NewCounterVec()
 	m := &metrics{
 		active:        hub("renat_hub_active").NewGauge(),
 		reloadOK:      hub("renat_hub_config_last_reload_successful").NewGauge(),
@@ -40,8 +43,10 @@ func newMetrics(r prometheus.Registerer, version string, notifies bool) *metrics
 		pending:       hub("renat_hub_pending_incidents").NewGaugeVec(),
 		queue:         hub("renat_hub_queued_notifications").NewGaugeVec(),
 		open:          hub("renat_hub_circuit_open").NewGaugeVec(),
+		unreadable:    unreadable.WithLabelValues(),
+		others:        hub("renat_hub_other_messages").NewGauge(),
 	}
-	r.MustRegister(build, m.reloadOK, m.reloads, m.incidents, m.notifications, m.partly, m.seconds, m.groups, m.pending, m.queue, m.open,
+	r.MustRegister(build, m.reloadOK, m.reloads, m.incidents, m.notifications, m.partly, m.seconds, m.groups, m.pending, m.queue, m.open, unreadable, m.others,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, series := range hub("renat_hub_config_reloads_total").Series() {
 		m.reloads.WithLabelValues(series...)

@@ -21,6 +21,8 @@ const (
 	fetchWithin = 3 * time.Second
 	// lookEvery is how often the hub looks whether NATS is there.
 	lookEvery = 250 * time.Millisecond
+	// countEvery is how often it counts what else is in the stream of incidents.
+	countEvery = 30 * time.Second
 )
 
 // What is done for the page, and what it says while it cannot show what is new.
@@ -71,6 +73,7 @@ func (h *Hub) show(ctx context.Context) {
 	}
 	background.Go(func() { again(readingIncidents, func() error { return h.showIncidents(ctx, &problems) }) })
 	background.Go(func() { again(readingNodes, func() error { return h.showNodes(ctx, &problems) }) })
+	background.Go(func() { h.countOthers(ctx) })
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -102,6 +105,10 @@ func (h *Hub) showIncidents(ctx context.Context, problems *problems) error {
 			put = h.board.Add
 			problems.set(readingIncidents, "")
 		},
+		OnGarbled: func(sequence uint64, subject string, err error) {
+			h.metrics.unreadable.Inc()
+			h.config.Log.Debug().Uint64("sequence", sequence).Str("subject", subject).Err(err).Msg("not shown: a message that is no incident")
+		},
 	}, func(s jetstream.Stored) error {
 		put(s.Incident, s.Sequence)
 		return nil
@@ -127,6 +134,19 @@ func (h *Hub) showNodes(ctx context.Context, problems *problems) error {
 		h.board.SetStatus(*status, time.Now())
 		return nil
 	})
+}
+
+// countOthers keeps count of the messages in the stream of incidents that are on
+// others' subjects, until ctx ends. While NATS is away the count stays as it was.
+func (h *Hub) countOthers(ctx context.Context) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, fetchWithin)
+		if _, n, err := jetstream.Others(once, h.config.NATS); err == nil {
+			h.metrics.others.Set(float64(n))
+		}
+		cancel()
+		pause(ctx, countEvery)
+	}
 }
 
 // problems are what is wrong, by what it keeps from being done.

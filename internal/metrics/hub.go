@@ -18,4 +18,6 @@ var Hub = Set{
 	{"renat_hub_pending_incidents", Gauge, incidents, "Incidents not acknowledged yet: they wait for a notification, or it for delivery.", []Label{receiver}},
 	{"renat_hub_queued_notifications", Gauge, "notifications", "Notifications that wait to be sent.", []Label{receiver}},
 	{"renat_hub_circuit_open", Gauge, "0, 1 or 2", "1 if the destination failed so often that it is left alone for now, 2 if it said that it is gone.", []Label{receiver}},
+	{"renat_hub_unreadable_messages_total", Counter, "messages", "Messages on incidents' subjects that the page leaves out: of a later version of renat, or no incidents.", nil},
+	{"renat_hub_other_messages", Gauge, "messages", "Messages in stream RENAT_INCIDENTS on subjects beside those of incidents. Nobody reads them; while the stream takes such, incidents that it drops before they are read are not counted.", nil},
 }

@@ -60,4 +60,8 @@ type Store struct {
 	Replicas int      `json:"replicas"`       // copies that it should have
 	Away     []string `json:"away,omitempty"` // servers whose copy is away, or behind
 	Lag      uint64   `json:"lag"`            // changes that the one furthest behind lacks
+	// OtherSubjects are what the stream of incidents takes beside them, and Others
+	// how many messages it has of that.
+	OtherSubjects []string `json:"other_subjects,omitempty"`
+	Others        uint64   `json:"others,omitempty"`
 }

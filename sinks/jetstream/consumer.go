@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -129,7 +128,7 @@ func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consum
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))
 	}
-	o := &Consumer{nc: nc, js: js, config: c, created: info.Created, alone: slices.Equal(info.Config.Subjects, []string{incident.AllSubjects})}
+	o := &Consumer{nc: nc, js: js, config: c, created: info.Created, alone: len(otherSubjects(info.Config.Subjects)) == 0}
 	o.consumer, err = js.Consumer(ctx, Stream, c.Name)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		settings := natsjs.ConsumerConfig{

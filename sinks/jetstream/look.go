@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/renat-project/renat/correlator/incident"
 )
 
 // Store is a stream or bucket in which renat keeps something.
@@ -21,6 +23,10 @@ type Store struct {
 	Away []string
 	// Lag is how many changes the one that is furthest behind lacks.
 	Lag uint64
+	// OtherSubjects are what the stream of incidents takes beside incidents, and
+	// Others how many of its messages are none of their subjects: nobody reads them.
+	OtherSubjects []string
+	Others        uint64
 }
 
 // Stores are the streams and buckets that there are, and creates none.
@@ -48,9 +54,49 @@ func Stores(ctx context.Context, nc *nats.Conn) ([]Store, error) {
 				store.Lag = max(store.Lag, peer.Lag)
 			}
 		}
+		if name == Stream {
+			if store.OtherSubjects, store.Others, err = others(ctx, s); err != nil {
+				return all, fmt.Errorf("looking at the subjects of stream %s: %w", name, explain(err))
+			}
+		}
 		all = append(all, store)
 	}
 	return all, nil
+}
+
+// Others returns what the stream of incidents takes beside incidents, and how many
+// messages it has of that; none if there is no stream.
+func Others(ctx context.Context, nc *nats.Conn) (subjects []string, messages uint64, err error) {
+	js, err := natsjs.New(nc)
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening JetStream: %w", err)
+	}
+	s, err := js.Stream(ctx, Stream)
+	if err == nil {
+		subjects, messages, err = others(ctx, s)
+	}
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("looking at the subjects of stream %s: %w", Stream, explain(err))
+	}
+	return subjects, messages, err
+}
+
+func others(ctx context.Context, s natsjs.Stream) (subjects []string, messages uint64, err error) {
+	if subjects = otherSubjects(s.CachedInfo().Config.Subjects); len(subjects) == 0 {
+		return nil, 0, nil
+	}
+	info, err := s.Info(ctx, natsjs.WithSubjectFilter(incident.AllSubjects))
+	if err != nil {
+		return subjects, 0, err
+	}
+	messages = info.State.Msgs
+	for _, n := range info.State.Subjects {
+		messages -= min(n, messages)
+	}
+	return subjects, messages, nil
 }
 
 // Backlog is how many stored incidents the consumer of a name has not

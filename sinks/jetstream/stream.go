@@ -138,6 +138,11 @@ func streamError(ctx context.Context, js natsjs.JetStream, doing string, err err
 	return fmt.Errorf("%s stream %s: %w", doing, Stream, explain(err))
 }
 
+// otherSubjects are those of the subjects that are not incidents' alone.
+func otherSubjects(subjects []string) []string {
+	return slices.DeleteFunc(slices.Clone(subjects), func(s string) bool { return covers(incident.AllSubjects, s) })
+}
+
 // withIncidents returns subjects so that they cover all incidents, and whether
 // that needed a change. What an operator has beside them stays.
 func withIncidents(subjects []string) ([]string, bool) {

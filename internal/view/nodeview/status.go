@@ -177,6 +177,12 @@ func (h *health) judgeHubs() {
 			h.problem("NATS", "%s: the copy of %s is away or behind, by %d changes at most", s.Name, strings.Join(s.Away, ", "), s.Lag)
 		}
 	}
+	for _, s := range nats.Stores {
+		if len(s.OtherSubjects) > 0 {
+			h.problem("NATS", "stream %s takes %s, too, and has %d messages of that: while it does, incidents that it drops unread are not counted; move the others to a stream of their own",
+				s.Name, strings.Join(s.OtherSubjects, ", "), s.Others)
+		}
+	}
 	if nats.DeadLetters > 0 {
 		h.problem("NATS", "could not be delivered: %d; renat hub redeliver sends them again", nats.DeadLetters)
 	}
