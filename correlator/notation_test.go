@@ -64,6 +64,9 @@ func parseEvent(line string, names map[string]string, maps *scenarioMaps) (ev co
 		return ev, err
 	case "replaced", "replaced'":
 		nat := maps.natOf(line)
+		if len(f) > 2 && f[2] == "cluster" {
+			nat, f = &maps.cluster, f[:2]
+		}
 		ev.Kind = correlator.KindNAT
 		size := int((*nat).MaxEntries)
 		if len(f) > 2 {
