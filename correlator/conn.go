@@ -42,13 +42,14 @@ type conn struct {
 	lastServer int64 // last packet of the server that does not reset
 
 	// Few flows ask for what follows: what most need lies together above.
-	known    int64     // since when the epoch is known to last, where its start is not; 0 if unknown
+	known    int64     // since when the epoch is known to last, where its start is not, or may last: see unheard; 0 if unknown
 	ended    int64     // what closed was when the epoch began, or until the last packet showed the connection half open
 	endedBy  connFlags // and the epochFlags, for continueUnseen
 	podFlags uint8     // of the pod's last packet, if it neither opened nor closed; else 0
 	podPoint Point     // where Hubble saw it
 	outAge   seconds   // how long the OUT entry had lasted when it was removed; 0 if unknown
 	inAge    seconds   // the same of the IN entry
+	cpu      uint16    // that made the tracking entry
 	collided int64     // last IN insert refused because the key existed (EEXIST)
 
 	outAt, inAt int64 // last change of the entries
@@ -108,11 +109,14 @@ func (c *conn) replyKey() Tuple {
 
 // begin starts a new epoch.
 func (c *conn) begin(at int64, why connFlags) {
-	if !c.unheard() { // of that epoch nothing tells that it was another connection
+	known := int64(0)
+	if c.unheard() { // of that epoch nothing tells that it was another connection
+		known = c.opened
+	} else {
 		c.ended, c.endedBy = c.closed, c.flags&epochFlags
 	}
 	c.flags = c.flags&^epochFlags | why
-	c.opened, c.known = at, 0
+	c.opened, c.known = at, known
 	c.closed = 0
 }
 

@@ -239,7 +239,9 @@ func (c *Correlator) ties(cn *conn, at int64) bool {
 	if cn.flags&openedExactly == 0 || cn.flags&sawOpening != 0 || at < cn.opened-skewEarly || at > cn.opened+maxLag {
 		return false
 	}
-	c.lag.measure(at, cn.opened)
+	if cn.known == 0 { // else it may be the packet that made the entry before
+		c.lag.measure(at, cn.opened, cn.cpu)
+	}
 	return true
 }
 
@@ -252,7 +254,7 @@ func (c *Correlator) retie(r ref) {
 	if cn.flags&openedTied != openedTied || cn.lastPod > cn.opened+maxLag || !c.insertsShown(cn.opened) {
 		return
 	}
-	c.lag.measure(cn.lastPod, cn.opened)
+	c.lag.measure(cn.lastPod, cn.opened, cn.cpu)
 	cn.ended, cn.endedBy = 0, 0 // before that opening
 	cn.flags &^= midstream
 	c.continueUnseen(cn)
@@ -265,7 +267,7 @@ func (c *Correlator) retieOpening(cn *conn) bool {
 	if cn.endedBy&openedTied != openedTied || cn.known == 0 || cn.opened > cn.known+maxLag || !c.insertsShown(cn.known) {
 		return false
 	}
-	c.lag.measure(cn.opened, cn.known)
+	c.lag.measure(cn.opened, cn.known, cn.cpu)
 	cn.opened, cn.known = cn.known, 0
 	cn.flags = cn.flags&^openedUntied | openedExactly
 	return true
@@ -334,7 +336,7 @@ func (c *Correlator) triggered(cn *conn, at int64) {
 	if cn.suspect == 0 {
 		return
 	}
-	if s := c.suspects.at(cn.suspect); s.triggered == 0 && at >= s.at+c.lag.early {
+	if s := c.suspects.at(cn.suspect); s.triggered == 0 && c.shows(s, at) {
 		s.triggered = at
 	}
 }

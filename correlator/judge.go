@@ -51,8 +51,9 @@ func (c *Correlator) accuse(r ref, rule *rule, ev *Event) {
 		s.after = ev.NAT.To
 	}
 	s.proven = rule.proven(cn, s, ev)
+	s.cpu = ev.NAT.CPU
 	early := s.at + c.lag.early
-	if cn.lastPod >= early {
+	if c.shows(s, cn.lastPod) {
 		s.triggered = cn.lastPod
 		if TCPFlags(cn.podFlags)&PSH != 0 {
 			s.asked.at = cn.lastPod
@@ -63,6 +64,15 @@ func (c *Correlator) accuse(r ref, rule *rule, ev *Event) {
 	if ev.Kind == KindNAT {
 		c.note(r, rule.decided(ev))
 	}
+}
+
+// shows reports whether a pod's packet stamped at may be that of the deciding event,
+// or came after it where that was none.
+func (c *Correlator) shows(s *suspect, at int64) bool {
+	if !s.rule.shown {
+		return at >= s.at+c.lag.early
+	}
+	return c.lag.shows(at, s.at, s.cpu)
 }
 
 // blame notes what removed the entry whose loss broke the connection.
@@ -139,7 +149,7 @@ func (c *Correlator) confirm(r ref, fct fact) {
 	case s.replaced:
 	case TCPFlags(fct.n)&ACK != 0 && !c.established(cn):
 		s.harmless = true // it answers a SYN: refused, not broken
-	case TCPFlags(fct.n)&ACK == 0 && s.rule.answersPod:
+	case TCPFlags(fct.n)&ACK == 0 && s.rule.answersPod && fct.what != factHostPacket:
 		s.stray = true // it answers a packet with an ACK: no opening
 	}
 	if !s.replaced {

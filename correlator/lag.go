@@ -37,7 +37,22 @@ type lag struct {
 	apart    int64
 	measured bool // early and apart are; late is what was, or more
 	seconds  [lagWindow]lagSecond
+	// cpus are the processors, whose rings Hubble reads each by itself.
+	cpus map[uint16]*cpuLag
 }
+
+// maxLagCPUs is of how many processors the lag is measured.
+const maxLagCPUs = 512
+
+// cpuLag is what was measured on a processor.
+type cpuLag struct {
+	seconds [lagWindow]lagSecond
+	ties    [8]tie // the last ones
+	next    int
+}
+
+// tie is one packet's two stamps.
+type tie struct{ flow, kernel int64 }
 
 // lagSecond is what was measured in one second of event time.
 type lagSecond struct {
@@ -46,15 +61,45 @@ type lagSecond struct {
 	min, max int64 // min of the exact ones only
 }
 
-func newLag() lag { return lag{early: -skewEarly, late: skewLate} }
+func newLag() lag {
+	return lag{early: -skewEarly, late: skewLate, cpus: map[uint16]*cpuLag{}}
+}
 
-// measure takes the stamps of one packet.
-func (l *lag) measure(flow, kernel int64) {
+// measure takes the stamps of one packet, and the processor that handled it.
+func (l *lag) measure(flow, kernel int64, cpu uint16) {
 	d := flow - kernel
 	if d < -skewEarly || d > maxLag {
 		return // not the same packet
 	}
 	l.note(flow, d, true)
+	own := l.cpus[cpu]
+	if own == nil && len(l.cpus) < maxLagCPUs {
+		own = &cpuLag{}
+		l.cpus[cpu] = own
+	}
+	if own != nil {
+		now := flow / int64(time.Second)
+		own.seconds[now%lagWindow].note(now, d, true)
+		own.ties[own.next%len(own.ties)] = tie{flow, kernel}
+		own.next++
+	}
+}
+
+// shows reports whether a flow may show the packet that a processor handled at the
+// kernel's time: it is as late as others are, and a ring keeps its packets' order.
+func (l *lag) shows(flow, kernel int64, cpu uint16) bool {
+	early := l.early
+	if own := l.cpus[cpu]; own != nil {
+		if n, least, _ := sumUp(&own.seconds, flow/int64(time.Second)); n >= lagEnough {
+			early = max(early, least-skewEarly)
+		}
+		for _, t := range own.ties {
+			if t.flow > flow && t.kernel < kernel || t.flow < flow && t.kernel > kernel {
+				return false
+			}
+		}
+	}
+	return flow >= kernel+early
 }
 
 // atLeast takes the stamps of two packets of which the flow's came first.
@@ -67,21 +112,8 @@ func (l *lag) atLeast(flow, kernel int64) {
 // note counts a lag; exact says that it is one, not the least that it may be.
 func (l *lag) note(flow, d int64, exact bool) {
 	now := flow / int64(time.Second)
-	s := &l.seconds[now%lagWindow]
-	if s.second != now {
-		*s = lagSecond{second: now, min: maxLag, max: d}
-	}
-	s.max = max(s.max, d)
-	if exact {
-		s.n++
-		s.min = min(s.min, d)
-	}
-	n, least, most := 0, maxLag, d
-	for i := range l.seconds {
-		if s := &l.seconds[i]; s.second > now-lagWindow {
-			n, least, most = n+s.n, min(least, s.min), max(most, s.max)
-		}
-	}
+	l.seconds[now%lagWindow].note(now, d, exact)
+	n, least, most := sumUp(&l.seconds, now)
 	l.early, l.apart, l.measured = -skewEarly, 0, n >= lagEnough
 	if l.measured {
 		l.early = least - skewEarly
@@ -90,6 +122,30 @@ func (l *lag) note(flow, d int64, exact bool) {
 		}
 	}
 	l.late = max(skewLate, min(most+max(most/4, skewLate/2), maxLag))
+}
+
+// note counts a lag of that second.
+func (s *lagSecond) note(second, d int64, exact bool) {
+	if s.second != second {
+		*s = lagSecond{second: second, min: maxLag, max: d}
+	}
+	s.max = max(s.max, d)
+	if exact {
+		s.n++
+		s.min = min(s.min, d)
+	}
+}
+
+// sumUp returns how many exact ones there were in the window before now, the least of
+// them, and the most of all.
+func sumUp(seconds *[lagWindow]lagSecond, now int64) (n int, least, most int64) {
+	least = maxLag
+	for i := range seconds {
+		if s := &seconds[i]; s.second > now-lagWindow {
+			n, least, most = n+s.n, min(least, s.min), max(most, s.max)
+		}
+	}
+	return n, least, most
 }
 
 // extra is how much later than a quiet one Hubble may be.

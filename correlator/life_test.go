@@ -19,6 +19,7 @@ type life struct {
 	at          int64 // now
 	rtt         int64
 	cpus        [2]int // that handle the pod's packets and the server's
+	side        int    // whose packet was handled last, as in cpus
 
 	out                   half            // the pod's packets to l.port
 	in                    map[uint16]half // of the server's packets to a port of the SNAT address
@@ -79,7 +80,7 @@ func (l *life) wait(a, b time.Duration) {
 // change has the kernel tell of a change to a map.
 func (l *life) change(m *correlator.Map, key correlator.Tuple, change correlator.NATChange) {
 	l.wait(500, 5000)
-	change.Map, change.KTime = m, uint64(l.at)
+	change.Map, change.KTime, change.CPU = m, uint64(l.at), uint16(l.cpus[l.side])
 	change.Caller = theDatapath
 	switch change.Op {
 	case correlator.Evict:
@@ -147,6 +148,7 @@ func (l *life) shows(s *shown, at int64, flags correlator.TCPFlags) bool {
 
 // fromPod sends a packet of the pod's through the maps.
 func (l *life) fromPod(flags correlator.TCPFlags) {
+	l.side = 0
 	reason := correlator.ReasonEstablished
 	switch {
 	case !l.ct:
@@ -176,6 +178,7 @@ func (l *life) fromPod(flags correlator.TCPFlags) {
 // toPod sends a packet of the server's to a port of the SNAT address, and
 // reports whether the maps lead it to the pod.
 func (l *life) toPod(port uint16, flags correlator.TCPFlags) bool {
+	l.side = 1
 	in := l.in[port]
 	switch {
 	case in.host:

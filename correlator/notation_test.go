@@ -37,8 +37,8 @@ func newScenarioMaps(names map[string]string) *scenarioMaps {
 
 // parseEvent reads one line of a scenario:
 //
-//	@TIME track PROTO SRC -> DST                                    CT entry created
-//	@TIME insert|evict|delete|missing OUT|IN PROTO SRC -> DST [is ADDR] [cluster] [made @TIME] [by PROGRAM [COMM]] [forced] [errno N]
+//	@TIME track PROTO SRC -> DST [cpu N]                            CT entry created
+//	@TIME insert|evict|delete|missing OUT|IN PROTO SRC -> DST [is ADDR] [cluster] [made @TIME] [by PROGRAM [COMM]] [forced] [errno N] [cpu N]
 //	@TIME untrack evict|delete PROTO SRC -> DST left DURATION [by PROGRAM [COMM]] [forced]   CT entry gone
 //	@TIME replaced|replaced' [SIZE]                                 the NAT map, or the other version's, is a new one
 //	@TIME to-stack|to-endpoint|to-network|to-overlay|dropped REASON FLAGS PROTO SRC -> DST [pod NAME] [xlated HOST]
@@ -52,9 +52,10 @@ func parseEvent(line string, names map[string]string, maps *scenarioMaps) (ev co
 	ev.Time = start + int64(d)
 	switch f[1] {
 	case "track":
-		ev.Kind = correlator.KindNAT
-		ev.NAT = correlator.NATChange{Op: correlator.Insert, Map: maps.ct, KTime: uint64(d) + 1}
-		ev.Tuple, err = parseTuple(f[2:], names)
+		ev.NAT.KTime = uint64(d) + 1
+		if ev, err = parseNAT(ev, append([]string{"insert", "OUT"}, f[2:]...), names, maps); err == nil {
+			ev.NAT.Map = maps.ct
+		}
 		return ev, err
 	case "untrack":
 		ev.NAT.KTime = uint64(d) + 1
@@ -118,6 +119,11 @@ func parseNAT(ev correlator.Event, f []string, names map[string]string, maps *sc
 			var n int
 			n, err = strconv.Atoi(f[1])
 			ev.NAT.Errno = int16(n)
+			f = f[1:]
+		case "cpu":
+			var n int
+			n, err = strconv.Atoi(f[1])
+			ev.NAT.CPU = uint16(n)
 			f = f[1:]
 		case "by":
 			ev.NAT.Caller = &correlator.Caller{Program: f[1]}

@@ -65,6 +65,9 @@ func doneBeforeRenat(c *Correlator, cn *conn, s *suspect, at int64) bool {
 	if at-c.lag.early <= s.at {
 		return true
 	}
+	if s.triggered != 0 && !c.shows(s, s.triggered) {
+		s.triggered = 0 // what came since tells
+	}
 	sure := c.lag.measured || s.triggered-c.lag.late > s.at
 	if s.triggered == 0 || s.at-cn.opened <= c.lag.late || !sure {
 		return at-c.lag.late <= s.at
