@@ -56,11 +56,15 @@ const kernelTakes = 128
 // block is how many connections are made with one command for each map.
 const block = 8
 
-// insert makes the entries of a block of connections on a CPU, and guards when
-// it is due.
+// turn is how many are made on a CPU before it is the next one's turn: in an
+// emulated machine moving to it takes longer than making a block of them.
+const turn = kernelTakes / 2 // two NAT entries each
+
+// insert makes the entries of a block of connections on the CPU whose turn it is,
+// and guards when it is due.
 func (c *churn) insert(first uint32) {
 	c.t.Helper()
-	cpu := int(first/block) % c.cpus
+	cpu := int(first/turn) % c.cpus
 	onCPU(c.t, cpu)
 	nat, ct := c.nat(), c.ct(correlator.TCP)
 	var natKeys, ctKeys [][key4Size]byte
