@@ -126,9 +126,18 @@ func (s *scene) connect(t *testing.T, f family) *connection {
 	return c
 }
 
-// say sends a line from one end to the other.
-func say(from, to net.Conn) error {
-	deadline := time.Now().Add(time.Second)
+// say sends a line from one end to the other, where it may not arrive.
+func say(from, to net.Conn) error { return sayWithin(time.Second, from, to) }
+
+// patience is for what must come: on a busy host an emulated machine may stand
+// still for a second.
+const patience = 20 * time.Second
+
+// tell sends a line that must arrive.
+func tell(from, to net.Conn) error { return sayWithin(patience, from, to) }
+
+func sayWithin(limit time.Duration, from, to net.Conn) error {
+	deadline := time.Now().Add(limit)
 	if err := errors.Join(from.SetDeadline(deadline), to.SetDeadline(deadline)); err != nil {
 		return err
 	}
@@ -207,7 +216,7 @@ func (s *scene) settle(t *testing.T) {
 
 // wasReset reports whether an end of a connection was reset.
 func wasReset(c net.Conn) error {
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
@@ -223,7 +232,7 @@ func TestPrivilegedRenat(t *testing.T) {
 	for _, f := range families {
 		c := s.connect(t, f)
 		program := []string{"tail_handle_snat_fwd_ipv4", "tail_handle_snat_fwd_ipv6"}[f.index]
-		if err := errors.Join(say(c.pod, c.server), say(c.server, c.pod)); err != nil {
+		if err := errors.Join(tell(c.pod, c.server), tell(c.server, c.pod)); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{
@@ -293,11 +302,11 @@ func TestPrivilegedRestore(t *testing.T) {
 		c := s.connect(t, f)
 		s.story(t, f)
 		s.forget(t, f, c.out, 0)
-		if err := say(c.server, c.pod); err != nil {
+		if err := tell(c.server, c.pod); err != nil {
 			t.Errorf("the server's reply did not rebuild OUT: %v", err)
 		}
 		s.forget(t, f, c.in, 1)
-		if err := say(c.pod, c.server); err != nil {
+		if err := tell(c.pod, c.server); err != nil {
 			t.Errorf("the pod's packet did not rebuild IN: %v", err)
 		}
 		want := []string{
@@ -368,7 +377,7 @@ func churn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := say(conn, conn); err != nil {
+			if err := tell(conn, conn); err != nil {
 				t.Fatal(err)
 			}
 		}
