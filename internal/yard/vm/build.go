@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 )
 
 // Build compiles the privileged tests of a package of this module for an
@@ -24,9 +25,10 @@ func BuildCommand(ctx context.Context, dir, arch, pkg string) (string, error) {
 	return out, goBuild(ctx, arch, "build", "-o", out, "github.com/renat-project/renat/"+pkg)
 }
 
-// goBuild runs the go command, without cgo so that nothing is needed at run time.
+// goBuild runs the go command, without cgo so that nothing is needed at run time,
+// nor tables for debuggers, as each boot reads all of it.
 func goBuild(ctx context.Context, arch string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", slices.Insert(args, 1, "-ldflags=-s -w")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w: %s", args[0], err, lastLines(out, 20))

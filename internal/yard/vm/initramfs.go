@@ -4,26 +4,22 @@ package vm
 
 import (
 	"bufio"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
 )
 
-// image writes the initramfs: a gzipped cpio archive in the kernel's "newc"
-// format (Documentation/driver-api/early-userspace/buffer-format.rst).
+// image writes the initramfs: a cpio archive in the kernel's "newc" format
+// (Documentation/driver-api/early-userspace/buffer-format.rst). It is not
+// compressed: an emulated processor is slow to unpack it.
 type image struct {
-	gz    *gzip.Writer
 	out   *bufio.Writer
 	inode int
 	size  int
 	err   error
 }
 
-func newImage(w io.Writer) *image {
-	gz, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	return &image{gz: gz, out: bufio.NewWriterSize(gz, 1<<16), err: err}
-}
+func newImage(w io.Writer) *image { return &image{out: bufio.NewWriterSize(w, 1<<16)} }
 
 // The mode bits of stat(2).
 const (
@@ -70,10 +66,7 @@ func (i *image) close() error {
 	if i.err != nil {
 		return i.err
 	}
-	if err := i.out.Flush(); err != nil {
-		return err
-	}
-	return i.gz.Close()
+	return i.out.Flush()
 }
 
 // addFile copies a file of the host, executable.
