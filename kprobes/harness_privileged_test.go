@@ -21,8 +21,11 @@ import (
 	"github.com/renat-project/renat/correlator"
 )
 
-// testProgram is the name of the program in testdata/ops.bpf.c.
-const testProgram = "tail_handle_snat_fwd_for_tests"
+// Programs in testdata/ops.bpf.c that do what they are told.
+const (
+	testProgram   = "tail_handle_snat_fwd_for_tests"
+	unsureProgram = "tail_unsure_for_tests"
+)
 
 // newMap makes a map as Cilium's agent would and pins it below bpffs.
 func newMap(t *testing.T, bpffs, name string, l layout, maxEntries uint32) *ebpf.Map {
@@ -80,8 +83,10 @@ func newUser(t *testing.T, m *ebpf.Map, l layout) *user {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Maps["target"].KeySize, spec.Maps["target"].ValueSize = l.key, l.value
-	spec.Maps["target"].MaxEntries = m.MaxEntries()
+	for _, name := range []string{"target", "spare"} {
+		s := spec.Maps[name]
+		s.KeySize, s.ValueSize, s.MaxEntries = l.key, l.value, m.MaxEntries()
+	}
 	u := &user{layout: l}
 	if err := spec.LoadAndAssign(&u.objects, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{"target": m}}); err != nil {
 		t.Fatal(err)
@@ -93,6 +98,11 @@ func newUser(t *testing.T, m *ebpf.Map, l layout) *user {
 // do has the program do the operations, and returns them with their results.
 func (u *user) do(t *testing.T, ops ...opsOp) []opsOp {
 	t.Helper()
+	return u.run(t, u.objects.TailHandleSnatFwdForTests, ops)
+}
+
+func (u *user) run(t *testing.T, p *ebpf.Program, ops []opsOp) []opsOp {
+	t.Helper()
 	keys := make([]uint32, len(ops))
 	for i := range keys {
 		keys[i] = uint32(i)
@@ -103,7 +113,7 @@ func (u *user) do(t *testing.T, ops ...opsOp) []opsOp {
 	if err := u.objects.OpsCount.Set(uint32(len(ops))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.objects.TailHandleSnatFwdForTests.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
+	if _, err := p.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
 		t.Fatal(err)
 	}
 	done := make([]opsOp, len(ops))

@@ -14,13 +14,13 @@ import (
 )
 
 type opsOp struct {
-	_        structs.HostLayout
-	Key      [40]uint8
-	Value    [56]uint8
-	Kind     uint32
-	Flags    uint32
-	Result   int32
-	Reserved uint32
+	_      structs.HostLayout
+	Key    [40]uint8
+	Value  [56]uint8
+	Kind   uint32
+	Flags  uint32
+	Result int32
+	Spare  uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -28,9 +28,11 @@ type opsOp struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	opsMapOps                        = "ops"
+	opsMapSpare                      = "spare"
 	opsMapTarget                     = "target"
 	opsProgStorm                     = "storm"
 	opsProgTailHandleSnatFwdForTests = "tail_handle_snat_fwd_for_tests"
+	opsProgTailUnsureForTests        = "tail_unsure_for_tests"
 	opsVarOpsCount                   = "ops_count"
 	opsVarStormInserts               = "storm_inserts"
 )
@@ -79,6 +81,7 @@ type opsSpecs struct {
 type opsProgramSpecs struct {
 	Storm                     *ebpf.ProgramSpec `ebpf:"storm"`
 	TailHandleSnatFwdForTests *ebpf.ProgramSpec `ebpf:"tail_handle_snat_fwd_for_tests"`
+	TailUnsureForTests        *ebpf.ProgramSpec `ebpf:"tail_unsure_for_tests"`
 }
 
 // opsMapSpecs contains maps before they are loaded into the kernel.
@@ -86,6 +89,7 @@ type opsProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type opsMapSpecs struct {
 	Ops    *ebpf.MapSpec `ebpf:"ops"`
+	Spare  *ebpf.MapSpec `ebpf:"spare"`
 	Target *ebpf.MapSpec `ebpf:"target"`
 }
 
@@ -118,12 +122,14 @@ func (o *opsObjects) Close() error {
 // It can be passed to loadOpsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type opsMaps struct {
 	Ops    *ebpf.Map `ebpf:"ops"`
+	Spare  *ebpf.Map `ebpf:"spare"`
 	Target *ebpf.Map `ebpf:"target"`
 }
 
 func (m *opsMaps) Close() error {
 	return _OpsClose(
 		m.Ops,
+		m.Spare,
 		m.Target,
 	)
 }
@@ -142,12 +148,14 @@ type opsVariables struct {
 type opsPrograms struct {
 	Storm                     *ebpf.Program `ebpf:"storm"`
 	TailHandleSnatFwdForTests *ebpf.Program `ebpf:"tail_handle_snat_fwd_for_tests"`
+	TailUnsureForTests        *ebpf.Program `ebpf:"tail_unsure_for_tests"`
 }
 
 func (p *opsPrograms) Close() error {
 	return _OpsClose(
 		p.Storm,
 		p.TailHandleSnatFwdForTests,
+		p.TailUnsureForTests,
 	)
 }
 

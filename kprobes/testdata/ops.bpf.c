@@ -21,7 +21,7 @@ struct op {
 	__u32 kind;
 	__u32 flags;
 	__s32 result;
-	__u32 reserved;
+	__u32 spare; /* tail_unsure_for_tests: on the spare map */
 };
 
 #define OPS_MAX 512
@@ -32,7 +32,7 @@ struct {
 	__uint(max_entries, 1);
 	__uint(key_size, 14);
 	__uint(value_size, 40);
-} target SEC(".maps");
+} target SEC(".maps"), spare SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -62,6 +62,34 @@ int tail_handle_snat_fwd_for_tests(struct __sk_buff *skb __attribute__((unused))
 			op->result = bpf_map_delete_elem(&target, op->key);
 		else
 			op->result = bpf_map_lookup_elem(&target, op->key) ? 0 : -2;
+	}
+	return 0;
+}
+
+/*
+ * The same without lookups, on a map that the verifier cannot tell: through the
+ * kernel's helpers. A program of its own: the compiler would merge its calls
+ * with those above, and these be unsure of their map, too.
+ */
+SEC("tc")
+int tail_unsure_for_tests(struct __sk_buff *skb __attribute__((unused)))
+{
+	__u32 n = ops_count;
+
+	for (__u32 i = 0; i < OPS_MAX && i < n; i++) {
+		__u32 at = i;
+		struct op *op = bpf_map_lookup_elem(&ops, &at);
+		void *map = &target;
+
+		if (!op)
+			break;
+		if (op->spare)
+			map = &spare;
+		asm volatile("" : "+r"(map)); /* one call, not one for each map */
+		if (op->kind == DO_UPDATE)
+			op->result = bpf_map_update_elem(map, op->key, op->value, op->flags);
+		else
+			op->result = bpf_map_delete_elem(map, op->key);
 	}
 	return 0;
 }

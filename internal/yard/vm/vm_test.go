@@ -40,7 +40,7 @@ var (
 const (
 	everything = "^TestPrivileged" // the tests' common prefix
 	// core are the tests of kprobes for what kernels differ in.
-	core = "^TestPrivileged(Operations|Evictions|TrackingLost|Lacks)$"
+	core = "^TestPrivileged(Operations|Unsure|MissedReturn|Evictions|TrackingLost|Lacks)$"
 	// In these connections break, and the agent names them.
 	coreLab4 = "^TestPrivilegedLab/^none_IPv4"
 	coreLab6 = "^TestPrivilegedLab/^none_IPv6"
