@@ -3,6 +3,7 @@
 package hubble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,11 +38,6 @@ type Config struct {
 	// addresses inside them are not asked for.
 	ExcludeCIDRs []netip.Prefix
 
-	// MaxPeers bounds how many peers are interned at a time. Zero: 16384.
-	MaxPeers int
-	// Overlap is how far before the last flow a new stream begins after an
-	// interruption; repeats are removed. Zero: 2 s.
-	Overlap time.Duration
 	// StatusInterval is how often the server's status is asked for while
 	// flows are streaming. Zero: 10 s.
 	StatusInterval time.Duration
@@ -54,47 +50,29 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.Address = orDefault(c.Address, DefaultAddress)
-	c.MaxPeers = orDefault(c.MaxPeers, 16384)
-	c.Overlap = orDefault(c.Overlap, 2*time.Second)
-	c.StatusInterval = orDefault(c.StatusInterval, 10*time.Second)
-	c.PollInterval = orDefault(c.PollInterval, time.Second)
-	c.MinBackoff = orDefault(c.MinBackoff, 200*time.Millisecond)
-	c.MaxBackoff = orDefault(c.MaxBackoff, 10*time.Second)
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
+	c.Address = cmp.Or(c.Address, DefaultAddress)
+	c.StatusInterval = cmp.Or(c.StatusInterval, 10*time.Second)
+	c.PollInterval = cmp.Or(c.PollInterval, time.Second)
+	c.MinBackoff = cmp.Or(c.MinBackoff, 200*time.Millisecond)
+	c.MaxBackoff = cmp.Or(c.MaxBackoff, 10*time.Second)
 }
 
 // Client reads flows from one server.
 type Client struct {
-	cfg   Config
-	addr  address
-	state state
+	cfg    Config
+	target *Target
+	state  state
 }
 
 // New checks the configuration, certificate files included. It does not
 // connect.
 func New(cfg Config) (*Client, error) {
 	cfg.setDefaults()
-	addr, err := parseAddress(cfg.Address)
+	target, err := NewTarget(cfg.Address, cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.TLS == nil && addr.tls {
-		cfg.TLS = &TLS{}
-	}
-	if cfg.TLS != nil {
-		if _, err := cfg.TLS.config(addr); err != nil {
-			return nil, err
-		}
-	}
-	return &Client{cfg: cfg, addr: addr}, nil
+	return &Client{cfg: cfg, target: target}, nil
 }
 
 // Stats returns the client's state.

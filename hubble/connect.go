@@ -10,14 +10,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-)
-
-// Sizes for a stream of many small messages: whole batches in one read, and
-// few window updates. They are also what a stalled client leaves in memory.
-const (
-	readBuffer = 128 << 10
-	window1MiB = 1 << 20
 )
 
 // connection is one attempt to talk to the server. gRPC reports why an attempt
@@ -38,50 +30,6 @@ func (c *connection) fault() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.last
-}
-
-// dial prepares a connection; it is made by the first call. Certificates are
-// read anew each time.
-func (c *Client) dial() (*connection, error) {
-	conn := &connection{}
-	creds, err := transport(c.addr, c.cfg.TLS)
-	if err != nil {
-		return nil, err
-	}
-	conn.ClientConn, err = grpc.NewClient(c.addr.dialed(),
-		grpc.WithTransportCredentials(notingCreds{creds, conn}),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			var d net.Dialer
-			nc, err := d.DialContext(ctx, c.addr.network, c.addr.target)
-			conn.note(err)
-			if err == nil && c.cfg.TLS == nil {
-				nc = &pacedConn{Conn: nc, Pace: clientPace}
-			}
-			return nc, err
-		}),
-		grpc.WithUserAgent("renat"),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithDisableRetry(),
-		grpc.WithReadBufferSize(readBuffer),
-		grpc.WithInitialWindowSize(window1MiB),
-		grpc.WithInitialConnWindowSize(window1MiB),
-	)
-	if err != nil {
-		return nil, c.named("preparing the connection to Hubble at", err)
-	}
-	return conn, nil
-}
-
-// transport returns what secures a connection; t may be nil.
-func transport(a address, t *TLS) (credentials.TransportCredentials, error) {
-	if t == nil {
-		return insecure.NewCredentials(), nil
-	}
-	cfg, err := t.config(a)
-	if err != nil {
-		return nil, err
-	}
-	return credentials.NewTLS(cfg), nil
 }
 
 // notingCreds keep the error of a failed handshake.

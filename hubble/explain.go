@@ -75,10 +75,10 @@ func (c *Client) advice(err error, code codes.Code) string {
 		return "the server speaks plain text: connect without TLS (tcp:// or unix://)"
 	case strings.Contains(text, "remote error: tls:"):
 		return "the server does not accept this client's certificate: give a client certificate and key signed by Hubble's authority"
-	case c.cfg.TLS != nil && (strings.Contains(text, "broken pipe") || strings.Contains(text, "connection reset by peer")):
+	case c.target.tls != nil && (strings.Contains(text, "broken pipe") || strings.Contains(text, "connection reset by peer")):
 		// A server that refuses a certificate may be gone before it can be asked why.
 		return "the server broke off; if that goes on, give a client certificate and key signed by Hubble's authority"
-	case strings.Contains(text, "error reading server preface") && c.cfg.TLS == nil:
+	case strings.Contains(text, "error reading server preface") && c.target.tls == nil:
 		return "the server seems to want TLS: connect with tls:// and give its CA"
 	case code == codes.Unimplemented:
 		return "what listens there is no Hubble server"

@@ -27,8 +27,8 @@ type LineDecoder struct {
 	ends   [2]endpoint
 }
 
-// NewLineDecoder returns one that interns up to so many peers.
-func NewLineDecoder(peers int) *LineDecoder { return &LineDecoder{peers: newPeerCache(peers)} }
+// NewLineDecoder returns one.
+func NewLineDecoder() *LineDecoder { return &LineDecoder{peers: newPeerCache(maxPeers)} }
 
 // Decode reads a line. ok is false, without an error, for what makes no event.
 // A loss has the time 0 if the line has none. An error means that the line is no

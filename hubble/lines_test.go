@@ -64,7 +64,7 @@ func TestLinesAreWhatAServerGives(t *testing.T) {
 	if err := client.Run(t.Context(), func(ev correlator.Event) { want = append(want, ev) }); err != nil {
 		t.Fatal(err)
 	}
-	d, n := hubble.NewLineDecoder(100), 0
+	d, n := hubble.NewLineDecoder(), 0
 	for line := range strings.Lines(text) {
 		var ev correlator.Event
 		switch ok, err := d.Decode([]byte(line), &ev); {
@@ -96,7 +96,7 @@ func TestLinesWithLess(t *testing.T) {
 		`"trace_reason":"REPLY","is_reply":true,"source":{"labels":["k8s:app=checkout"]}`: false,
 	} {
 		var ev correlator.Event
-		if ok, err := hubble.NewLineDecoder(100).Decode(fmt.Appendf(nil, line, fields), &ev); ok != want || err != nil {
+		if ok, err := hubble.NewLineDecoder().Decode(fmt.Appendf(nil, line, fields), &ev); ok != want || err != nil {
 			t.Errorf("%s: taken: %v, %v", fields, ok, err)
 		}
 	}

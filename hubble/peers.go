@@ -86,6 +86,10 @@ func newGeneration() generation {
 
 func (g generation) len() int { return len(g.plain) + len(g.named) }
 
+// maxPeers is how many peers a client, or each of those who read lines, interns
+// at a time.
+const maxPeers = 16384
+
 // newPeerCache returns a cache of at most size peers.
 func newPeerCache(size int) *peerCache {
 	return &peerCache{limit: max(size/2, 1), young: newGeneration(), old: newGeneration()}

@@ -18,6 +18,17 @@ import (
 	"github.com/renat-project/renat/correlator"
 )
 
+// Sizes for a stream of many small messages: whole batches in one read, and
+// few window updates. They are also what a stalled client leaves in memory.
+const (
+	readBuffer = 128 << 10
+	window1MiB = 1 << 20
+)
+
+// overlap is how far before the last flow a new stream begins after an
+// interruption; repeats are removed.
+const overlap = 2 * time.Second
+
 // session is what one Run keeps from stream to stream. Run's goroutine owns
 // it; the watch goroutine of a stream uses known, patience and received, and
 // has ended before the next stream begins.
@@ -37,7 +48,7 @@ type session struct {
 }
 
 func newSession(c *Client, emit func(correlator.Event, *observer.GetFlowsResponse)) *session {
-	s := &session{c: c, emit: emit, dec: newDecoder(c.cfg.MaxPeers), since: c.cfg.Since, masked: true, patience: 1}
+	s := &session{c: c, emit: emit, dec: newDecoder(maxPeers), since: c.cfg.Since, masked: true, patience: 1}
 	if c.cfg.Follow && s.since.IsZero() {
 		s.since = time.Now()
 	}
@@ -48,7 +59,11 @@ func newSession(c *Client, emit func(correlator.Event, *observer.GetFlowsRespons
 // at the end of a stream that does not follow. progress tells that the server
 // sent anything.
 func (s *session) stream(ctx context.Context) (progress bool, err error) {
-	conn, err := s.c.dial()
+	conn, err := s.c.target.dial(clientPace,
+		grpc.WithReadBufferSize(readBuffer),
+		grpc.WithInitialWindowSize(window1MiB),
+		grpc.WithInitialConnWindowSize(window1MiB),
+	)
 	if err != nil {
 		return false, err
 	}
@@ -129,12 +144,12 @@ func (s *session) subscribe(ctx context.Context, conn *connection, cancel contex
 // resume returns the flow time to ask from. A clock that was set back must
 // not make the server hold back every flow until it has caught up.
 func (s *session) resume() time.Time {
-	last := s.win.resume(s.c.cfg.Overlap.Nanoseconds())
+	last := s.win.resume(int64(overlap))
 	if last == 0 {
 		return s.since
 	}
 	since := time.Unix(0, last)
-	if latest := time.Now().Add(-s.c.cfg.Overlap); s.c.cfg.Follow && since.After(latest) {
+	if latest := time.Now().Add(-overlap); s.c.cfg.Follow && since.After(latest) {
 		return latest
 	}
 	return since

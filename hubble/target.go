@@ -3,14 +3,17 @@
 package hubble
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Target is a Hubble server that others than a Client connect to.
+// Target is a Hubble server that a Client, or others, connect to.
 type Target struct {
 	addr address
 	tls  *TLS
@@ -18,7 +21,7 @@ type Target struct {
 
 // NewTarget checks address and TLS, which are those of Config.
 func NewTarget(address string, t *TLS) (*Target, error) {
-	addr, err := parseAddress(orDefault(address, DefaultAddress))
+	addr, err := parseAddress(cmp.Or(address, DefaultAddress))
 	if err != nil {
 		return nil, err
 	}
@@ -36,19 +39,33 @@ func NewTarget(address string, t *TLS) (*Target, error) {
 // Dial prepares a connection, which the first call makes. Certificates are
 // read anew each time. A connection without TLS keeps the pace.
 func (t *Target) Dial(pace Pace, more ...grpc.DialOption) (*grpc.ClientConn, error) {
-	creds, err := transport(t.addr, t.tls)
+	conn, err := t.dial(pace, more...)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(t.addr.dialed(), append([]grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
+	return conn.ClientConn, nil
+}
+
+func (t *Target) dial(pace Pace, more ...grpc.DialOption) (*connection, error) {
+	conn, creds := &connection{}, insecure.NewCredentials()
+	if t.tls != nil {
+		cfg, err := t.tls.config(t.addr)
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(cfg)
+	}
+	var err error
+	conn.ClientConn, err = grpc.NewClient(t.addr.dialed(), append([]grpc.DialOption{
+		grpc.WithTransportCredentials(notingCreds{creds, conn}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, t.addr.network, t.addr.target)
+			nc, err := d.DialContext(ctx, t.addr.network, t.addr.target)
+			conn.note(err)
 			if err == nil && t.tls == nil {
-				conn = &pacedConn{Conn: conn, Pace: pace}
+				nc = &pacedConn{Conn: nc, Pace: pace}
 			}
-			return conn, err
+			return nc, err
 		}),
 		grpc.WithUserAgent("renat"),
 		grpc.WithDisableServiceConfig(),

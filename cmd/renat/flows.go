@@ -43,7 +43,7 @@ func (r *recordedFlows) Run(ctx context.Context, emit func(correlator.Event)) er
 	var last int64 // time of the flow before
 	var tooMany error
 	err = recording.DecodeLines(ctx, flows, func() func([]byte) flowLine {
-		d := hubble.NewLineDecoder(maxPeers)
+		d := hubble.NewLineDecoder()
 		d.Keep = in.keeper()
 		return func(line []byte) (v flowLine) {
 			v.ok, v.err = d.Decode(line, &v.ev)
@@ -80,9 +80,6 @@ func badLines(log zerolog.Logger, max int) *recording.BadLines {
 		log.Warn().Str("file", file).Int("line", line).Err(err).Msg("skipping a line")
 	}}
 }
-
-// maxPeers is how many peers are interned by each of those who read flows.
-const maxPeers = 16384
 
 // flowLine is what a line of flows became.
 type flowLine struct {
