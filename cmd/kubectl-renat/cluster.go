@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // users' login plugins
 	"k8s.io/client-go/rest"
@@ -56,8 +57,8 @@ func newCluster(c *rest.Config) (*cluster, error) {
 	return &cluster{client: client, base: base.JoinPath(path)}, nil
 }
 
-// get asks the API server. An error of its own is an *apiError; what a pod
-// answers through the proxy, a *fleet.StatusError.
+// get asks the API server. An error of its own is a *kerrors.StatusError; what a
+// pod answers through the proxy, a *fleet.StatusError.
 func (c *cluster) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
 	return c.getAs(ctx, "application/json", path, query)
 }
@@ -228,8 +229,7 @@ func (p *plugin) machines(ctx context.Context, c *cluster) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	nodes, err := list[struct{ Metadata struct{ Name string } }](ctx, c, namesOnly, "nodes", url.Values{"labelSelector": {p.nodeSelector}})
-	var api *apiError
-	if errors.As(err, &api) && api.Code == http.StatusForbidden {
+	if kerrors.IsForbidden(err) {
 		return nil, errors.New("nodes without an agent are not shown: you may not list nodes")
 	}
 	var names []string

@@ -10,23 +10,19 @@ import (
 	"regexp"
 	"strings"
 
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 )
 
-// apiError is an error of the API server itself.
-type apiError struct{ metav1.Status }
-
-// Error returns what the server says.
-func (e *apiError) Error() string { return e.Message }
-
-// apiErrorOf tells an error of the API server from one that came through it.
+// apiErrorOf tells an error of the API server, a *kerrors.StatusError, from one
+// that came through it.
 func apiErrorOf(code int, body []byte) error {
-	e := &apiError{}
-	if json.Unmarshal(body, &e.Status) == nil && e.Kind == "Status" && e.Message != "" {
-		e.Code = int32(code) //nolint:gosec // three digits
-		return e
+	var s metav1.Status
+	if json.Unmarshal(body, &s) == nil && s.Kind == "Status" && s.Message != "" {
+		s.Code = int32(code) //nolint:gosec // three digits
+		return &kerrors.StatusError{ErrStatus: s}
 	}
 	return &fleet.StatusError{Code: code, Body: fleet.Said(body)}
 }
@@ -67,23 +63,23 @@ or: %s %s %s --verb=%s --resource=%s%s
 // denied that right, and no other as that to act as somebody else, learns the
 // rule that is missing.
 func explain(err error, doing string, needed rule) error {
-	var api *apiError
+	var api *kerrors.StatusError
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &api):
 		return fmt.Errorf("%s: %w", doing, err)
-	case api.Code == http.StatusUnauthorized:
+	case kerrors.IsUnauthorized(err):
 		return fmt.Errorf("%s: the API server does not know you (%w): log in again, or choose another --context", doing, err)
-	case api.Code == http.StatusForbidden && strings.Contains(api.Message, "cannot "+needed.verb+" "):
-		return fmt.Errorf("%s: %w\n%s", doing, err, needed.missing(api.Message))
+	case kerrors.IsForbidden(err) && strings.Contains(api.ErrStatus.Message, "cannot "+needed.verb+" "):
+		return fmt.Errorf("%s: %w\n%s", doing, err, needed.missing(api.ErrStatus.Message))
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // explainProxy does that for the way to an agent.
 func explainProxy(err error, a *podAgent) error {
-	var api *apiError
+	var api *kerrors.StatusError
 	var said *fleet.StatusError
 	switch {
 	case !errors.As(err, &said):
@@ -98,12 +94,12 @@ func explainProxy(err error, a *podAgent) error {
 		return err
 	}
 	switch {
-	case api.Code == http.StatusForbidden || api.Code == http.StatusUnauthorized:
+	case kerrors.IsForbidden(err) || kerrors.IsUnauthorized(err):
 		return &fleet.Refusal{Err: explain(err, "reaching the "+a.kind.name+"s through the API server",
 			rule{resource: "pods/proxy", verb: "get", namespace: a.pod.Metadata.Namespace})}
-	case api.Code >= http.StatusInternalServerError && strings.Contains(api.Message, "connection refused"):
+	case api.ErrStatus.Code >= http.StatusInternalServerError && strings.Contains(api.ErrStatus.Message, "connection refused"):
 		return fmt.Errorf("%w: nothing listens there, %ss do on their own loopback unless they get --listen :%d", err, a.kind.name, a.kind.port)
-	case strings.Contains(api.Message, "does not look like a TLS handshake"):
+	case strings.Contains(api.ErrStatus.Message, "does not look like a TLS handshake"):
 		return fmt.Errorf("%w: leave out --%s-tls", err, a.kind.name)
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -46,8 +47,7 @@ func (p *plugin) nodeConfigs(ctx context.Context) (configs []sizing.NodeConfig, 
 			break
 		}
 	}
-	var api *apiError
-	if errors.As(err, &api) && api.Code == http.StatusForbidden {
+	if kerrors.IsForbidden(err) {
 		return nil, []string{"you may not list the CiliumNodeConfigs in namespace " + p.ciliumNamespace + ", which go before the ConfigMap"}, nil
 	}
 	if err != nil {
@@ -82,8 +82,7 @@ func (p *plugin) nodeConfigs(ctx context.Context) (configs []sizing.NodeConfig, 
 			},
 		})
 	}
-	var forbidden *apiError
-	if errors.As(err, &forbidden) && forbidden.Code == http.StatusForbidden {
+	if kerrors.IsForbidden(err) {
 		err = nil
 	}
 	return configs, notes, explain(err, "listing the nodes", rule{})
@@ -115,10 +114,9 @@ func selected(s *metav1.LabelSelector) string {
 // nodeConfigs are those of an API version; none where there is no such kind.
 func (c *cluster) nodeConfigs(ctx context.Context, version, namespace string) ([]nodeConfig, error) {
 	body, err := c.get(ctx, "../../apis/cilium.io/"+version+"/namespaces/"+url.PathEscape(namespace)+"/ciliumnodeconfigs", nil)
-	var api *apiError
 	var said *fleet.StatusError
 	switch {
-	case errors.As(err, &api) && api.Code == http.StatusNotFound, errors.As(err, &said) && said.Code == http.StatusNotFound:
+	case kerrors.IsNotFound(err), errors.As(err, &said) && said.Code == http.StatusNotFound:
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -5,15 +5,14 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/renat-project/renat/internal/sizing"
 	"github.com/renat-project/renat/internal/view/fleet"
@@ -116,8 +115,7 @@ func (p *plugin) configMap(ctx context.Context) (data map[string]string, unknown
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	body, err := c.get(ctx, "namespaces/"+url.PathEscape(p.ciliumNamespace)+"/configmaps/"+configMapName, nil)
-	var api *apiError
-	if errors.As(err, &api) && api.Code == http.StatusNotFound {
+	if kerrors.IsNotFound(err) {
 		return nil, fmt.Sprintf("namespace %s has no ConfigMap %s, so the sizes of the maps are taken as they are (see --cilium-namespace)", p.ciliumNamespace, configMapName), nil
 	}
 	if err != nil {

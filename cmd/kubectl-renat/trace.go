@@ -5,13 +5,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/renat-project/renat/internal/view/fleet"
 	"github.com/renat-project/renat/internal/view/nodeview"
@@ -69,8 +68,7 @@ func (p *plugin) agentOf(ctx context.Context, c *cluster, namespace, name string
 	limited, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	body, err := c.get(limited, "namespaces/"+url.PathEscape(namespace)+"/pods/"+url.PathEscape(name), nil)
-	var api *apiError
-	if errors.As(err, &api) && api.Code == http.StatusNotFound {
+	if kerrors.IsNotFound(err) {
 		return nil, fmt.Errorf("namespace %s has no pod %s: name another namespace with -n", namespace, name)
 	}
 	if err != nil {
