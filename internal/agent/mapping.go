@@ -20,11 +20,6 @@ type Mapping struct {
 
 // serveMapping tells how a tuple is translated now.
 func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
-	refuse := func(status int, title, detail string) {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(api.Problem{Title: title, Status: status, Detail: detail}) // who asked has gone
-	}
 	q := r.URL.Query()
 	var t correlator.Tuple
 	var errs [4]error
@@ -40,15 +35,15 @@ func (a *agent) serveMapping(w http.ResponseWriter, r *http.Request) {
 		errs[3] = fmt.Errorf("direction %q: it is OUT or IN", name)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
-		refuse(http.StatusBadRequest, "wrong parameter", err.Error())
+		api.Refuse(w, &api.Problem{Status: http.StatusBadRequest, Title: "wrong parameter", Detail: err.Error()})
 		return
 	}
 	to, found, err := a.config.Kernel.Lookup(t, d)
 	switch {
 	case err != nil:
-		refuse(http.StatusServiceUnavailable, "source is away", err.Error())
+		api.Refuse(w, err)
 	case !found:
-		refuse(http.StatusNotFound, "no mapping", t.String()+" has no entry in this node's NAT maps")
+		api.Refuse(w, &api.Problem{Status: http.StatusNotFound, Title: "no mapping", Detail: t.String() + " has no entry in this node's NAT maps"})
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(Mapping{To: to.String()}) // who asked has gone

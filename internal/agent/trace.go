@@ -23,9 +23,7 @@ func newTracing(c *Config, clk *clock) *tracing.Hub {
 // who asked goes.
 func (a *agent) serveTrace(w http.ResponseWriter, r *http.Request) {
 	refuse := func(status int, title string, err error) {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(api.Problem{Title: title, Status: status, Detail: err.Error()}) // who asked has gone
+		api.Refuse(w, &api.Problem{Title: title, Status: status, Detail: err.Error()})
 	}
 	if a.config.Trace == nil {
 		refuse(http.StatusNotImplemented, "no traces", errors.New("this agent cannot trace"))

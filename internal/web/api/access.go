@@ -74,7 +74,7 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if err := fromElsewhere(r); err != nil {
-			refuse(w, err)
+			Refuse(w, err)
 			return
 		}
 		if err := a.check(r); err != nil {
@@ -82,7 +82,7 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="renat"`)
 			}
 			w.Header().Set("Cache-Control", "no-store")
-			refuse(w, err)
+			Refuse(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)

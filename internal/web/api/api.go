@@ -45,16 +45,16 @@ func New(c Config) *API {
 	for _, r := range Routes {
 		a.mux.HandleFunc("GET "+r.Path, func(w http.ResponseWriter, req *http.Request) {
 			if err := r.check(req.URL.RawQuery); err != nil {
-				refuse(w, err)
+				Refuse(w, err)
 				return
 			}
 			if err := r.serve(a, w, req); err != nil {
-				refuse(w, err)
+				Refuse(w, err)
 			}
 		})
 	}
 	a.mux.HandleFunc("/v1/", func(w http.ResponseWriter, req *http.Request) {
-		refuse(w, &Problem{Status: http.StatusNotFound, Title: "no such path", Detail: req.URL.Path + " is not in /v1/openapi.json"})
+		Refuse(w, &Problem{Status: http.StatusNotFound, Title: "no such path", Detail: req.URL.Path + " is not in /v1/openapi.json"})
 	})
 	return a
 }
@@ -82,8 +82,8 @@ func wrong(parameter, format string, args ...any) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Title: "wrong parameter", Detail: fmt.Sprintf(format, args...), Parameter: parameter}
 }
 
-// refuse answers with an error.
-func refuse(w http.ResponseWriter, err error) {
+// Refuse answers with an error.
+func Refuse(w http.ResponseWriter, err error) {
 	var p *Problem
 	var f *filter.Error
 	var alike *board.AlikeError

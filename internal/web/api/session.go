@@ -26,7 +26,7 @@ const (
 func (a *Access) session(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err := a.foreign.Check(r); err != nil {
-		refuse(w, &Problem{Status: http.StatusForbidden, Title: "another site asks", Detail: err.Error()})
+		Refuse(w, &Problem{Status: http.StatusForbidden, Title: "another site asks", Detail: err.Error()})
 		return
 	}
 	cookie := http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode}
@@ -36,14 +36,14 @@ func (a *Access) session(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		token, problem := a.signIn(w, r)
 		if problem != nil {
-			refuse(w, problem)
+			Refuse(w, problem)
 			return
 		}
 		cookie.MaxAge = int(sessionLife / time.Second)
 		cookie.Value = cookieValue(token, time.Now().Add(sessionLife))
 	default:
 		w.Header().Set("Allow", "POST, DELETE")
-		refuse(w, &Problem{Status: http.StatusMethodNotAllowed, Title: "wrong method"})
+		Refuse(w, &Problem{Status: http.StatusMethodNotAllowed, Title: "wrong method"})
 		return
 	}
 	http.SetCookie(w, &cookie)
