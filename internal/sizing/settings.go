@@ -3,6 +3,7 @@
 package sizing
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -113,14 +114,7 @@ func AreSettings(data map[string]string) bool {
 
 // timeout is how long a closed connection's entries stay at least.
 func (s Settings) timeout() time.Duration {
-	fin, others := s.FINTimeout, s.AnyTimeout
-	if fin == 0 {
-		fin = defaultFIN
-	}
-	if others == 0 {
-		others = defaultAny
-	}
-	return max(fin, others)
+	return max(cmp.Or(s.FINTimeout, defaultFIN), cmp.Or(s.AnyTimeout, defaultAny))
 }
 
 // gcMax is the longest time between two collections.
