@@ -58,9 +58,9 @@ struct event {
 struct watched {
 	__u32 map;          /* its id, 0: none */
 	__u8 slot;          /* index into counts */
+	__u8 shared;        /* in places: another map has the same place, see watching */
 	__u8 family;        /* 4 or 6 */
 	__u8 ct;            /* 1: a connection tracking map, 0: NAT */
-	__u8 shared;        /* in places: another map has the same place, see watching */
 };
 
 /* What one CPU counted for one watched map. */

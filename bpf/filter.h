@@ -13,7 +13,7 @@
  * the window can be forgotten. What fills up is only its precision.
  *
  * Time is the kernel's tick counter, which costs one load where a clock costs
- * a call, in units of 2^filter_shift ticks. User space, which knows how long a
+ * a call, in units of a power of two of them. User space, which knows how long a
  * tick is, sets both. A cell's 16 bits wrap after 65,536 units, eight times
  * the window it begins with; an old cell may then look young, which sends a
  * needless insert. With the longest window all that were written are young.
@@ -32,7 +32,8 @@ struct {
 } filter SEC(".maps");
 
 const volatile __u32 filter_mask = 0;
-const volatile __u8 filter_shift = 0;
+const volatile __u64 filter_scale = 0; /* 2^48 / ticks of a unit */
+volatile __u64 filter_glance_scale;    /* the same, or 0 while traces run */
 volatile __u16 filter_window; /* units, below 65535; user space lengthens it */
 
 /* The two hashes an entry is remembered by. */
@@ -50,9 +51,23 @@ static __always_inline __u64 mix(__u64 h, __u64 v)
 /* 0 is the cell nobody wrote, so time skips it. */
 static __always_inline __u16 filter_now(void)
 {
-	__u16 t = bpf_jiffies64() >> filter_shift;
+	__u64 t = bpf_jiffies64() * filter_scale >> 48;
 
-	return t ? t : 1;
+	/* if (!t) t = 1, for which the compiler needs twice as many instructions */
+	asm volatile("if %[t] != 0 goto +1\n"
+		     "%[t] = 1"
+		     : [t] "+r"(t));
+	return t;
+}
+
+/*
+ * The same, or 0: then filter_now is to be asked. That it may be 0 has to be
+ * looked at anyway. While traces run it always is, which leads to what is done
+ * for them, and costs nothing while none does.
+ */
+static __always_inline __u64 filter_glance(void)
+{
+	return bpf_jiffies64() * filter_glance_scale >> 48;
 }
 
 static __always_inline struct filter_line *filter_find(__u64 h)

@@ -28,6 +28,17 @@ struct insert {
 	__u32 traces;
 };
 
+static __always_inline bool is_wanted(const struct filter_keys *k, const struct watched *w, __u16 now)
+{
+	return filter_has(k->before, now) || (!w->ct && filter_has(k->after, now));
+}
+
+/* Of a traced connection's. A function of its own: it is rare. */
+static __noinline bool is_traced_wanted(const struct filter_keys *k, const struct watched *w, __u16 now)
+{
+	return is_wanted(k, w, now);
+}
+
 static __always_inline bool insert_matters(struct insert *in, const struct watched *w, const void *key,
 					   const void *value, int error)
 {
@@ -42,15 +53,30 @@ static __always_inline bool insert_matters(struct insert *in, const struct watch
 	read_key(&in->entry, w, key);
 	if (!w->ct)
 		read_to(&in->entry, w, value);
-	now = filter_now();
+	now = filter_glance();
 	k = hash_entry(&in->entry, w);
-	in->wanted = filter_has(k.before, now) || (!w->ct && filter_has(k.after, now));
-	in->traces = is_tracing() ? traced(&in->entry, w, &k) : 0;
+	if (!now) {
+		__u32 traces;
+
+		now = filter_now();
+		traces = traced(&in->entry, w, &k);
+		if (traces) {
+			struct filter_keys keys = k;
+
+			in->traces = traces;
+			in->wanted = is_traced_wanted(&keys, w, now);
+			if (!in->wanted && !send_everything)
+				count(in->c->withheld);
+			in->ktime = bpf_ktime_get_ns();
+			return true;
+		}
+	}
+	in->wanted = is_wanted(&k, w, now);
 	if (!in->wanted && !send_everything) {
 		count(in->c->withheld);
-		if (!in->traces)
-			return false;
+		return false;
 	}
+	in->traces = 0;
 	in->ktime = bpf_ktime_get_ns();
 	return true;
 }

@@ -2,10 +2,8 @@
 #ifndef RENAT_REMOVE_H
 #define RENAT_REMOVE_H
 
-static __always_inline void remember(const struct filter_keys *k, bool value)
+static __always_inline void remember(const struct filter_keys *k, __u16 now, bool value)
 {
-	__u16 now = filter_now();
-
 	filter_add(k->before, now);
 	if (value)
 		filter_add(k->after, now);
@@ -20,6 +18,7 @@ static __always_inline void on_evict(const struct watched *w, const void *node, 
 	struct filter_keys k;
 	struct event *e;
 	__u64 ktime;
+	__u16 now;
 	__u8 flags;
 
 	if (!c)
@@ -38,16 +37,21 @@ static __always_inline void on_evict(const struct watched *w, const void *node, 
 	}
 	k = hash_entry(&entry, w);
 	flags = (forced ? EVENT_FORCED : 0) | (w->ct ? 0 : EVENT_WANTED | EVENT_VALUE);
-	if (is_tracing()) {
-		struct step s = {.ktime = ktime, .traces = traced(&entry, w, &k), .left = left, .op = OP_EVICT, .flags = flags};
+	now = filter_glance();
+	if (!now) {
+		__u32 traces = traced(&entry, w, &k);
 
-		if (s.traces)
+		if (traces) {
+			struct step s = {.ktime = ktime, .traces = traces, .left = left, .op = OP_EVICT, .flags = flags};
+
 			send_traced(w, &entry, &s);
+		}
+		now = filter_now();
 	}
-	if (w->ct && !left.alive && !send_everything)
-		return;
 	if (!w->ct || left.alive)
-		remember(&k, !w->ct);
+		remember(&k, now, !w->ct);
+	else if (!send_everything)
+		return;
 	e = begin(c, w, &entry, ktime, OP_EVICT, flags, 0);
 	if (!e)
 		return;
@@ -91,6 +95,7 @@ static __always_inline void on_delete(const struct watched *w, struct entry *ent
 	struct filter_keys k;
 	struct event *e;
 	__u64 ktime;
+	__u16 now;
 	__u8 flags;
 
 	if (!c)
@@ -108,18 +113,23 @@ static __always_inline void on_delete(const struct watched *w, struct entry *ent
 	}
 	k = hash_entry(entry, w);
 	flags = (error || w->ct ? 0 : EVENT_WANTED) | (value && !w->ct ? EVENT_VALUE : 0);
-	if (is_tracing()) {
-		struct step s = {
-			.ktime = ktime, .error = error, .by = by, .traces = traced(entry, w, &k), .left = left, .op = OP_DELETE, .flags = flags,
-		};
+	now = filter_glance();
+	if (!now) {
+		__u32 traces = traced(entry, w, &k);
 
-		if (s.traces)
+		if (traces) {
+			struct step s = {
+				.ktime = ktime, .error = error, .by = by, .traces = traces, .left = left, .op = OP_DELETE, .flags = flags,
+			};
+
 			send_traced(w, entry, &s);
+		}
+		now = filter_now();
 	}
-	if ((error || (w->ct && !left.alive)) && !send_everything)
-		return;
 	if (left.alive || (!w->ct && !error))
-		remember(&k, value && !w->ct);
+		remember(&k, now, value && !w->ct);
+	else if (!send_everything)
+		return;
 	e = begin(c, w, entry, ktime, OP_DELETE, flags, error);
 	if (!e)
 		return;

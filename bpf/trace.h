@@ -4,8 +4,9 @@
 
 /*
  * Traces: every operation on the entries of chosen connections is sent, in a
- * ring of their own. While none runs that costs one test, and while some do the
- * others' operations a look into two tables.
+ * ring of their own. While none runs that costs nothing where filter_glance is
+ * asked, else one test; while some do, the others' operations a look into two
+ * tables.
  */
 
 /*
@@ -49,14 +50,6 @@ static __always_inline __u64 side6(const __u64 *address, __be16 port)
 	return (mix(mix(0, address[0]), address[1]) & ~0ULL << SIDE_ADDRESS) | port;
 }
 
-/* A bit for each pod's address that a trace asks for, all of them if one asks for none. */
-volatile __u64 trace_pods;
-
-static __always_inline __u64 pod_bit(__u64 address)
-{
-	return trace_pods >> (address * 0x9e3779b97f4a7c15ULL >> 58) & 1;
-}
-
 /*
  * SNAT addresses of traced connections: hashes of them and the server, the
  * lowest byte of each replaced by the traces. Whatever happens to such a port
@@ -77,6 +70,16 @@ static __always_inline bool is_port(__u64 cell, __u64 hash)
 	return (cell ^ hash) >> 8 == 0;
 }
 
+/*
+ * What has no mark belongs to no trace. User space marks pods, by the last two
+ * bytes of the addresses that traces ask for, all if one asks for none. SNAT
+ * ports are marked by the highest bits of their hashes, until no trace runs.
+ */
+volatile struct trace_marks {
+	__u8 ports[1 << 12];
+	__u8 pods[1 << 16];
+} trace_marks;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
@@ -93,20 +96,40 @@ struct {
 	__type(value, struct trace_budget);
 } trace_budgets SEC(".maps");
 
-/* The pod's address, or the last half of it. */
-static __always_inline __u64 pod_of(const struct entry *e, const struct watched *w)
-{
-	const struct key4 *k4 = (const void *)e->key;
-	const struct key6_tail *k6 = (const void *)&e->key[4];
+/* marks->field[index], in fewer instructions than the compiler's. */
+#define mark(marks, field, index)                                                        \
+	({                                                                               \
+		__u64 i = index;                                                         \
+		asm volatile("%[i] += %[base]\n"                                         \
+			     "%[i] = *(u8 *)(%[i] + %[offset])"                          \
+			     : [i] "+r"(i)                                               \
+			     : [base] "r"(marks),                                        \
+			       [offset] "i"(__builtin_offsetof(struct trace_marks, field))); \
+		i;                                                                       \
+	})
 
-	if (w->family == 6) {
-		if (!(k6->flags & KEY_FLAG_IN))
-			return w->ct ? e->key[1] : e->key[3];
-		return w->ct ? e->key[3] : e->to[1];
-	}
-	if (!(k4->flags & KEY_FLAG_IN))
-		return w->ct ? k4->daddr : k4->saddr;
-	return w->ct ? k4->saddr : (__u32)e->to[0];
+/*
+ * Tells whether an entry may belong to a trace, which few do: whether its SNAT
+ * port is marked, or an address that may be a pod's. Which of two is the pod's is
+ * dearer to tell than to look both up.
+ */
+static __always_inline bool is_marked(const struct entry *e, const struct watched *w, __u64 before)
+{
+	typedef __u16 __attribute__((may_alias)) half;
+	const half *key = (const half *)e->key, *to = (const half *)e->to;
+	__u16 family_ct = *(const volatile half *)&w->family; /* both at once */
+	const volatile struct trace_marks *marks = &trace_marks;
+	__u64 port;
+
+	asm volatile("" : "+r"(marks)); /* or its address is loaded for each */
+	port = mark(marks, ports, before >> 52);
+	if (__builtin_expect(family_ct == 4, 1))
+		return port | mark(marks, pods, key[3]) | mark(marks, pods, to[1]);
+	if (family_ct == 6)
+		return port | mark(marks, pods, key[15]) | mark(marks, pods, to[7]);
+	if (w->family == 6)
+		return port | mark(marks, pods, key[7]) | mark(marks, pods, key[15]);
+	return port | mark(marks, pods, key[1]) | mark(marks, pods, key[3]);
 }
 
 /* An entry's. */
@@ -173,29 +196,30 @@ __noinline int matching(__u64 pod, __u64 server, bool v6)
 }
 
 /* The traces that an entry belongs to; SNAT addresses are learnt on the way. A function of its own: it is long. */
-static __noinline __u32 traces_of(const struct entry *e, const struct watched *w, const struct filter_keys *k)
+static __noinline __u32 traces_of(const struct entry *e, const struct watched *w, __u64 before, __u64 after)
 {
 	__u32 asked = tracing >> ((w->ct ? 16 : 0) + (w->family == 6 ? 8 : 0)) & ((1 << TRACES) - 1);
 	struct sides s = sides_of(e, w);
-	volatile __u64 *port = trace_port(k->before);
+	volatile __u64 *port = trace_port(before);
 	__u64 cell = *port;
-	__u32 found = is_port(cell, k->before) ? cell : 0;
+	__u32 found = is_port(cell, before) ? cell : 0;
 
 	found = (found | matching(s.pod, s.server, w->family == 6)) & asked;
 	if (!found || w->ct || !(e->to[0] | e->to[1]))
 		return found;
-	port = trace_port(k->after);
+	port = trace_port(after);
 	cell = *port;
-	*port = (k->after & ~0xffULL) | found | (is_port(cell, k->after) ? cell & asked : 0);
+	*port = (after & ~0xffULL) | found | (is_port(cell, after) ? cell & asked : 0);
+	trace_marks.ports[after >> 52] = 1;
 	return found;
 }
 
 /* The same, for all operations while traces run: few belong to one. */
 static __always_inline __u32 traced(const struct entry *e, const struct watched *w, const struct filter_keys *k)
 {
-	if (!pod_bit(pod_of(e, w)) && !is_port(*trace_port(k->before), k->before))
+	if (!is_marked(e, w, k->before) || !traceable)
 		return 0;
-	return traces_of(e, w, k);
+	return traces_of(e, w, k->before, k->after);
 }
 
 /* An operation on an entry that traces follow. */

@@ -49,6 +49,10 @@ func filterUnits(window, tick time.Duration) (shift uint8, units uint16) {
 	return shift, unitsOf(window, tick<<shift)
 }
 
+// filterScale is what the programs scale the kernel's ticks by for the highest 16
+// of their 64 bits to count units.
+func filterScale(shift uint8) uint64 { return 1 << (48 - shift) }
+
 // tick is the time between two of the kernel's ticks: the coarse clock's resolution.
 func tick() (time.Duration, error) {
 	var t unix.Timespec

@@ -26,6 +26,11 @@ func TestFilterUnits(t *testing.T) {
 			if got := time.Duration(units) * unit; got < window || got >= window+unit || units > 8191 {
 				t.Errorf("a window of %s in ticks of %s: %d units of %s", window, tick, units, unit)
 			}
+			for _, ticks := range []uint64{1<<32 - 300, 1<<32 + 1<<16, 1<<40 - 1} {
+				if got, want := ticks*filterScale(shift)>>48, uint64(uint16(ticks>>shift)); got != want {
+					t.Errorf("%d ticks of which a unit has %d: unit %d, want %d", ticks, 1<<shift, got, want)
+				}
+			}
 		}
 	}
 	if got, err := tick(); err != nil || got < time.Millisecond/2 || got > 20*time.Millisecond {

@@ -97,7 +97,8 @@ type kernelSide struct {
 	filter     *filter
 	links      []link.Link
 	ahead      ahead
-	tracePorts uint32 // where the variable lies in its map
+	tracePorts uint32 // where these variables lie in their map
+	traceMarks uint32
 }
 
 // load checks the kernel, loads the programs and attaches them.
@@ -154,7 +155,7 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 	}
 	shift, units := filterUnits(c.filterWindow, tick)
 	constants := map[string]any{
-		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterShift: shift, watchVarFilterWindow: units,
+		watchVarSendEverything: c.Everything, watchVarFilterMask: lines - 1, watchVarFilterScale: filterScale(shift), watchVarFilterGlanceScale: filterScale(shift), watchVarFilterWindow: units,
 		watchVarTraceable: c.Traces, watchVarTextStart: a.textStart, watchVarTextEnd: a.textEnd,
 		watchVarUpdateHelperStart: a.updateHelper.start, watchVarUpdateHelperEnd: a.updateHelper.end,
 		watchVarDeleteHelperStart: a.removeHelper.start, watchVarDeleteHelperEnd: a.removeHelper.end,
@@ -165,7 +166,10 @@ func loadHooks(c Config, a kernelAddresses, types *btf.Cache, b Backend, why str
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	k := &kernelSide{backend: b, why: why, tracePorts: spec.Variables[watchVarTracePorts].Offset}
+	k := &kernelSide{
+		backend: b, why: why,
+		tracePorts: spec.Variables[watchVarTracePorts].Offset, traceMarks: spec.Variables[watchVarTraceMarks].Offset,
+	}
 	if k.collection, err = newCollection(spec, types); err != nil {
 		return nil, fmt.Errorf("loading the %s programs on linux %s: %w", b, release(), explain(err))
 	}

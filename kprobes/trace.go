@@ -3,6 +3,7 @@
 package kprobes
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,9 +39,9 @@ type Trace struct {
 	tracer *Tracer
 	slot   int
 	emit   func(correlator.Event)
-	since  uint64          // ktime; what is older is an earlier trace's
-	lost   uint64          // of the slot when it was last looked at
-	pods   map[bool]uint64 // its bits of the programs' trace_pods, by IP version
+	since  uint64                   // ktime; what is older is an earlier trace's
+	lost   uint64                   // of the slot when it was last looked at
+	pods   map[bool]correlator.Addr // those to mark in the programs' trace_marks, by IP version
 }
 
 // traces runs those of a Tracer. Its lock is held while their bits are changed,
@@ -72,7 +73,7 @@ func (t *Tracer) Trace(emit func(correlator.Event)) (*Trace, error) {
 		if other != nil {
 			continue
 		}
-		tr := &Trace{tracer: t, slot: slot, emit: emit, since: uint64(now), pods: map[bool]uint64{}}
+		tr := &Trace{tracer: t, slot: slot, emit: emit, since: uint64(now), pods: map[bool]correlator.Addr{}}
 		if tr.lost, err = t.tracesLost(slot); err != nil {
 			return nil, err
 		}
@@ -116,7 +117,7 @@ func (tr *Trace) Select(s Selection) error {
 		if err := rules.Set(all); err != nil {
 			return fmt.Errorf("saying what to trace: %w", err)
 		}
-		tr.pods[v6] = podBit(s.Pod)
+		tr.pods[v6] = s.Pod
 		if err := t.setPods(); err != nil {
 			return err
 		}
@@ -158,39 +159,60 @@ func (tr *Trace) Close() error {
 		return err // its place is not another's to take
 	}
 	t.traces.running[tr.slot] = nil
-	return t.setPods()
+	if err := t.setPods(); err != nil || t.traces.running != ([maxTraces]*Trace{}) {
+		return err
+	}
+	var none traceMarkedPorts
+	return t.setMarks(none[:], 0)
 }
 
-// podBit is pod_bit of bpf/trace.h; without an address it is all of them.
-func podBit(pod correlator.Addr) uint64 {
-	if pod.IP == ([16]byte{}) {
-		return ^uint64(0)
-	}
-	word := binary.LittleEndian.Uint64(pod.IP[8:])
-	if !pod.AddrPort().Addr().Is6() {
-		word = uint64(binary.LittleEndian.Uint32(pod.IP[12:]))
-	}
-	return 1 << (word * 0x9e3779b97f4a7c15 >> 58)
-}
+// The programs' trace_marks: its ports, then its pods.
+type (
+	traceMarkedPorts [1 << 12]byte
+	traceMarkedPods  [1 << 16]byte
+)
 
-// setPods tells the programs whose operations to look at more closely; the lock
-// is held.
-func (t *Tracer) setPods() error {
-	var bits uint64
-	for _, tr := range t.traces.running {
-		if tr != nil {
-			bits |= tr.pods[false] | tr.pods[true]
-		}
+// setMarks writes marks at an offset of trace_marks.
+func (t *Tracer) setMarks(marks []byte, at int) error {
+	memory, err := t.kernel.collection.Maps[bss].Memory()
+	if err == nil {
+		_, err = memory.WriteAt(marks, int64(t.kernel.traceMarks)+int64(at))
 	}
-	if err := t.kernel.collection.Variables[watchVarTracePods].Set(bits); err != nil {
-		return fmt.Errorf("saying which pods to trace: %w", err)
+	if err != nil {
+		return fmt.Errorf("marking what to trace: %w", err)
 	}
 	return nil
 }
 
+// setPods marks the pods that traces ask for, all if one asks for none; the lock
+// is held.
+func (t *Tracer) setPods() error {
+	var marks traceMarkedPods
+	for _, tr := range t.traces.running {
+		if tr == nil {
+			continue
+		}
+		for _, pod := range tr.pods {
+			if pod.IP == ([16]byte{}) {
+				copy(marks[:], bytes.Repeat([]byte{1}, len(marks)))
+			}
+			marks[binary.LittleEndian.Uint16(pod.IP[14:])] = 1
+		}
+	}
+	return t.setMarks(marks[:], len(traceMarkedPorts{}))
+}
+
 // setTracing tells the programs which traces there are; the lock is held.
 func (t *Tracer) setTracing(bits uint64) error {
-	if err := t.kernel.collection.Variables[watchVarTracing].Set(bits); err != nil {
+	var scale uint64 // 0 has them look for traces
+	if bits == 0 {
+		scale = filterScale(t.kernel.filter.shift)
+	}
+	err := t.kernel.collection.Variables[watchVarTracing].Set(bits)
+	if err == nil {
+		err = t.kernel.collection.Variables[watchVarFilterGlanceScale].Set(scale)
+	}
+	if err != nil {
 		return fmt.Errorf("saying what to trace: %w", err)
 	}
 	t.traces.bits = bits

@@ -121,6 +121,12 @@ type watchTraceBudget struct {
 	Dropped uint64
 }
 
+type watchTraceMarks struct {
+	_     structs.HostLayout
+	Ports [4096]uint8
+	Pods  [65536]uint8
+}
+
 type watchTraceRule struct {
 	_          structs.HostLayout
 	Pod        uint64
@@ -139,9 +145,9 @@ type watchWatched struct {
 	_      structs.HostLayout
 	Map    uint32
 	Slot   uint8
+	Shared uint8
 	Family uint8
 	Ct     uint8
-	Shared uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -190,16 +196,17 @@ const (
 	watchVarEventFlagType     = "event_flag_type"
 	watchVarEventOpType       = "event_op_type"
 	watchVarEventType         = "event_type"
+	watchVarFilterGlanceScale = "filter_glance_scale"
 	watchVarFilterMask        = "filter_mask"
-	watchVarFilterShift       = "filter_shift"
+	watchVarFilterScale       = "filter_scale"
 	watchVarFilterWindow      = "filter_window"
 	watchVarPlaces            = "places"
 	watchVarProgramsNamed     = "programs_named"
 	watchVarSendEverything    = "send_everything"
 	watchVarTextEnd           = "text_end"
 	watchVarTextStart         = "text_start"
+	watchVarTraceMarks        = "trace_marks"
 	watchVarTraceMax          = "trace_max"
-	watchVarTracePods         = "trace_pods"
 	watchVarTracePorts        = "trace_ports"
 	watchVarTraceRules4       = "trace_rules4"
 	watchVarTraceRules6       = "trace_rules6"
@@ -307,16 +314,17 @@ type watchVariableSpecs struct {
 	EventFlagType     *ebpf.VariableSpec `ebpf:"event_flag_type"`
 	EventOpType       *ebpf.VariableSpec `ebpf:"event_op_type"`
 	EventType         *ebpf.VariableSpec `ebpf:"event_type"`
+	FilterGlanceScale *ebpf.VariableSpec `ebpf:"filter_glance_scale"`
 	FilterMask        *ebpf.VariableSpec `ebpf:"filter_mask"`
-	FilterShift       *ebpf.VariableSpec `ebpf:"filter_shift"`
+	FilterScale       *ebpf.VariableSpec `ebpf:"filter_scale"`
 	FilterWindow      *ebpf.VariableSpec `ebpf:"filter_window"`
 	Places            *ebpf.VariableSpec `ebpf:"places"`
 	ProgramsNamed     *ebpf.VariableSpec `ebpf:"programs_named"`
 	SendEverything    *ebpf.VariableSpec `ebpf:"send_everything"`
 	TextEnd           *ebpf.VariableSpec `ebpf:"text_end"`
 	TextStart         *ebpf.VariableSpec `ebpf:"text_start"`
+	TraceMarks        *ebpf.VariableSpec `ebpf:"trace_marks"`
 	TraceMax          *ebpf.VariableSpec `ebpf:"trace_max"`
-	TracePods         *ebpf.VariableSpec `ebpf:"trace_pods"`
 	TracePorts        *ebpf.VariableSpec `ebpf:"trace_ports"`
 	TraceRules4       *ebpf.VariableSpec `ebpf:"trace_rules4"`
 	TraceRules6       *ebpf.VariableSpec `ebpf:"trace_rules6"`
@@ -398,16 +406,17 @@ type watchVariables struct {
 	EventFlagType     *ebpf.Variable `ebpf:"event_flag_type"`
 	EventOpType       *ebpf.Variable `ebpf:"event_op_type"`
 	EventType         *ebpf.Variable `ebpf:"event_type"`
+	FilterGlanceScale *ebpf.Variable `ebpf:"filter_glance_scale"`
 	FilterMask        *ebpf.Variable `ebpf:"filter_mask"`
-	FilterShift       *ebpf.Variable `ebpf:"filter_shift"`
+	FilterScale       *ebpf.Variable `ebpf:"filter_scale"`
 	FilterWindow      *ebpf.Variable `ebpf:"filter_window"`
 	Places            *ebpf.Variable `ebpf:"places"`
 	ProgramsNamed     *ebpf.Variable `ebpf:"programs_named"`
 	SendEverything    *ebpf.Variable `ebpf:"send_everything"`
 	TextEnd           *ebpf.Variable `ebpf:"text_end"`
 	TextStart         *ebpf.Variable `ebpf:"text_start"`
+	TraceMarks        *ebpf.Variable `ebpf:"trace_marks"`
 	TraceMax          *ebpf.Variable `ebpf:"trace_max"`
-	TracePods         *ebpf.Variable `ebpf:"trace_pods"`
 	TracePorts        *ebpf.Variable `ebpf:"trace_ports"`
 	TraceRules4       *ebpf.Variable `ebpf:"trace_rules4"`
 	TraceRules6       *ebpf.Variable `ebpf:"trace_rules6"`
