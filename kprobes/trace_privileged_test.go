@@ -251,4 +251,16 @@ func TestPrivilegedTraceBounds(t *testing.T) {
 	if r.traces.bits != 0 {
 		t.Errorf("the programs still compare: %x", r.traces.bits)
 	}
+	var scale uint64
+	if err := r.kernel.collection.Variables[watchVarFilterGlanceScale].Get(&scale); err != nil || scale != filterScale(r.kernel.filter.shift) {
+		t.Errorf("the programs still look for traces: scale %d, %v", scale, err)
+	}
+	marks := make([]byte, len(traceMarkedPorts{})+len(traceMarkedPods{}))
+	memory, err := r.kernel.collection.Maps[bss].Memory()
+	if err == nil {
+		_, err = memory.ReadAt(marks, int64(r.kernel.traceMarks))
+	}
+	if err != nil || slices.Contains(marks, 1) {
+		t.Errorf("marks are left: %v", err)
+	}
 }
