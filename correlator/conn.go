@@ -149,9 +149,9 @@ const endFlags = podFIN | serverFIN | closedByPeer | broken
 
 // continueUnseen corrects an epoch that began with a connection tracking entry
 // for a packet in mid-stream: the entry was new, the connection is not. What
-// had ended stays so.
+// had ended stays so, and what was shown of its opening.
 func (c *conn) continueUnseen() {
-	c.flags = c.flags&^openedExactly | c.endedBy&endFlags
+	c.flags = c.flags&^openedExactly | c.endedBy&(endFlags|sawOpening|sawAnswer)
 	c.opened, c.known = 0, c.opened
 	c.closed = max(c.closed, c.ended)
 }

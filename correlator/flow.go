@@ -282,16 +282,19 @@ func (c *Correlator) answered(r ref, at int64) {
 			s.harmless = true // what was orphaned was this answer, which the server sent again
 		}
 	}
-	within := answer
-	if cn.flags&openedExactly != 0 {
-		within += c.lag.extra()
+	opened, within := cn.opened, answer+c.lag.extra()
+	switch {
+	case opened == 0 && cn.flags&sawOpening != 0:
+		opened = cn.known // it came before: see continueUnseen
+	case cn.flags&openedExactly == 0:
+		within = answer + c.lag.apart
 	}
-	known := cn.opened != 0 && at-cn.opened < within &&
+	known := opened != 0 && at-opened < within &&
 		(cn.closed == 0 || cn.flags&sawAnswer == 0 && at-cn.closed <= breath+c.lag.apart)
 	if cn.suspect != 0 {
 		// It may answer what made the connection a suspect, unless that was so
 		// soon after the opening that Hubble is only late with the answer to it.
-		age := c.suspects.at(cn.suspect).at - cn.opened
+		age := c.suspects.at(cn.suspect).at - opened
 		known = known && (age <= 0 || age < c.lag.late && cn.flags&sawAnswer == 0)
 	}
 	if !known {
