@@ -177,6 +177,26 @@ func TestStandbyNeedsNoStore(t *testing.T) {
 	eventually(t, 60*time.Second, "the hub to take over and notify", func() bool { return r.count() == 1 })
 }
 
+// noRoomForTheLease makes the lease's bucket so small that nothing fits, until what it
+// returns is called.
+func noRoomForTheLease(t *testing.T, js natsjs.JetStream) (makeRoom func()) {
+	t.Helper()
+	full := natsjs.StreamConfig{
+		Name: "KV_RENAT_HUB_LEASE", Subjects: []string{"$KV.RENAT_HUB_LEASE.>"}, MaxMsgsPerSubject: 1, MaxAge: 2 * time.Second,
+		Discard: natsjs.DiscardNew, MaxBytes: 10, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+	}
+	if _, err := js.CreateStream(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		full.MaxBytes = -1
+		if _, err := js.UpdateStream(t.Context(), full); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A hub that NATS does not let take the lease is not ready, and says why.
 func TestCannotTakeTheLease(t *testing.T) {
 	t.Parallel()
@@ -185,22 +205,12 @@ func TestCannotTakeTheLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nothing of any size fits.
-	full := natsjs.StreamConfig{
-		Name: "KV_RENAT_HUB_LEASE", Subjects: []string{"$KV.RENAT_HUB_LEASE.>"}, MaxMsgsPerSubject: 1, MaxAge: 2 * time.Second,
-		Discard: natsjs.DiscardNew, MaxBytes: 10, AllowRollup: true, DenyDelete: true, AllowDirect: true,
-	}
-	if _, err := js.CreateStream(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
+	makeRoom := noRoomForTheLease(t, js)
 	r := newReceiver(t)
 	h, _ := start(t, nc, "a", r.yaml("ops"))
 	const want = "can neither become active nor see that another hub is: "
 	eventually(t, 30*time.Second, "the hub to say why", func() bool { return strings.Contains(get(t, h, "/readyz"), want+"taking the lease: ") })
-	full.MaxBytes = -1
-	if _, err := js.UpdateStream(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
+	makeRoom()
 	publish(t, nc, sample(1, 1))
 	eventually(t, 60*time.Second, "the hub to become active and notify", func() bool { return r.count() == 1 })
 }

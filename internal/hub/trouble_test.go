@@ -41,13 +41,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := natsjs.StreamConfig{
-		Name: "KV_RENAT_HUB_LEASE", Subjects: []string{"$KV.RENAT_HUB_LEASE.>"}, MaxMsgsPerSubject: 1, MaxAge: 2 * time.Second,
-		Discard: natsjs.DiscardNew, MaxBytes: 10, AllowRollup: true, DenyDelete: true, AllowDirect: true,
-	}
-	if _, err := js.CreateStream(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
+	makeRoom := noRoomForTheLease(t, js)
 	attempts := func(subject string, more int) {
 		t.Helper()
 		s, err := nc.SubscribeSync(subject)
@@ -70,10 +64,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	if n := log.count("not active, trying again"); n != 1 {
 		t.Errorf("that it is not active is said %d times", n)
 	}
-	full.MaxBytes = -1
-	if _, err := js.UpdateStream(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
+	makeRoom()
 	eventually(t, 60*time.Second, "the hub to be ready", func() bool { return get(t, h, "/readyz") == "ok\n" && unacknowledged(t, nc, "ops") == 0 })
 	limit(t, js, natsjs.DiscardNew, 10)
 	r.mu.Lock()
