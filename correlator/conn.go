@@ -156,6 +156,15 @@ func (c *conn) continueUnseen() {
 	c.closed = max(c.closed, c.ended)
 }
 
+// closedBeforeOpening notes that what closed in this epoch, which a tracking entry began,
+// was shown before the packet that made the entry: it was the connection's before.
+func (c *conn) closedBeforeOpening() {
+	if c.closed != 0 {
+		c.ended, c.endedBy = c.closed, c.endedBy|c.flags&endFlags
+		c.closed, c.flags = 0, c.flags&^(podFIN|serverFIN|closedByPeer)
+	}
+}
+
 // close notes a FIN or RST.
 func (c *conn) close(at int64, why connFlags) {
 	c.closed = at

@@ -160,6 +160,9 @@ func (c *Correlator) opening(r ref, ev *Event) {
 			cn.flags |= openedUntied
 			c.early.push(r, cn.opened)
 		}
+		if cn.flags&(openedExactly|sawOpening) == openedExactly {
+			cn.closedBeforeOpening()
+		}
 		cn.flags |= sawOpening
 		return
 	}

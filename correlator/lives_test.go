@@ -170,14 +170,21 @@ func withheld(changes []correlator.Event) (sent []correlator.Event) {
 }
 
 // blurred reports whether a packet of the pod's port opened or closed a connection so near
-// to a time that a Hubble which is late cannot tell which was first.
+// to a time, or to the last loss of an entry before it, that a Hubble which is late
+// cannot tell which was first.
 func (w *world) blurred(port uint16, at, late int64) bool {
+	lost := int64(0)
+	for i := range w.changes {
+		if ev := &w.changes[i]; ev.NAT.Op != correlator.Insert && (ev.Tuple.Src.Port == port || ev.NAT.To.Port == port) && ev.Time < at {
+			lost = max(lost, ev.Time)
+		}
+	}
 	return slices.ContainsFunc(w.flows, func(p packet) bool {
-		f := &p.ev.Flow
+		f, sent := &p.ev.Flow, p.ev.Time
 		opens := f.Flags&correlator.SYN != 0
 		closes := f.Flags&correlator.FIN != 0 || f.Flags&correlator.RST != 0 && f.Point == correlator.ToStack
 		ofPort := p.ev.Tuple.Src.Port == port || p.ev.Tuple.Dst.Port == port
-		return (opens || closes) && ofPort && p.ev.Time > at-late && p.ev.Time < at+late
+		return (opens || closes) && ofPort && (sent > at-late && sent < at+late || sent > lost-late && sent < lost+late)
 	})
 }
 
