@@ -170,21 +170,28 @@ func withheld(changes []correlator.Event) (sent []correlator.Event) {
 }
 
 // blurred reports whether a packet of the pod's port opened or closed a connection so near
-// to a time, or to the last loss of an entry before it, that a Hubble which is late
-// cannot tell which was first.
-func (w *world) blurred(port uint16, at, late int64) bool {
-	lost := int64(0)
+// to a time, or to the loss of an entry before it, or two connections were so near to each
+// other, that a Hubble which is late cannot tell what was first.
+func (w *world) blurred(all []connection, port uint16, at, late int64) bool {
+	moments := [3]int64{correlator.Out: 0, correlator.In: 0, 2: at}
 	for i := range w.changes {
-		if ev := &w.changes[i]; ev.NAT.Op != correlator.Insert && (ev.Tuple.Src.Port == port || ev.NAT.To.Port == port) && ev.Time < at {
-			lost = max(lost, ev.Time)
+		ev := &w.changes[i]
+		if ev.NAT.Op != correlator.Insert && (ev.Tuple.Src.Port == port || ev.NAT.To.Port == port) && ev.Time < at {
+			moments[ev.NAT.Dir] = max(moments[ev.NAT.Dir], ev.Time)
+		}
+	}
+	for i := range all {
+		c := &all[i]
+		if i > 0 && c.tuple.Src.Port == port && all[i-1].tuple == c.tuple && c.began < at && c.end > at-int64(10*time.Second) && c.began < all[i-1].end+late {
+			return true
 		}
 	}
 	return slices.ContainsFunc(w.flows, func(p packet) bool {
-		f, sent := &p.ev.Flow, p.ev.Time
+		f := &p.ev.Flow
 		opens := f.Flags&correlator.SYN != 0
 		closes := f.Flags&correlator.FIN != 0 || f.Flags&correlator.RST != 0 && f.Point == correlator.ToStack
 		ofPort := p.ev.Tuple.Src.Port == port || p.ev.Tuple.Dst.Port == port
-		return (opens || closes) && ofPort && (sent > at-late && sent < at+late || sent > lost-late && sent < lost+late)
+		return (opens || closes) && ofPort && slices.ContainsFunc(moments[:], func(m int64) bool { return max(m-p.ev.Time, p.ev.Time-m) < late })
 	})
 }
 
@@ -234,7 +241,7 @@ func TestLives(t *testing.T) {
 			}
 		}
 		for _, m := range score.take(w.told(all), named, lag, lost > 0) {
-			if lost == 0 && !w.blurred(m.port, m.at, int64(lag)+int64(250*time.Millisecond)) {
+			if lost == 0 && !w.blurred(all, m.port, m.at, int64(lag)+int64(250*time.Millisecond)) {
 				t.Errorf("seed %d, restores %v, silent %v, filtered %v, late %v: %s of port %d at %v",
 					seed, w.restores, w.silent, filtered, lag, m.what, m.port, time.Duration(m.at-start))
 			}
