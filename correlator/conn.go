@@ -45,16 +45,19 @@ type conn struct {
 	known    int64     // since when the epoch is known to last, where its start is not, or may last: see unheard; 0 if unknown
 	ended    int64     // what closed was when the epoch began, or until the last packet showed the connection half open
 	endedBy  connFlags // and the epochFlags, for continueUnseen
-	podFlags uint8     // of the pod's last packet, if it neither opened nor closed; else 0
-	podPoint Point     // where Hubble saw it
+	podFlags uint8     // of the pod's last packet, if it neither opened nor closed, and seenLater; else 0
+	cpu      cpu       // that made the tracking entry
 	outAge   seconds   // how long the OUT entry had lasted when it was removed; 0 if unknown
 	inAge    seconds   // the same of the IN entry
-	cpu      uint16    // that made the tracking entry
 	collided int64     // last IN insert refused because the key existed (EEXIST)
 
 	outAt, inAt int64 // last change of the entries
 	outBy, inBy *Caller
 }
+
+// seenLater is set in conn.podFlags, which never has this flag, of a packet that Hubble
+// showed where it left the node: shown twice, it is not sent twice.
+const seenLater = uint8(FIN)
 
 // seconds is a duration, the longest that it can tell when it was longer.
 type seconds uint16

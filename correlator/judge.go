@@ -51,7 +51,7 @@ func (c *Correlator) accuse(r ref, rule *rule, ev *Event) {
 		s.after = ev.NAT.To
 	}
 	s.proven = rule.proven(cn, s, ev)
-	s.cpu = ev.NAT.CPU
+	s.cpu = ev.cpu()
 	early := s.at + c.lag.early
 	if c.shows(s, cn.lastPod) {
 		s.triggered = cn.lastPod

@@ -38,11 +38,15 @@ type lag struct {
 	measured bool // early and apart are; late is what was, or more
 	seconds  [lagWindow]lagSecond
 	// cpus are the processors, whose rings Hubble reads each by itself.
-	cpus map[uint16]*cpuLag
+	cpus [otherCPU]*cpuLag
 }
 
-// maxLagCPUs is of how many processors the lag is measured.
-const maxLagCPUs = 512
+// cpu is a processor, or otherCPU: the lag is measured of the first 255 of a node.
+type cpu uint8
+
+const otherCPU = 255
+
+func (ev *Event) cpu() cpu { return cpu(min(ev.NAT.CPU, otherCPU)) }
 
 // cpuLag is what was measured on a processor.
 type cpuLag struct {
@@ -61,35 +65,33 @@ type lagSecond struct {
 	min, max int64 // min of the exact ones only
 }
 
-func newLag() lag {
-	return lag{early: -skewEarly, late: skewLate, cpus: map[uint16]*cpuLag{}}
-}
+func newLag() lag { return lag{early: -skewEarly, late: skewLate} }
 
 // measure takes the stamps of one packet, and the processor that handled it.
-func (l *lag) measure(flow, kernel int64, cpu uint16) {
+func (l *lag) measure(flow, kernel int64, on cpu) {
 	d := flow - kernel
 	if d < -skewEarly || d > maxLag {
 		return // not the same packet
 	}
 	l.note(flow, d, true)
-	own := l.cpus[cpu]
-	if own == nil && len(l.cpus) < maxLagCPUs {
-		own = &cpuLag{}
-		l.cpus[cpu] = own
+	if on == otherCPU {
+		return
 	}
-	if own != nil {
-		now := flow / int64(time.Second)
-		own.seconds[now%lagWindow].note(now, d, true)
-		own.ties[own.next%len(own.ties)] = tie{flow, kernel}
-		own.next++
+	if l.cpus[on] == nil {
+		l.cpus[on] = &cpuLag{}
 	}
+	own, now := l.cpus[on], flow/int64(time.Second)
+	own.seconds[now%lagWindow].note(now, d, true)
+	own.ties[own.next%len(own.ties)] = tie{flow, kernel}
+	own.next++
 }
 
 // shows reports whether a flow may show the packet that a processor handled at the
 // kernel's time: it is as late as others are, and a ring keeps its packets' order.
-func (l *lag) shows(flow, kernel int64, cpu uint16) bool {
+func (l *lag) shows(flow, kernel int64, on cpu) bool {
 	early := l.early
-	if own := l.cpus[cpu]; own != nil {
+	if on != otherCPU && l.cpus[on] != nil {
+		own := l.cpus[on]
 		if n, least, _ := sumUp(&own.seconds, flow/int64(time.Second)); n >= lagEnough {
 			early = max(early, least-skewEarly)
 		}

@@ -57,7 +57,7 @@ func (c *Correlator) onTracked(ev *Event) {
 	c.trackedAgain(r)
 	c.tracked = true
 	if cn.flags&midstream != 0 && ev.Time-cn.lastPod <= skewEarly { // its flow was stamped first
-		c.lag.measure(cn.lastPod, ev.Time, ev.NAT.CPU)
+		c.lag.measure(cn.lastPod, ev.Time, ev.cpu())
 		cn.flags &^= midstream
 		if cn.flags&openedExactly == 0 {
 			cn.lasts(ev.Time)
@@ -70,10 +70,10 @@ func (c *Correlator) onTracked(ev *Event) {
 	why := openedExactly
 	if cn.flags&openedUntied != 0 && ev.Time-cn.opened <= skewEarly { // so was its
 		why |= sawOpening | cn.flags&sawAnswer
-		c.lag.measure(cn.opened, ev.Time, ev.NAT.CPU)
+		c.lag.measure(cn.opened, ev.Time, ev.cpu())
 	}
 	cn.begin(ev.Time, why)
-	cn.cpu = ev.NAT.CPU
+	cn.cpu = ev.cpu()
 	c.opens.push(r, ev.Time)
 }
 

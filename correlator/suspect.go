@@ -15,7 +15,7 @@ type suspect struct {
 	rule  *rule
 	at    int64  // the deciding event: new mapping, orphaned reply
 	stamp uint64 // the same on the kernel's monotonic clock, else at
-	cpu   uint16 // where it happened, if rule.shown
+	cpu   cpu    // where it happened, if rule.shown
 
 	cause     incident.Cause
 	deletedBy string

@@ -41,8 +41,12 @@ type asked struct {
 
 // asks takes a pod's packet that neither opens nor closes, before it is the last one.
 func (c *Correlator) asks(cn *conn, ev *Event) {
-	again := ev.Flow.Reason != ReasonNew && cn.podFlags != 0 && cn.podFlags == uint8(ev.Flow.Flags) && cn.podPoint == ev.Flow.Point //nolint:gosec // all flags but NS
-	cn.podFlags, cn.podPoint = uint8(ev.Flow.Flags), ev.Flow.Point                                                                  //nolint:gosec // as above
+	flags := uint8(ev.Flow.Flags) //nolint:gosec // all flags but NS
+	if flags != 0 && ev.Flow.Point == ToNetwork {
+		flags |= seenLater
+	}
+	again := ev.Flow.Reason != ReasonNew && cn.podFlags != 0 && cn.podFlags == flags
+	cn.podFlags = flags
 	gap := ev.Time - cn.lastPod
 	again = again && gap >= resent
 	if again && gap <= handshake {
