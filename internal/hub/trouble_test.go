@@ -3,35 +3,15 @@
 package hub_test
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
-
-// lines are those of a log.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) count(of string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), of)
-}
 
 // While NATS stores nothing, the hub tries again and again, and says so once.
 func TestTroubleIsSaidOnce(t *testing.T) {
@@ -57,11 +37,11 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var log lines
+	var log logged
 	r := newReceiver(t)
 	h, _ := startLogging(t, io.MultiWriter(&log, t.Output()), nc, "a", r.yaml("ops"))
 	attempts("$KV.RENAT_HUB_LEASE.active", 4)
-	if n := log.count("not active, trying again"); n != 1 {
+	if n := strings.Count(log.String(), "not active, trying again"); n != 1 {
 		t.Errorf("that it is not active is said %d times", n)
 	}
 	makeRoom()
@@ -75,7 +55,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	r.mu.Unlock()
 	publish(t, nc, sample(1, 1))
 	attempts("$KV.RENAT_HUB.ops.>", 4)
-	if n := log.count(`"message":"trying again"`); n != 1 {
+	if n := strings.Count(log.String(), `"message":"trying again"`); n != 1 {
 		t.Errorf("that no state is stored is said %d times", n)
 	}
 }
