@@ -35,6 +35,7 @@ func DecodeLines[T any](ctx context.Context, r io.Reader, newDecoder func() func
 	ctx, cancel := context.WithCancel(ctx)
 	procs := runtime.GOMAXPROCS(0)
 	work, inOrder := make(chan *batch[T], procs), make(chan *batch[T], 2*procs)
+	var values sync.Pool // of *[]T, for their memory
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	defer cancel()
@@ -42,7 +43,7 @@ func DecodeLines[T any](ctx context.Context, r io.Reader, newDecoder func() func
 		workers.Go(func() {
 			decode := newDecoder()
 			for b := range work {
-				b.decode(decode)
+				b.decode(decode, &values)
 			}
 		})
 	}
@@ -75,6 +76,7 @@ func DecodeLines[T any](ctx context.Context, r io.Reader, newDecoder func() func
 				return err
 			}
 		}
+		values.Put(&b.decoded)
 	}
 	return errors.Join(failed, ctx.Err())
 }
@@ -102,14 +104,18 @@ func newBatch[T any]() *batch[T] {
 	return &batch[T]{text: make([]byte, 0, batchBytes+batchBytes/8), done: make(chan struct{})}
 }
 
-func (b *batch[T]) decode(decode func([]byte) T) {
+func (b *batch[T]) decode(decode func([]byte) T, values *sync.Pool) {
 	defer close(b.done)
-	b.decoded = make([]T, len(b.lines))
+	if used, ok := values.Get().(*[]T); ok {
+		b.decoded = (*used)[:0]
+	}
 	begin := 0
-	for i, l := range b.lines {
+	for _, l := range b.lines {
+		var v T
 		if l.err == nil {
-			b.decoded[i] = decode(b.text[begin:l.end:l.end])
+			v = decode(b.text[begin:l.end:l.end])
 		}
+		b.decoded = append(b.decoded, v)
 		begin = l.end
 	}
 }
