@@ -61,10 +61,10 @@ func (t *Target) dial(pace Pace, more ...grpc.DialOption) (*connection, error) {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, t.addr.network, t.addr.target)
-			conn.note(err)
 			if err == nil && t.tls == nil {
-				nc = &pacedConn{Conn: nc, Pace: pace}
+				nc, err = newPacedConn(nc, pace)
 			}
+			conn.note(err)
 			return nc, err
 		}),
 		grpc.WithUserAgent("renat"),

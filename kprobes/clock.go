@@ -4,40 +4,67 @@ package kprobes
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// clockOffset returns wall time minus the kernel's monotonic time, in
-// nanoseconds. Run asks anew for every batch of events, so a clock that is set
-// shows in the next batch. Of three tries the one counts whose readings lie
-// closest together.
-func clockOffset() (int64, error) {
-	var offset int64
+// origin is a moment on the kernel's monotonic clock, and on Go's, which is the
+// same but for its beginning, and costs no system call. Of three tries the one
+// counts that was interrupted least.
+var origin = sync.OnceValue(func() (o struct {
+	monotonic int64
+	at        time.Time
+}) {
+	read := func() int64 {
+		var t unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
+		return t.Nano()
+	}
 	best := int64(1) << 62
 	for range 3 {
-		before, wall, after, err := readClocks()
-		if err != nil {
-			return 0, err
-		}
+		before, now, after := read(), time.Now(), read()
 		if after-before < best {
-			best = after - before
-			offset = wall - before - (after-before)/2
+			best, o.monotonic, o.at = after-before, before+(after-before)/2, now
 		}
 	}
-	return offset, nil
+	return o
+})
+
+// Clocks returns what the kernel's monotonic clock shows, and the wall clock as
+// Unix time, both in nanoseconds.
+func Clocks() (monotonic, wall int64) {
+	o, now := origin(), time.Now()
+	return o.monotonic + int64(now.Sub(o.at)), now.UnixNano()
+}
+
+func monotonicClock() int64 {
+	monotonic, _ := Clocks()
+	return monotonic
+}
+
+// clockOffset returns wall time minus the kernel's monotonic time, in
+// nanoseconds. Run asks anew for every batch of events, so a clock that is set
+// shows in the next batch. Of three tries the one counts that was interrupted
+// least.
+func clockOffset() (offset int64) {
+	best := int64(1) << 62
+	for range 3 {
+		before := monotonicClock()
+		monotonic, wall := Clocks()
+		if took := monotonicClock() - before; took < best {
+			best, offset = took, wall-monotonic
+		}
+	}
+	return offset
 }
 
 // Now returns this moment on the kernel's monotonic clock, in nanoseconds, and
 // on the wall clock: the anchor of a recording.
-func Now() (ktime uint64, wall time.Time, err error) {
-	offset, err := clockOffset()
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	now := time.Now().Round(0)
-	return uint64(now.UnixNano() - offset), now, nil
+func Now() (ktime uint64, wall time.Time) {
+	offset, now := clockOffset(), time.Now().Round(0)
+	return uint64(now.UnixNano() - offset), now
 }
 
 // filterUnits returns the filter's unit of time, as a power of two of the kernel's
@@ -62,27 +89,6 @@ func tick() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-func readClocks() (before, wall, after int64, err error) {
-	if before, err = monotonicClock(); err != nil {
-		return 0, 0, 0, err
-	}
-	var w unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &w); err != nil {
-		return 0, 0, 0, fmt.Errorf("reading the wall clock: %w", err)
-	}
-	after, err = monotonicClock()
-	return before, w.Nano(), after, err
-}
-
-// monotonicClock returns the kernel's, in nanoseconds.
-func monotonicClock() (int64, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0, fmt.Errorf("reading the monotonic clock: %w", err)
-	}
-	return t.Nano(), nil
-}
-
 // ticksAt returns the kernel's jiffies64 at a time of its monotonic clock: they
 // begin five minutes before 2^32 (INITIAL_JIFFIES), as far as they count from the
 // same moment.
@@ -97,9 +103,9 @@ type stamps struct {
 	unit           time.Duration
 }
 
-func newStamps(tick time.Duration) (stamps, error) {
-	now, err := monotonicClock()
-	return stamps{now / int64(time.Second), int64(ticksAt(now, tick) / ticksUnit), ticksUnit * tick}, err
+func newStamps(tick time.Duration) stamps {
+	now := monotonicClock()
+	return stamps{now / int64(time.Second), int64(ticksAt(now, tick) / ticksUnit), ticksUnit * tick}
 }
 
 // age returns how long ago a stamp was, negative if it lies ahead. Which of the

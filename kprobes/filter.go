@@ -46,9 +46,8 @@ func (f *filter) close() error { return unix.Munmap(f.memory) }
 const ticksMargin = 8
 
 // now returns the date of what is removed now, in the filter's units.
-func (f *filter) now() (uint16, error) {
-	now, err := monotonicClock()
-	return max(uint16(ticksAt(now, f.tick)>>f.shift)-ticksMargin, 1), err
+func (f *filter) now() uint16 {
+	return max(uint16(ticksAt(monotonicClock(), f.tick)>>f.shift)-ticksMargin, 1)
 }
 
 // add remembers a connection, as filter_add does for both of hash_entry's keys.

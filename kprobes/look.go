@@ -147,12 +147,8 @@ func (t *Tracer) retire(old *cilium) error {
 	if err != nil {
 		return err
 	}
-	now, err := monotonicClock()
-	if err != nil {
-		return err
-	}
 	t.past.add(counted)
-	old.left = uint64(now)
+	old.left = uint64(monotonicClock())
 	delete(t.watching, old.ID)
 	t.retired[old.ID] = old
 	t.free = append(t.free, old.slot)

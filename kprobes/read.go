@@ -36,10 +36,7 @@ func (t *Tracer) Keys(ctx context.Context, id uint32, each func(correlator.Tuple
 // that lives, by the tuple of the packets that its opener sends. It reads all
 // entries, as Count does; that does not mark them as used.
 func (t *Tracer) Tracked(ctx context.Context, id uint32, each func(correlator.Tuple)) error {
-	clock, err := newStamps(t.tick)
-	if err != nil {
-		return err
-	}
+	clock := newStamps(t.tick)
 	return t.read(ctx, id, func(m *cilium, key, value []byte) {
 		if tuple, lives := clock.lives(m, key, value); m.CT && lives {
 			each(tuple)

@@ -172,11 +172,7 @@ func (t *Tracer) surveyFamily(v6 bool, emit func(correlator.Event)) error {
 	if nat == nil || len(ct) == 0 {
 		return nil
 	}
-	clock, err := newStamps(t.tick)
-	if err != nil {
-		return err
-	}
-	s := newSurvey(clock, ct)
+	s := newSurvey(newStamps(t.tick), ct)
 	// Tracking first: who is tracked by then has its NAT entries by the time
 	// they are read, or lost them.
 	for _, m := range ct {
@@ -196,10 +192,7 @@ func (t *Tracer) surveyFamily(v6 bool, emit func(correlator.Event)) error {
 // tellMissing puts the connections that lack an entry into the filter and tells
 // of them, unless they have it by then.
 func (t *Tracer) tellMissing(s *survey, nat *cilium, guess [16]byte, emit func(correlator.Event)) error {
-	unit, err := t.kernel.filter.now()
-	if err != nil {
-		return err
-	}
+	unit := t.kernel.filter.now()
 	lacking := s.all[:0]
 	for _, c := range s.all {
 		if c.out && c.in {
@@ -212,10 +205,7 @@ func (t *Tracer) tellMissing(s *survey, nat *cilium, guess [16]byte, emit func(c
 		lacking = append(lacking, c)
 	}
 	// What changes from now on is sent, and comes later than this.
-	ktime, wall, err := Now()
-	if err != nil {
-		return err
-	}
+	ktime, wall := Now()
 	// Those of which an entry is left are sure to be translated.
 	slices.SortStableFunc(lacking, func(a, b tracked) int { return -cmp.Compare(a.has(), b.has()) })
 	both := 0

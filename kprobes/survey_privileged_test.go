@@ -60,10 +60,7 @@ func newSurveyed(t *testing.T, bpffs string, v6 bool) *surveyed {
 		names = [2]string{"cilium_snat_v6_external", "cilium_ct6_global"}
 	}
 	s.nat, s.ct = newMap(t, bpffs, names[0], s.l, 32768), newMap(t, bpffs, names[1], s.lct, 32768)
-	var err error
-	if s.clock, err = newStamps(time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
+	s.clock = newStamps(time.Millisecond)
 	return s
 }
 
@@ -191,10 +188,7 @@ func TestPrivilegedMapRemoved(t *testing.T) {
 func BenchmarkSurvey(b *testing.B) {
 	const entries = 1 << 19
 	s := &surveyed{l: nat4, lct: ct4}
-	var err error
-	if s.clock, err = newStamps(time.Millisecond); err != nil {
-		b.Fatal(err)
-	}
+	s.clock = newStamps(time.Millisecond)
 	newMap := func(l layout) *ebpf.Map {
 		m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: l.key, ValueSize: l.value, MaxEntries: 2 * entries})
 		if err != nil {

@@ -28,10 +28,7 @@ func (t *Tracer) Remembers() time.Duration { return time.Duration(t.remembers.Lo
 // followTimeouts looks at a batch of each tracking map for how long Cilium keeps
 // entries, which an option sets, and has removals remembered for longer than that.
 func (t *Tracer) followTimeouts() error {
-	clock, err := newStamps(t.tick)
-	if err != nil {
-		return err
-	}
+	clock := newStamps(t.tick)
 	window := t.Remembers()
 	for _, v6 := range []bool{false, true} {
 		_, ct := t.mapsOf(v6)

@@ -65,10 +65,8 @@ func (t *Tracer) Trace(emit func(correlator.Event)) (*Trace, error) {
 	if !t.config.Traces {
 		return nil, errors.New("this tracer was made without Config.Traces")
 	}
-	now, err := monotonicClock()
-	if err != nil {
-		return nil, err
-	}
+	now := monotonicClock()
+	var err error
 	for slot, other := range t.traces.running {
 		if other != nil {
 			continue
@@ -295,7 +293,6 @@ func (t *Tracer) passTraces(ring *ringbuf.Reader, done chan<- struct{}) {
 	defer close(done)
 	var record ringbuf.Record
 	var event watchEvent
-	var offset int64
 	var look time.Time
 	for {
 		if now := time.Now(); !now.Before(look) {
@@ -310,9 +307,7 @@ func (t *Tracer) passTraces(ring *ringbuf.Reader, done chan<- struct{}) {
 		if err != nil {
 			return // closed
 		}
-		if offset, err = clockOffset(); err == nil {
-			t.passTraced(&record, &event, offset)
-		}
+		t.passTraced(&record, &event, clockOffset())
 	}
 }
 

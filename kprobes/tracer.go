@@ -20,10 +20,14 @@ const (
 	// lookEvery is how often the maps are looked for and losses counted: half
 	// of the 2 s within which a replaced map must be noticed.
 	lookEvery = time.Second
-	// pause follows when the ring buffer was read empty. An event that comes
-	// alone wakes its reader at once; in a storm the reader wakes up at most
-	// once a pause, and nothing is older than it.
-	pause = 5 * time.Millisecond
+	// pause is how often the ring buffer is read while events come, at its whole
+	// multiples of the clock, as flows are: one wake-up serves both. An event
+	// that comes alone wakes its reader at once; nothing is older than a pause.
+	pause = 10 * time.Millisecond
+	// gatherMax is how many pauses without an event end that: a wait in the
+	// kernel has Go's monitor look for some milliseconds, 20 µs apart at first,
+	// how long it takes.
+	gatherMax = 10
 )
 
 // Tracer watches Cilium's maps.
@@ -157,18 +161,27 @@ func (t *Tracer) Run(ctx context.Context, emit func(correlator.Event)) error {
 		t.delivering.Store(true)
 		if waited {
 			// The clock may have been set while there was nothing to read.
-			if offset, err = clockOffset(); err != nil {
-				return err
-			}
+			offset = clockOffset()
 		}
 		t.deliver(&record, &event, offset, emit)
 		t.delivering.Store(false)
 		if waited = record.Remaining == 0; waited {
 			t.wakeups.Add(1)
-			time.Sleep(pause)
+			t.gather(ctx)
 		}
 	}
 	return ctx.Err()
+}
+
+// gather waits until there are events in the ring, or for so long that it is
+// cheaper to have the kernel wake up Run for the next.
+func (t *Tracer) gather(ctx context.Context) {
+	for range gatherMax {
+		time.Sleep(pause - time.Duration(time.Now().UnixNano())%pause)
+		if t.ring.AvailableBytes() > 0 || ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // deliver decodes one event and emits it.
@@ -199,8 +212,8 @@ func (t *Tracer) deliver(r *ringbuf.Record, e *watchEvent, offset int64, emit fu
 // milliseconds, and by more while Run is kept from reading, or lists the
 // kernel's programs.
 func (t *Tracer) CaughtUp() uint64 {
-	now, err := monotonicClock()
-	if err == nil && t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
+	now := monotonicClock()
+	if t.ring.AvailableBytes() == 0 && !t.delivering.Load() {
 		t.empty.Store(uint64(now))
 	}
 	return max(t.delivered.Load(), t.empty.Load())

@@ -155,6 +155,9 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if observer.Listener != nil {
 		defer observer.Listener.Close()
 	}
+	if observer.Listener == nil { // it may serve many
+		agent.OneCore()
+	}
 	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs, Traces: true})
 	if err != nil {
 		return err

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/renat-project/renat/internal/agent/peaks"
 	"github.com/renat-project/renat/internal/agent/tracing"
 	"github.com/renat-project/renat/internal/web/board"
+	"github.com/renat-project/renat/kprobes"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
 )
@@ -67,6 +70,16 @@ type agent struct {
 	counting sync.WaitGroup
 	counts   atomic.Int32 // how many they are
 	mayCount context.Context
+}
+
+// OneCore has this process's goroutines run on one core at a time, unless
+// GOMAXPROCS is set. An agent needs some hundredths of a core, in hundreds of turns
+// a second, in each of which Go would wake up threads on other cores to help: that
+// takes more than the work. It is for processes that do nothing besides.
+func OneCore() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }
 
 // Run watches a node until ctx ends, and then returns nil when all that was
@@ -177,7 +190,7 @@ func (a *agent) sayStarted() {
 func newAgent(c Config, box *outbox.Outbox, nc *nats.Conn, natsURL string) (*agent, error) {
 	a := &agent{
 		config: c, started: time.Now(), log: c.Log, outbox: box, nats: nc, natsURL: natsURL,
-		clock: newClock(systemClocks()), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
+		clock: newClock(kprobes.Clocks), tally: newTally(), board: board.New(board.Config{}), rates: &rates{},
 		tops: tops{evicted: map[string]*holders{}},
 	}
 	a.tracing = newTracing(&c, a.clock)

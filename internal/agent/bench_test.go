@@ -55,10 +55,6 @@ func BenchmarkLatency(b *testing.B) {
 }
 
 const (
-	soakConnections = 200_000
-	soakFlows       = 20_000 // a second
-	soakChanges     = 5_000  // a second
-	soakStep        = 10 * time.Millisecond
 	// A collector's turn: so many entries deleted in a tenth of a second, and
 	// every so many seconds.
 	soakBurst      = 50_000
@@ -67,10 +63,27 @@ const (
 	soakResidentMiB = 250
 )
 
-// BenchmarkSoak puts an agent in a process of its own under a busy node's load,
-// one second an operation, and reports what it takes:
-// go test ./internal/agent -run '^$' -bench Soak -benchtime 600x -timeout 20m
+// soakLoad is what a node's agent gets a second.
+type soakLoad struct {
+	flows, changes int
+	step           time.Duration // between those that come at once
+	connections    int           // that talk
+	tracked        int           // at the benchmark's beginning
+}
+
+// BenchmarkSoak puts an agent in a process of its own under a node's load, one
+// second an operation, and reports what it takes:
+// go test ./internal/agent -run '^$' -bench Soak/busy -benchtime 600x -timeout 20m
 func BenchmarkSoak(b *testing.B) {
+	for name, l := range map[string]soakLoad{
+		"busy": {20_000, 5_000, 10 * time.Millisecond, 200_000, 262_144},
+		"calm": {1_000, 250, time.Millisecond, 5_000, 5_000},
+	} {
+		b.Run(name, l.soak)
+	}
+}
+
+func (l soakLoad) soak(b *testing.B) {
 	server := newHubble(b, 1<<16)
 	address := freeAddress(b)
 	hub := startHub(b)
@@ -82,14 +95,12 @@ func BenchmarkSoak(b *testing.B) {
 		}
 	}}
 	n := &node{t: b, http: "http://" + address}
-	soak := &soak{traffic: tr}
+	soak := &soak{soakLoad: l, traffic: tr}
 	eventually(b, "the agent answers", n.answers)
 	soak.second(b.Context())
 	n.awaitReady()
-	for full := false; !full; { // every connection is known, and others until there is no room
+	for n.status().Tracking.Connections < l.tracked {
 		soak.second(b.Context())
-		t := n.status().Tracking
-		full = t.Connections >= t.MaxConnections
 	}
 	before, cpu := usageOf(b, n, p.Process.Pid), cpuOf(b, p.Process.Pid)
 	peak := before
@@ -128,6 +139,7 @@ func BenchmarkSoak(b *testing.B) {
 // soak makes the load: flows of all connections in turn; entries that come and
 // go; and one connection a second that breaks.
 type soak struct {
+	soakLoad
 	traffic
 	flows, entries, broken, seconds, collected int
 }
@@ -135,31 +147,32 @@ type soak struct {
 func (s *soak) second(ctx context.Context) {
 	next := time.Now()
 	s.seconds++
-	for step := range int(time.Second / soakStep) {
-		if s.seconds%soakBurstEvery == 0 && step < int(100*time.Millisecond/soakStep) {
-			s.collect(soakBurst / int(100*time.Millisecond/soakStep))
+	steps := int(time.Second / s.step)
+	for step := range steps {
+		if s.tracked > soakBurst && s.seconds%soakBurstEvery == 0 && step < steps/10 {
+			s.collect(soakBurst / (steps / 10))
 		}
-		for range soakFlows / int(time.Second/soakStep) {
-			c := connectionOf(s.flows % soakConnections)
+		for range (step+1)*s.soakLoad.flows/steps - step*s.soakLoad.flows/steps {
+			c := connectionOf(s.flows % s.connections)
 			s.feed(ctx, c.pod, c.server, flow.TraceObservationPoint_TO_STACK, &flow.TCPFlags{ACK: true})
 			s.flows++
 		}
 		var changes []correlator.Event
-		for range soakChanges / int(time.Second/soakStep) {
+		for range (step+1)*s.soakLoad.changes/steps - step*s.soakLoad.changes/steps {
 			// Of connections that nobody has seen: new ones, and old ones going.
 			op := correlator.Insert
 			if s.entries%2 == 1 {
 				op = correlator.Evict
 			}
-			c := connectionOf(soakConnections + s.entries/2)
+			c := connectionOf(s.connections + s.entries/2)
 			changes = append(changes, change(op, correlator.Out, c.pod, c.server, c.before))
 			s.entries++
 		}
-		s.changes(changes...)
-		next = next.Add(soakStep)
+		s.traffic.changes(changes...)
+		next = next.Add(s.step)
 		time.Sleep(time.Until(next))
 	}
-	if s.flows > soakConnections {
+	if s.flows > s.connections {
 		s.sever(ctx, s.broken)
 		s.other(ctx)
 		s.broken++
@@ -171,11 +184,11 @@ func (s *soak) second(ctx context.Context) {
 func (s *soak) collect(n int) {
 	var changes []correlator.Event
 	for range n {
-		c := connectionOf(soakConnections + s.collected%(max(s.entries, 2)/2))
+		c := connectionOf(s.connections + s.collected%(max(s.entries, 2)/2))
 		changes = append(changes, change(correlator.Delete, correlator.Out, c.pod, c.server, c.before))
 		s.collected++
 	}
-	s.changes(changes...)
+	s.traffic.changes(changes...)
 }
 
 // usage is what a process holds; liveMiB is its heap after the last collection,

@@ -51,32 +51,6 @@ func newClock(read func() (monotonic, wall int64)) *clock {
 	return &clock{read: read, anchor: wall - monotonic, eras: []era{{monotonic, wall - monotonic}}}
 }
 
-// systemClocks returns a reader of the kernel's clocks that costs no system
-// call: Go's own monotonic clock is the kernel's CLOCK_MONOTONIC with another
-// beginning, which is found here; of three tries the one counts that was
-// interrupted least.
-func systemClocks() func() (monotonic, wall int64) {
-	var base time.Time
-	var offset int64
-	best := int64(1) << 62
-	for range 3 {
-		before, now, after := monotonicClock(), time.Now(), monotonicClock()
-		if after-before < best {
-			best, base, offset = after-before, now, before+(after-before)/2
-		}
-	}
-	return func() (monotonic, wall int64) {
-		now := time.Now()
-		return offset + int64(now.Sub(base)), now.UnixNano()
-	}
-}
-
-func monotonicClock() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every Linux has it
-	return t.Nano()
-}
-
 // watch notices at once when the kernel's wall clock is set, until ctx ends.
 func (c *clock) watch(ctx context.Context) error {
 	// A timer that the kernel cancels when the clock is set, and that never ends.

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/renat-project/renat/kprobes"
 )
 
 // TestPrivilegedClockIsWatched sets the wall clock by less than would show in a
 // flow's stamp, while nothing else looks at it.
 func TestPrivilegedClockIsWatched(t *testing.T) {
-	c := newClock(systemClocks())
+	c := newClock(kprobes.Clocks)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- c.watch(ctx) }()

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,8 +19,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/hubble"
@@ -54,7 +57,11 @@ func child(raw []byte) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	k := newFakeKernel()
-	go readChanges(os.Stdin, k.give)
+	agent.OneCore()
+	if err := syscall.SetNonblock(0, true); err != nil {
+		return err
+	}
+	go readChanges(ring{}, k.give)
 	var listener net.Listener
 	if c.Listen != "" {
 		var err error
@@ -67,6 +74,33 @@ func child(raw []byte) error {
 		Hubble: hubble.Config{Address: c.Hubble, MaxBackoff: 100 * time.Millisecond},
 		NATS:   jetstream.Config{URL: c.NATS}, NATSListen: "127.0.0.1:0", Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
 	})
+}
+
+// ring reads stdin as kprobes reads the kernel's ring: by a clock while there is
+// something to read, and without telling Go's scheduler, for which that is no
+// system call.
+type ring struct{}
+
+func (ring) Read(b []byte) (int, error) {
+	for empty := 0; ; empty++ {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, 0, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch {
+		case errno == syscall.EAGAIN && empty == 10:
+			if _, err := unix.Poll([]unix.PollFd{{Events: unix.POLLIN}}, -1); err != nil && !errors.Is(err, unix.EINTR) {
+				return 0, err
+			}
+			empty = 0
+		case errno == syscall.EAGAIN:
+			const pause = 10 * time.Millisecond
+			time.Sleep(pause - time.Duration(time.Now().UnixNano())%pause)
+		case errno != 0:
+			return 0, errno
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+	}
 }
 
 // process is an agent that can be killed.

@@ -29,7 +29,7 @@ const (
 	maxHeld = 1 << 17
 	// tick is how often time passes for the correlator at most without an event,
 	// and rest how seldom.
-	tick = 5 * time.Millisecond
+	tick = 10 * time.Millisecond
 	rest = time.Second
 )
 
@@ -116,7 +116,7 @@ func (t *tracker) observe(ev *correlator.Event) {
 	if t.asleep {
 		t.pass()
 		t.asleep = false
-		t.timer.Reset(tick) // what is due next, the event may change
+		t.timer.Reset(toTick()) // what is due next, the event may change
 	}
 	t.scratch = *ev
 	t.correlator.Observe(&t.scratch)
@@ -141,10 +141,16 @@ func (t *tracker) wake() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.pass()
-	wait := min(max(time.Duration(t.correlator.Next()-now), tick), rest)
-	t.asleep = wait > tick
+	wait := min(time.Duration(t.correlator.Next()-now), rest)
+	if t.asleep = wait > tick; !t.asleep {
+		wait = toTick()
+	}
 	t.timer.Reset(wait)
 }
+
+// toTick returns how long it is until the clock shows a whole number of ticks, as
+// it does when Hubble and the kernel are read: one wake-up serves all three.
+func toTick() time.Duration { return tick - time.Duration(time.Now().UnixNano())%tick }
 
 // pass lets time pass; the lock is held.
 func (t *tracker) pass() (now int64) {
