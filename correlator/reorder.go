@@ -32,6 +32,7 @@ type reorder struct {
 	size     int
 	max      int
 	spare    [][]Event // empty, with capacity
+	order    []*Event  // of the bucket that is released; kept for its memory
 	room     int       // events that all arrays have room for, of buckets and spare
 	// upcoming is told of the events that are released next.
 	upcoming func([]Event)
@@ -161,13 +162,17 @@ func (r *reorder) releaseBefore(n int64, release func(*Event)) {
 		if len(b.events) == 0 {
 			continue
 		}
+		r.order = r.order[:0]
+		for i := range b.events {
+			r.order = append(r.order, &b.events[i])
+		}
 		if !b.sorted {
-			slices.SortFunc(b.events, func(a, b Event) int { return compareEvents(&a, &b) })
+			slices.SortFunc(r.order, compareEvents)
 		}
 		r.size -= len(b.events)
 		r.upcoming(b.events)
-		for i := range b.events {
-			release(&b.events[i])
+		for _, ev := range r.order {
+			release(ev)
 		}
 		clear(b.events) // let go of the pointers
 		r.keep(b.events[:0])
