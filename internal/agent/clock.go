@@ -17,11 +17,9 @@ const (
 	// stepped is by how much the wall clock must move against the monotonic one
 	// to have been set. Slewing moves both.
 	stepped = 5 * time.Millisecond
-	// ahead is how far in the future a stamp may lie, and behind how far in the
-	// past, before the clock is suspected of having been set since it was last
-	// looked at.
-	ahead  = time.Second
-	behind = 5 * time.Second
+	// ahead is how far in the future a stamp may lie, and not be one that was
+	// shown before the clock was set back.
+	ahead = time.Second
 	// maxEras is how many settings of the clock are remembered.
 	maxEras = 64
 )
@@ -113,24 +111,27 @@ func (c *clock) ofKernel(monotonic uint64) int64 { return int64(monotonic) + c.a
 // ofWall returns the steady time at which the wall clock showed a time lately.
 // When it did so twice, having been set back, the later one.
 func (c *clock) ofWall(wall int64) int64 {
+	steady, _ := c.ofWallNow(wall)
+	return steady
+}
+
+// ofWallNow is ofWall, and returns the steady time now, too: the clocks are read
+// once for each flow.
+func (c *clock) ofWallNow(wall int64) (steady, at int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := c.eras[len(c.eras)-1]
-	now, _ := c.read()
-	if m := wall - last.offset; m < now-int64(behind) || m > now+int64(ahead) {
-		now = c.look()
-	}
+	now := c.look()
 	for i := len(c.eras) - 1; i >= 0; i-- {
 		m := wall - c.eras[i].offset
 		if m > now+int64(ahead) {
 			continue // not yet: it was shown before the clock was set back
 		}
 		if i == 0 || m >= c.eras[i].since-int64(stepped) {
-			return m + c.anchor
+			return m + c.anchor, now + c.anchor
 		}
 	}
 	// A stamp of the future: its clock is another's.
-	return now + c.anchor
+	return now + c.anchor, now + c.anchor
 }
 
 // wall returns what the wall clock showed at a steady time.

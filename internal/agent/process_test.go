@@ -56,12 +56,11 @@ func child(raw []byte) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	k := newFakeKernel()
+	k := ringKernel{newFakeKernel()}
 	agent.OneCore()
 	if err := syscall.SetNonblock(0, true); err != nil {
 		return err
 	}
-	go readChanges(ring{}, k.give)
 	var listener net.Listener
 	if c.Listen != "" {
 		var err error
@@ -74,6 +73,27 @@ func child(raw []byte) error {
 		Hubble: hubble.Config{Address: c.Hubble, MaxBackoff: 100 * time.Millisecond},
 		NATS:   jetstream.Config{URL: c.NATS}, NATSListen: "127.0.0.1:0", Log: zerolog.New(os.Stderr).Level(zerolog.DebugLevel),
 	})
+}
+
+// ringKernel has the kernel's events from stdin, and who reads them emits them, as
+// in kprobes.
+type ringKernel struct{ *fakeKernel }
+
+func (ringKernel) Run(ctx context.Context, emit func(correlator.Event)) error {
+	var mu sync.Mutex
+	ended := false
+	go readChanges(ring{}, func(all ...correlator.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := 0; i < len(all) && !ended; i++ {
+			emit(all[i])
+		}
+	})
+	<-ctx.Done()
+	mu.Lock()
+	defer mu.Unlock()
+	ended = true
+	return ctx.Err()
 }
 
 // ring reads stdin as kprobes reads the kernel's ring: by a clock while there is

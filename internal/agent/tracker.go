@@ -17,7 +17,7 @@ import (
 
 const (
 	// hold is how long events wait for earlier ones. It covers the tracer's
-	// pause (5 ms) and what a stream of flows gathers; an incident is late by it.
+	// pause and what a stream of flows gathers; an incident is late by it.
 	hold = 20 * time.Millisecond
 	// patience is how far a source may be behind: an overwhelmed Hubble is, by
 	// seconds, and the tracer while it reads the kernel's symbols.
@@ -83,9 +83,9 @@ func newTracker(c correlator.Config, clk *clock, kernel Kernel, flowDelay promet
 
 // flow takes what Hubble's client emits.
 func (t *tracker) flow(ev correlator.Event) {
-	ev.Time = t.clock.ofWall(ev.Time)
+	var now int64
+	ev.Time, now = t.clock.ofWallNow(ev.Time)
 	if ev.Kind == correlator.KindFlow {
-		now := t.clock.now()
 		delay := time.Duration(now - ev.Time)
 		t.flowDelay.Observe(delay.Seconds())
 		if delay > patience && ev.Time >= t.began {
