@@ -120,10 +120,7 @@ type Consumer struct {
 // stream must exist. What an earlier reader left unacknowledged comes first,
 // within about two seconds.
 func OpenConsumer(ctx context.Context, nc *nats.Conn, c ConsumerConfig) (*Consumer, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
+	js := open(nc)
 	info, err := streamInfo(ctx, js)
 	if err != nil {
 		return nil, fmt.Errorf("opening consumer %s: %w", c.Name, explain(err))

@@ -12,7 +12,7 @@ import (
 )
 
 // stored are the streams, and the buckets' streams, that a hub needs.
-var stored = []string{Stream, DeadStream, "KV_" + stateBucket, "KV_" + leaseBucket, "KV_" + NodesBucket}
+var stored = []string{Stream, DeadStream, "KV_" + NodesBucket, "KV_" + stateBucket, "KV_" + leaseBucket}
 
 // Copies is how many copies NATS keeps of a stream.
 type Copies struct {
@@ -29,10 +29,7 @@ type Copies struct {
 // fewer, and returns how many of each stream there are, of those that exist.
 // The error is that of NATS.
 func Replicate(ctx context.Context, nc *nats.Conn, replicas int) (all []Copies, err error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
+	js := open(nc)
 	for _, name := range stored {
 		s, err := js.Stream(ctx, name)
 		if errors.Is(err, natsjs.ErrStreamNotFound) {

@@ -44,11 +44,8 @@ type Letter struct {
 
 // OpenDeadLetters opens the stream, or creates it.
 func OpenDeadLetters(ctx context.Context, nc *nats.Conn, replicas int) (*DeadLetters, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
-	d := &DeadLetters{js: js, replicas: replicas}
+	d := &DeadLetters{js: open(nc), replicas: replicas}
+	var err error
 	if d.stream, err = d.open(ctx); err != nil {
 		return nil, err
 	}

@@ -20,11 +20,7 @@ var ErrNotStored = errors.New("the message is not stored")
 // ErrNoStream, incident.ErrNotIncident or what is wrong with NATS; ctx should
 // have an end.
 func Get(ctx context.Context, nc *nats.Conn, sequence uint64) (Stored, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return Stored{}, fmt.Errorf("opening JetStream: %w", err)
-	}
-	s, err := js.Stream(ctx, Stream)
+	s, err := open(nc).Stream(ctx, Stream)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
 		err = ErrNoStream
 	}

@@ -57,12 +57,8 @@ type Lease struct {
 // makes it anew; or that a lease is neither renewed nor expires, as on a server
 // whose disk was full.
 func AcquireLease(ctx context.Context, nc *nats.Conn, c LeaseConfig) (*Lease, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
 	// On disk: after a restart, a server must know what it leased before.
-	kv, err := bucket(ctx, js, natsjs.KeyValueConfig{
+	kv, err := bucket(ctx, open(nc), natsjs.KeyValueConfig{
 		Bucket: leaseBucket, Description: "Which renat hub is active", TTL: cmp.Or(c.TTL, DefaultLease), Replicas: max(c.Replicas, 1),
 	})
 	if err != nil {

@@ -31,12 +31,9 @@ type Store struct {
 
 // Stores are the streams and buckets that there are, and creates none.
 func Stores(ctx context.Context, nc *nats.Conn) ([]Store, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
+	js := open(nc)
 	var all []Store
-	for _, name := range []string{Stream, DeadStream, "KV_" + NodesBucket, "KV_" + stateBucket, "KV_" + leaseBucket} {
+	for _, name := range stored {
 		s, err := js.Stream(ctx, name)
 		if errors.Is(err, natsjs.ErrStreamNotFound) {
 			continue
@@ -67,11 +64,7 @@ func Stores(ctx context.Context, nc *nats.Conn) ([]Store, error) {
 // Others returns what the stream of incidents takes beside incidents, and how many
 // messages it has of that; none if there is no stream.
 func Others(ctx context.Context, nc *nats.Conn) (subjects []string, messages uint64, err error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, 0, fmt.Errorf("opening JetStream: %w", err)
-	}
-	s, err := js.Stream(ctx, Stream)
+	s, err := open(nc).Stream(ctx, Stream)
 	if err == nil {
 		subjects, messages, err = others(ctx, s)
 	}
@@ -102,11 +95,7 @@ func others(ctx context.Context, s natsjs.Stream) (subjects []string, messages u
 // Backlog is how many stored incidents the consumer of a name has not
 // acknowledged: those that wait for it, and those that it has.
 func Backlog(ctx context.Context, nc *nats.Conn, name string) (uint64, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return 0, fmt.Errorf("opening JetStream: %w", err)
-	}
-	c, err := js.Consumer(ctx, Stream, name)
+	c, err := open(nc).Consumer(ctx, Stream, name)
 	if err != nil {
 		return 0, fmt.Errorf("looking at consumer %s: %w", name, explain(err))
 	}
@@ -116,11 +105,7 @@ func Backlog(ctx context.Context, nc *nats.Conn, name string) (uint64, error) {
 
 // LeaseHolder names the process that has the lease; "" if none has.
 func LeaseHolder(ctx context.Context, nc *nats.Conn) (string, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return "", fmt.Errorf("opening JetStream: %w", err)
-	}
-	kv, err := js.KeyValue(ctx, leaseBucket)
+	kv, err := open(nc).KeyValue(ctx, leaseBucket)
 	if err == nil {
 		var e natsjs.KeyValueEntry
 		if e, err = kv.Get(ctx, leaseKey); err == nil {

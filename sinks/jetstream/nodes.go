@@ -54,11 +54,7 @@ type written struct {
 
 // OpenNodes opens the bucket, or creates it.
 func OpenNodes(ctx context.Context, nc *nats.Conn, replicas int) (*Nodes, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
-	kv, err := bucket(ctx, js, natsjs.KeyValueConfig{
+	kv, err := bucket(ctx, open(nc), natsjs.KeyValueConfig{
 		Bucket: NodesBucket, Description: "How the nodes that renat watches are doing",
 		TTL: nodesTTL, LimitMarkerTTL: nodesMarker, Replicas: max(replicas, 1),
 	})
@@ -71,11 +67,7 @@ func OpenNodes(ctx context.Context, nc *nats.Conn, replicas int) (*Nodes, error)
 // ReadNodes returns what is stored of each node, and makes nothing: none where
 // there is no bucket.
 func ReadNodes(ctx context.Context, nc *nats.Conn) ([]NodeEvent, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
-	kv, err := js.KeyValue(ctx, NodesBucket)
+	kv, err := open(nc).KeyValue(ctx, NodesBucket)
 	if errors.Is(err, natsjs.ErrBucketNotFound) {
 		return nil, nil
 	}

@@ -68,11 +68,7 @@ type Stored struct {
 // NATS: an endless Read survives restarts of the server. It may be called
 // several times on one connection, also at once.
 func Read(ctx context.Context, nc *nats.Conn, o ReadOptions, yield func(Stored) error) error {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return fmt.Errorf("opening JetStream: %w", err)
-	}
-	r := &reader{options: o, scanner: scanner{js: js}}
+	r := &reader{options: o, scanner: scanner{js: open(nc)}}
 	if len(o.Kinds) == 0 {
 		r.subjects = []string{incident.AllSubjects}
 	}

@@ -40,11 +40,8 @@ type States struct {
 
 // OpenStates opens the store, or creates it.
 func OpenStates(ctx context.Context, nc *nats.Conn, replicas int) (*States, error) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("opening JetStream: %w", err)
-	}
-	s := &States{js: js, replicas: replicas}
+	s := &States{js: open(nc), replicas: replicas}
+	var err error
 	if s.kv, err = s.open(ctx); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -78,6 +79,12 @@ func (c StreamConfig) natsConfig() natsjs.StreamConfig {
 		}
 	}
 	return s
+}
+
+// open returns JetStream on a connection.
+func open(nc *nats.Conn) natsjs.JetStream {
+	js, _ := natsjs.New(nc) // only an option can fail
+	return js
 }
 
 // ensureStream makes sure that a stream takes the subjects of incidents, and
