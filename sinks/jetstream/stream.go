@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,9 @@ const (
 // StreamConfig is how to create the stream. A stream that exists keeps its
 // operator's settings; only missing subjects are added to it.
 type StreamConfig struct {
-	// MaxAge of an incident; 0: DefaultMaxAge, negative: for ever.
+	// MaxAge of an incident; 0: DefaultMaxAge.
 	MaxAge time.Duration
-	// MaxBytes of the stream; 0: DefaultMaxBytes, negative: no limit.
+	// MaxBytes of the stream; 0: DefaultMaxBytes, -1: no limit.
 	MaxBytes int64
 	// Duplicates is the server's deduplication window; 0: DefaultDuplicates,
 	// at most MaxAge.
@@ -49,36 +50,18 @@ type StreamConfig struct {
 }
 
 func (c StreamConfig) natsConfig() natsjs.StreamConfig {
-	s := natsjs.StreamConfig{
+	age := cmp.Or(c.MaxAge, DefaultMaxAge)
+	return natsjs.StreamConfig{
 		Name:        Stream,
 		Description: "Connections broken by Cilium's NAT map, found by renat",
 		Subjects:    []string{incident.AllSubjects},
 		Storage:     natsjs.FileStorage,
 		Discard:     natsjs.DiscardOld,
-		MaxAge:      c.MaxAge,
-		MaxBytes:    c.MaxBytes,
-		Duplicates:  c.Duplicates,
+		MaxAge:      age,
+		MaxBytes:    cmp.Or(c.MaxBytes, DefaultMaxBytes),
+		Duplicates:  cmp.Or(c.Duplicates, min(DefaultDuplicates, age)),
 		Replicas:    max(c.Replicas, 1),
 	}
-	switch {
-	case c.MaxAge == 0:
-		s.MaxAge = DefaultMaxAge
-	case c.MaxAge < 0:
-		s.MaxAge = 0
-	}
-	switch {
-	case c.MaxBytes == 0:
-		s.MaxBytes = DefaultMaxBytes
-	case c.MaxBytes < 0:
-		s.MaxBytes = -1
-	}
-	if c.Duplicates == 0 {
-		s.Duplicates = DefaultDuplicates
-		if s.MaxAge > 0 {
-			s.Duplicates = min(s.Duplicates, s.MaxAge)
-		}
-	}
-	return s
 }
 
 // open returns JetStream on a connection.

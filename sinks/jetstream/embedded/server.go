@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,9 @@ import (
 const (
 	// DefaultMaxStore bounds the store on disk, in bytes.
 	DefaultMaxStore = 1 << 30
-	// DefaultReady bounds the start, which reads the store back.
-	DefaultReady = 30 * time.Second
 
+	// startTime bounds the start, which reads the store back.
+	startTime = 30 * time.Second
 	// maxMemory is for memory-backed streams and consumers; renat has only
 	// the small state of its readers there.
 	maxMemory = 64 << 20
@@ -44,8 +45,6 @@ type Config struct {
 	Listen string
 	// MaxStore bounds the store, in bytes; 0: DefaultMaxStore.
 	MaxStore int64
-	// Ready is how long Start may take; 0: DefaultReady.
-	Ready time.Duration
 	// Lock is what Suspend returned for Dir; nil: Start locks Dir itself.
 	Lock *os.File
 	// Log takes the server's own log lines.
@@ -92,12 +91,7 @@ func start(ctx context.Context, c Config) (*Server, error) {
 	log := &logger{log: c.Log, fatal: make(chan error, 1)}
 	n.SetLoggerV2(log, false, false, false)
 	s := &Server{nats: n, lock: lock, listen: !opts.DontListen}
-
-	ready := c.Ready
-	if ready == 0 {
-		ready = DefaultReady
-	}
-	if err := s.await(ctx, ready, log.fatal); err != nil {
+	if err := s.await(ctx, log.fatal); err != nil {
 		return nil, c.explain(err)
 	}
 	if err := writeHolder(lock, s.ClientURL()); err != nil {
@@ -114,13 +108,10 @@ func options(c Config) (*natsserver.Options, error) {
 		JetStream:              true,
 		StoreDir:               c.Dir,
 		SyncAlways:             true,
-		JetStreamMaxStore:      c.MaxStore,
+		JetStreamMaxStore:      cmp.Or(c.MaxStore, DefaultMaxStore),
 		JetStreamMaxMemory:     maxMemory,
 		DisableJetStreamBanner: true,
 		NoSigs:                 true,
-	}
-	if opts.JetStreamMaxStore == 0 {
-		opts.JetStreamMaxStore = DefaultMaxStore
 	}
 	if c.Listen == "" {
 		return opts, nil
@@ -145,13 +136,13 @@ var errNotReady = errors.New("not ready")
 
 // await starts the server, or shuts it down. Its Start returns when clients
 // can connect, or after it told the log why they cannot.
-func (s *Server) await(ctx context.Context, limit time.Duration, fatal <-chan error) error {
+func (s *Server) await(ctx context.Context, fatal <-chan error) error {
 	started := make(chan struct{})
 	go func() {
 		s.nats.Start()
 		close(started)
 	}()
-	timeout := time.NewTimer(limit)
+	timeout := time.NewTimer(startTime)
 	defer timeout.Stop()
 	var err error
 	select {
@@ -164,7 +155,7 @@ func (s *Server) await(ctx context.Context, limit time.Duration, fatal <-chan er
 			return nil
 		}
 	case <-timeout.C:
-		err = fmt.Errorf("%w after %s", errNotReady, limit)
+		err = fmt.Errorf("%w after %s", errNotReady, startTime)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
