@@ -33,14 +33,8 @@ type call struct {
 	down     grpc.ServerStream
 	up       grpc.ClientStream
 	getFlows bool
-	parts    atomic.Uint32 // what may be added, once the request is known
+	parts    atomic.Pointer[enrich.Parts] // what may be added; nil until the request is known
 }
-
-// What call.parts says.
-const (
-	addSummary = 1 << iota
-	addExtensions
-)
 
 // forward is the handler of every call.
 func (p *Proxy) forward(_ any, down grpc.ServerStream) error {
@@ -82,7 +76,10 @@ func (c *call) requests() error {
 			return err
 		}
 		if c.getFlows {
-			f.bytes(func(b []byte) { c.parts.Store(wanted(b)) })
+			f.bytes(func(b []byte) {
+				parts := wanted(b)
+				c.parts.Store(&parts)
+			})
 		}
 		if err := c.up.SendMsg(&f); errors.Is(err, io.EOF) {
 			return nil // the call has ended: responses knows how
@@ -94,26 +91,19 @@ func (c *call) requests() error {
 
 // wanted returns which of the fields that are added to the client asks for.
 // Without the addresses and ports there is nothing to look for.
-func wanted(request []byte) uint32 {
+func wanted(request []byte) enrich.Parts {
 	var req observer.GetFlowsRequest
 	if proto.Unmarshal(request, &req) != nil {
-		return 0
+		return enrich.Parts{}
 	}
 	paths := req.GetFieldMask().GetPaths()
 	if len(paths) == 0 {
-		return addSummary | addExtensions
+		return enrich.Parts{Summary: true, Extensions: true}
 	}
 	if !slices.Contains(paths, "IP") || !slices.Contains(paths, "l4") {
-		return 0
+		return enrich.Parts{}
 	}
-	var parts uint32
-	if slices.Contains(paths, "Summary") {
-		parts |= addSummary
-	}
-	if slices.Contains(paths, "extensions") {
-		parts |= addExtensions
-	}
-	return parts
+	return enrich.Parts{Summary: slices.Contains(paths, "Summary"), Extensions: slices.Contains(paths, "extensions")}
 }
 
 // responses passes on what the Observer answers until it ends the call, and
@@ -142,16 +132,15 @@ func (c *call) responses() error {
 
 // enrich adds to a flow what there is to add.
 func (c *call) enrich(f *frame) {
-	wants := c.parts.Load()
-	parts := enrich.Parts{Summary: wants&addSummary != 0, Extensions: wants&addExtensions != 0}
+	parts := c.parts.Load()
 	pool := mem.DefaultBufferPool()
 	var memory *[]byte
 	f.bytes(func(b []byte) {
 		c.proxy.count(b)
-		if wants == 0 {
+		if parts == nil || *parts == (enrich.Parts{}) {
 			return
 		}
-		if _, ok := enrich.Response(c.proxy.config.Source, parts, b, func(size int) []byte {
+		if _, ok := enrich.Response(c.proxy.config.Source, *parts, b, func(size int) []byte {
 			memory = pool.Get(size)
 			return *memory
 		}); !ok {
