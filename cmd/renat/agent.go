@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/internal/agent"
@@ -21,33 +20,22 @@ import (
 
 type agentFlags struct {
 	*globals
-	hubble     hubbleFlags
-	nats       natsFlags
-	natsListen string
-	replicas   int
-	kernel     kernelFlags
-	config     string
-	node       string
-	cluster    string
-	state      string
-	outboxMax  int64
-	settle     time.Duration
-	conns      int
-	http       httpFlags
-	pprof      bool
-	observer   observerFlags
-	guard      guardFlags
-}
-
-// kernelFlags say how to watch the kernel.
-type kernelFlags struct {
-	backend string
-	bpffs   string
-}
-
-func (k *kernelFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&k.backend, "backend", string(kprobes.Auto), "how to watch the kernel: auto, fentry, kprobe")
-	f.StringVar(&k.bpffs, "bpffs", "/sys/fs/bpf", "where Cilium pins its maps")
+	hubble    hubbleFlags
+	nats      natsFlags
+	replicas  int
+	backend   kprobes.Backend
+	bpffs     string
+	config    string
+	node      string
+	cluster   string
+	state     string
+	outboxMax int64
+	settle    time.Duration
+	conns     int
+	http      httpFlags
+	pprof     bool
+	observer  observerFlags
+	guard     guardFlags
 }
 
 func newAgent(g *globals) *cobra.Command {
@@ -92,9 +80,10 @@ before the environment, and that before the file.`,
 	f.StringVar(&a.config, "config", "", "YAML file with these flags")
 	a.hubble.register(f)
 	a.nats.registerRemote(f, "")
-	f.StringVar(&a.natsListen, "nats-listen", "127.0.0.1:4222", "where the embedded NATS server takes clients, when there is no --nats-url; it asks nobody for a password")
+	f.StringVar(&a.nats.listen, "nats-listen", "127.0.0.1:4222", "where the embedded NATS server takes clients, when there is no --nats-url; it asks nobody for a password")
 	f.IntVar(&a.replicas, "nats-replicas", 1, "copies, in a NATS cluster, of what the agent creates there")
-	a.kernel.register(f)
+	f.StringVar((*string)(&a.backend), "backend", string(kprobes.Auto), "how to watch the kernel: auto, fentry, kprobe")
+	f.StringVar(&a.bpffs, "bpffs", "/sys/fs/bpf", "where Cilium pins its maps")
 	host, _ := os.Hostname() // an empty name is reported by check
 	f.StringVar(&a.node, "node-name", host, "Kubernetes name of this node")
 	f.StringVar(&a.cluster, "cluster-name", "default", "name of its cluster, as in Cilium's configuration")
@@ -114,8 +103,8 @@ func (a *agentFlags) check() error {
 	switch {
 	case a.node == "":
 		return errors.New("say with --node-name which node this is")
-	case !slices.Contains([]kprobes.Backend{kprobes.Auto, kprobes.Fentry, kprobes.Kprobe}, kprobes.Backend(a.kernel.backend)):
-		return fmt.Errorf("--backend %q is not one of auto, fentry, kprobe", a.kernel.backend)
+	case !slices.Contains([]kprobes.Backend{kprobes.Auto, kprobes.Fentry, kprobes.Kprobe}, a.backend):
+		return fmt.Errorf("--backend %q is not one of auto, fentry, kprobe", a.backend)
 	case a.settle <= 0 || a.settle > 10*time.Minute:
 		return fmt.Errorf("--settle %v is not between 0 and 10m", a.settle)
 	case a.conns <= 0:
@@ -123,7 +112,7 @@ func (a *agentFlags) check() error {
 	case a.outboxMax < 1<<20:
 		return fmt.Errorf("--outbox-max-bytes %d is less than 1 MiB", a.outboxMax)
 	}
-	_, err := a.guard.config(time.Now())
+	_, err := a.guard.config()
 	return err
 }
 
@@ -137,7 +126,7 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	guard, err := a.guard.config(time.Now())
+	guard, err := a.guard.config()
 	if err != nil {
 		return err
 	}
@@ -158,7 +147,7 @@ func (a *agentFlags) run(ctx context.Context) error {
 	if observer.Listener == nil { // it may serve many
 		agent.OneCore()
 	}
-	tracer, err := kprobes.New(kprobes.Config{Backend: kprobes.Backend(a.kernel.backend), BPFFS: a.kernel.bpffs, Traces: true})
+	tracer, err := kprobes.New(kprobes.Config{Backend: a.backend, BPFFS: a.bpffs, Traces: true})
 	if err != nil {
 		return err
 	}
@@ -166,7 +155,7 @@ func (a *agentFlags) run(ctx context.Context) error {
 	return agent.Run(ctx, agent.Config{
 		Node: a.node, Cluster: a.cluster, Version: buildVersion(),
 		Kernel: tracer, Trace: func(emit func(correlator.Event)) (tracing.Kernel, error) { return tracer.Trace(emit) }, Hubble: flows, NATS: a.nats.Config, Replicas: a.replicas,
-		StateDir: a.state, NATSListen: a.natsListen, OutboxMaxBytes: a.outboxMax,
+		StateDir: a.state, NATSListen: a.nats.listen, OutboxMaxBytes: a.outboxMax,
 		Settle: a.settle, MaxConnections: a.conns,
 		Listener: listener, Access: access, Pprof: a.pprof, Observer: observer, Guard: guard, Log: log,
 	})

@@ -32,8 +32,7 @@ at least six characters, as renat observe, hubble and notifications show it.`,
 			return o.Run(cmd.Context(), &fleet.NATS{Conn: link.Conn, Log: g.log()}, g.screen(), args[0])
 		},
 	}
-	nats.register(cmd.Flags(), defaultNATS)
-	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
+	nats.register(cmd, defaultNATS)
 	o.Register(cmd)
 	return cmd
 }

@@ -39,7 +39,7 @@ func (g *guardFlags) register(f *pflag.FlagSet) {
 var guardParams = []string{"namespace", "pod", "workload", "destination", "ip", "port"}
 
 // config returns nil if the guard is not asked for; an error names the flag.
-func (g *guardFlags) config(now time.Time) (*guard.Config, error) {
+func (g *guardFlags) config() (*guard.Config, error) {
 	switch {
 	case !(g.share > 0 && g.share <= guard.MaxShare):
 		return nil, fmt.Errorf("--guard-share %g is not above 0 and at most %g", g.share, guard.MaxShare)
@@ -48,7 +48,7 @@ func (g *guardFlags) config(now time.Time) (*guard.Config, error) {
 	}
 	var any []filter.Filter
 	for _, s := range g.match {
-		f, err := parseMatch(s, now)
+		f, err := parseMatch(s)
 		if err != nil {
 			return nil, fmt.Errorf("--guard-match %q: %w", s, err)
 		}
@@ -68,7 +68,7 @@ func (g *guardFlags) config(now time.Time) (*guard.Config, error) {
 
 // parseMatch reads NAME=VALUE,...: of one name one value must match, and of
 // each name.
-func parseMatch(s string, now time.Time) (filter.Filter, error) {
+func parseMatch(s string) (filter.Filter, error) {
 	query := url.Values{}
 	for _, one := range strings.Split(s, ",") {
 		name, value, _ := strings.Cut(one, "=")
@@ -77,5 +77,5 @@ func parseMatch(s string, now time.Time) (filter.Filter, error) {
 		}
 		query.Add(name, value)
 	}
-	return filter.Parse(query, now)
+	return filter.Parse(query, time.Time{}) // none of guardParams is relative to now
 }

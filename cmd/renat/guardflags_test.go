@@ -5,23 +5,22 @@ package main
 import (
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/renat-project/renat/correlator/incident"
 )
 
 func TestGuardFlags(t *testing.T) {
 	flags := guardFlags{share: 0.25, cpu: 0.01}
-	if c, err := flags.config(time.Now()); c != nil || err != nil {
+	if c, err := flags.config(); c != nil || err != nil {
 		t.Errorf("not asked for: %+v, %v", c, err)
 	}
 	flags.on, flags.udp, flags.host = true, true, true
-	c, err := flags.config(time.Now())
+	c, err := flags.config()
 	if err != nil || c.Share != 0.25 || c.CPU != 0.01 || !c.UDP || !c.Host || c.Match != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
 	flags.match = []string{"namespace=shop,destination=192.0.2.10:443,destination=db.example", "workload=Deployment/worker"}
-	if c, err = flags.config(time.Now()); err != nil {
+	if c, err = flags.config(); err != nil {
 		t.Fatal(err)
 	}
 	for _, one := range []struct {

@@ -72,11 +72,10 @@ docs/notifications.md. Without one the hub notifies nobody and serves the page.`
 	f.StringVar(&h.config, "config", "", "file with the receivers (YAML)")
 	f.StringVar(&h.external, "external-url", "", "URL under which people reach the page: notifications link to it")
 	f = cmd.Flags()
-	h.nats.register(f, defaultNATS)
+	h.nats.register(cmd, defaultNATS)
 	f.StringVar(&h.nats.listen, "nats-listen", "127.0.0.1:4222", "where the NATS server of --state-dir or --demo takes clients; it asks nobody for a password; empty: nowhere")
 	f.StringVar(&h.demo, "demo", "", "show a recording, in this folder, as if it ended now; without --state-dir what is stored for that is removed at the end")
 	cmd.MarkFlagsMutuallyExclusive("demo", "nats-url")
-	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	cmd.MarkFlagsMutuallyExclusive("demo", "config")
 	f.BoolVar(&h.check, "check-config", false, "check the configuration, say what is wrong, and exit")
 	f.BoolVar(&h.secretly, "without-secrets", false, "with --check-config: do not look whether secrets and certificates are there")
@@ -305,8 +304,7 @@ arrive; messages that were no incident for an older version are read again.`,
 			return nc.explain(h.redeliver(cmd.Context(), nc.Conn, c, receiver))
 		},
 	}
-	natsFlags.register(cmd.Flags(), defaultNATS)
-	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
+	natsFlags.register(cmd, defaultNATS)
 	cmd.Flags().StringVar(&receiver, "receiver", "", "only what was for this receiver")
 	return cmd
 }

@@ -100,7 +100,7 @@ func (l *labFlags) run(ctx context.Context) error {
 	if l.output != "table" && l.output != "json" {
 		return usage.Errorf("output format %q is not one of table, json", l.output)
 	}
-	guard, err := l.guard.config(time.Now())
+	guard, err := l.guard.config()
 	if err != nil {
 		return usage.Errorf("%w", err)
 	}

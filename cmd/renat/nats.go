@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/renat-project/renat/internal/view/usage"
@@ -24,9 +25,11 @@ type natsFlags struct {
 	listen   string // where the server inside this process takes clients; "": nowhere
 }
 
-func (n *natsFlags) register(f *pflag.FlagSet, url string) {
+func (n *natsFlags) register(cmd *cobra.Command, url string) {
+	f := cmd.Flags()
 	n.registerRemote(f, url)
 	f.StringVar(&n.stateDir, "state-dir", "", "use a NATS server inside this process that stores in this folder, instead of --nats-url")
+	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 }
 
 // registerRemote is register for commands whose state directory is something else.

@@ -65,8 +65,7 @@ is (90s, 5m, 7d). An incident is found by its id, or by how that begins.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
-	o.nats.register(f, defaultNATS)
-	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
+	o.nats.register(cmd, defaultNATS)
 	registerOutput(cmd, &o.output, &o.times)
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with incidents as they happen; without --since and --last only those")
 	o.filter.Register(cmd)

@@ -61,13 +61,12 @@ docs/recordings.md for the format.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
-	r.nats.register(f, "")
+	r.nats.register(cmd, "")
 	registerOutput(cmd, &r.output, &r.times)
 	f.IntVar(&r.badLines, "max-bad-lines", replayBadLines, "how many unreadable lines to skip before giving up")
 	f.DurationVar(&r.settle, "settle", replaySettle, "how long after a connection lost its mapping an RST is waited for")
 	f.IntVar(&r.conns, "max-connections", replayConnections, "how many connections to remember")
 	f.StringVar(&r.cluster, "cluster-name", "", "cluster to name in the incidents, when the recording does not say")
-	cmd.MarkFlagsMutuallyExclusive("nats-url", "state-dir")
 	return cmd
 }
 
