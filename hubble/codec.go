@@ -19,7 +19,6 @@ type message struct {
 	ev   correlator.Event
 	ok   bool
 	err  error
-	node string                     // the response's node name
 	key  uint64                     // equal for repeats of the same flow or loss
 	keep bool                       // resp is wanted
 	resp *observer.GetFlowsResponse // nil if the message is not valid protobuf
@@ -69,9 +68,6 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (m *message) decode(b []byte) {
 	m.ok, m.err = m.dec.decode(b, &m.ev)
-	if string(m.dec.node) != m.node {
-		m.node = string(m.dec.node)
-	}
 	if uuid := m.dec.rec.flow.uuid; uuid != "" {
 		m.key = maphash.String(keySeed, uuid)
 	} else {

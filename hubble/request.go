@@ -39,12 +39,11 @@ var dropReasons = []flow.DropReason{
 // let through: policy asks of none that belongs to a connection.
 var denials = []flow.DropReason{flow.DropReason_POLICY_DENIED, flow.DropReason_POLICY_DENY}
 
-// maskPaths are the fields that the conversion reads. Without time and
-// node_name the response's own time and node name would be blank. IP and l4
-// are asked for whole: older servers do not know every field inside them, and
-// refuse a mask that names one.
+// maskPaths are the fields that the conversion reads. Without time the
+// response's own would be blank. IP and l4 are asked for whole: older servers do
+// not know every field inside them, and refuse a mask that names one.
 var maskPaths = []string{
-	"time", "uuid", "node_name", "IP", "l4",
+	"time", "uuid", "IP", "l4",
 	"source.identity", "source.namespace", "source.pod_name", "source.workloads", "source.labels",
 	"destination.identity", "destination.namespace", "destination.pod_name", "destination.workloads", "destination.labels",
 	"source_names", "destination_names",

@@ -207,7 +207,4 @@ func (s *session) count(m *message, flow, repeat bool) {
 	default:
 		st.Lost += m.ev.Loss.Count
 	}
-	if m.node != "" {
-		st.NodeName = m.node
-	}
 }

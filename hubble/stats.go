@@ -8,10 +8,6 @@ import "sync"
 type Stats struct {
 	Connected     bool   // a stream of flows is open
 	ServerVersion string // of the agent last connected to
-	NodeName      string // of the node whose flows came last
-	NumFlows      uint64 // events in the server's ring, when last asked
-	MaxFlows      uint64 // the ring's capacity
-	SeenFlows     uint64 // flows the server saw since it started
 	Flows         uint64 // flows emitted
 	Repeats       uint64 // flows left out because they had been emitted before
 	Ignored       uint64 // messages that hold nothing for the correlator

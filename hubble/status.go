@@ -50,10 +50,7 @@ func (s *session) status(ctx context.Context, api observer.ObserverClient) (*obs
 	if err != nil {
 		return nil, err
 	}
-	s.c.state.update(func(t *Stats) {
-		t.ServerVersion = st.GetVersion()
-		t.NumFlows, t.MaxFlows, t.SeenFlows = st.GetNumFlows(), st.GetMaxFlows(), st.GetSeenFlows()
-	})
+	s.c.state.update(func(t *Stats) { t.ServerVersion = st.GetVersion() })
 	return st, nil
 }
 

@@ -23,7 +23,6 @@ type decoder struct {
 	peers *peerCache
 	src   endpoint
 	dst   endpoint
-	node  []byte // outer node name; a view of the message
 
 	responseShape, flowShape *shape
 }
@@ -42,7 +41,6 @@ func newDecoder(peers int) *decoder {
 // kept but until the next call.
 func (d *decoder) decode(msg []byte, ev *correlator.Event) (ok bool, err error) {
 	d.rec = record{}
-	d.node = nil
 	d.src.reset()
 	d.dst.reset()
 	if !d.response(msg) {
@@ -84,7 +82,6 @@ func (d *decoder) response(msg []byte) bool {
 			c.bad = !d.become(variantOther) || !d.responseShape.validField(&c)
 		case tagNodeName:
 			c.text()
-			d.node = c.data
 		case tagOuterTime:
 			c.bad = !d.rec.outer.decode(c.data)
 		}

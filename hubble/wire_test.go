@@ -133,8 +133,8 @@ func agree(t testing.TB, d *decoder, b []byte) {
 	if m.ok != wantOK || !errors.Is(m.err, wantErr) {
 		t.Fatalf("got ok=%v err=%v, want ok=%v err=%v\n%x", m.ok, m.err, wantOK, wantErr, b)
 	}
-	if !errors.Is(wantErr, errMalformed) && (m.node != resp.GetNodeName() || d.rec.flow.uuid != resp.GetFlow().GetUuid()) {
-		t.Fatalf("got node %q uuid %q, want %q %q\n%x", m.node, d.rec.flow.uuid, resp.GetNodeName(), resp.GetFlow().GetUuid(), b)
+	if !errors.Is(wantErr, errMalformed) && d.rec.flow.uuid != resp.GetFlow().GetUuid() {
+		t.Fatalf("got uuid %q, want %q\n%x", d.rec.flow.uuid, resp.GetFlow().GetUuid(), b)
 	}
 	if wantOK && !reflect.DeepEqual(m.ev, want) {
 		t.Fatalf("got  %+v %+v %+v\nwant %+v %+v %+v\n%x", m.ev, m.ev.Flow.Src, m.ev.Flow.Dst, want, want.Flow.Src, want.Flow.Dst, b)
@@ -243,7 +243,7 @@ func BenchmarkConvert(b *testing.B) {
 			ep.ID, ep.ClusterName = 0, ""
 		}
 		r.ResponseTypes = &observer.GetFlowsResponse_Flow{Flow: &flow.Flow{
-			Time: f.GetTime(), Uuid: f.GetUuid(), NodeName: f.GetNodeName(), IP: f.GetIP(), L4: f.GetL4(),
+			Time: f.GetTime(), Uuid: f.GetUuid(), IP: f.GetIP(), L4: f.GetL4(),
 			Source: f.GetSource(), Destination: f.GetDestination(), EventType: f.GetEventType(),
 			TraceObservationPoint: f.GetTraceObservationPoint(), TraceReason: f.GetTraceReason(),
 		}}
