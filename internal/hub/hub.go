@@ -320,24 +320,3 @@ func ensureStream(ctx context.Context, c Config) error {
 	}
 	return nil
 }
-
-// openPost opens what a lane needs in NATS, or makes it.
-func openPost(ctx context.Context, c Config) (*post, error) {
-	p := &post{nc: c.NATS}
-	var err error
-	if err := ensureStream(ctx, c); err != nil {
-		return nil, err
-	}
-	if p.states, err = jetstream.OpenStates(ctx, c.NATS, c.Replicas); err != nil {
-		return nil, err
-	}
-	p.dead, err = jetstream.OpenDeadLetters(ctx, c.NATS, c.Replicas)
-	return p, err
-}
-
-// post is where a lane's messages come from and what it notes.
-type post struct {
-	nc     *nats.Conn
-	states *jetstream.States
-	dead   *jetstream.DeadLetters
-}

@@ -31,8 +31,7 @@ const (
 // it but for one notification at a time, which another goroutine sends.
 type lane struct {
 	receiver *config.Receiver
-	nats     Config
-	post     *post
+	config   Config
 	metrics  laneMetrics
 	log      zerolog.Logger
 	trouble  trouble
@@ -41,6 +40,8 @@ type lane struct {
 	complaints jetstream.Complaints
 
 	consumer *jetstream.Consumer
+	states   *jetstream.States
+	dead     *jetstream.DeadLetters
 	// progress is the revision of how far the consumer's readers got; 0: nothing
 	// is stored.
 	progress uint64
@@ -65,7 +66,7 @@ type lane struct {
 }
 
 func newLane(r *config.Receiver, c Config, m laneMetrics) *lane {
-	l := &lane{receiver: r, nats: c, metrics: m, log: c.Log.With().Str("receiver", r.Name).Logger(), asked: make(chan chan Lane)}
+	l := &lane{receiver: r, config: c, metrics: m, log: c.Log.With().Str("receiver", r.Name).Logger(), asked: make(chan chan Lane)}
 	l.trouble.set(errors.New("starting"))
 	return l
 }
@@ -130,18 +131,24 @@ func consumerOf(receiver string) string { return "renat-hub-" + receiver }
 
 // open prepares the lane to go on where the last one stopped.
 func (l *lane) open(ctx context.Context) error {
-	r := l.receiver
-	var err error
-	if l.post, err = openPost(ctx, l.nats); err != nil {
+	r, c := l.receiver, l.config
+	err := ensureStream(ctx, c)
+	if err != nil {
 		return err
 	}
-	states, err := l.post.states.Load(ctx, r.Name)
+	if l.states, err = jetstream.OpenStates(ctx, c.NATS, c.Replicas); err != nil {
+		return err
+	}
+	if l.dead, err = jetstream.OpenDeadLetters(ctx, c.NATS, c.Replicas); err != nil {
+		return err
+	}
+	states, err := l.states.Load(ctx, r.Name)
 	if err != nil {
 		return err
 	}
 	l.acks = nil
 	before := l.restoreProgress(states)
-	l.consumer, err = jetstream.OpenConsumer(ctx, l.post.nc, jetstream.ConsumerConfig{
+	l.consumer, err = jetstream.OpenConsumer(ctx, c.NATS, jetstream.ConsumerConfig{
 		Name: consumerOf(r.Name), Since: time.Now().Add(-r.Since), MaxPending: r.Rule.MaxPending, Before: before,
 	})
 	if err != nil {
@@ -169,7 +176,7 @@ func (l *lane) open(ctx context.Context) error {
 		if !ok {
 			// It was grouped by other labels. What was on its way then was not
 			// acknowledged, and will be grouped anew.
-			if err := l.post.states.Delete(ctx, r.Name, key, stored.Revision); err != nil {
+			if err := l.states.Delete(ctx, r.Name, key, stored.Revision); err != nil {
 				return err
 			}
 		} else if b != nil {
@@ -223,7 +230,7 @@ func (l *lane) take(ctx context.Context, m message) {
 		}
 	}
 	l.metrics.garbled.Inc()
-	if err := bury(ctx, l.post.dead, unreadable(l.consumer.Created(), m)); err != nil {
+	if err := bury(ctx, l.dead, unreadable(l.consumer.Created(), m)); err != nil {
 		// Not acknowledged: it comes again.
 		l.log.Error().Uint64("sequence", m.Sequence).AnErr("because", m.err).Err(err).Msg("a message that is no incident could not be put aside")
 		return
@@ -244,7 +251,7 @@ func (l *lane) act(ctx context.Context, timer *time.Timer) {
 		case w.Batch != nil:
 			l.queue.Push(&parcel{batch: w.Batch})
 		case w.Forget != nil:
-			if err := l.post.states.Delete(ctx, l.receiver.Name, w.Forget.Key, w.Forget.Revision); err != nil {
+			if err := l.states.Delete(ctx, l.receiver.Name, w.Forget.Key, w.Forget.Revision); err != nil {
 				l.log.Debug().Err(err).Msg("forgetting a group") // it expires
 			}
 		default:

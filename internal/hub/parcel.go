@@ -76,7 +76,7 @@ func (l *lane) end(ctx context.Context, job *delivery.Job[*parcel], why error) r
 		return r
 	}
 	for why != nil {
-		err := bury(ctx, l.post.dead, undelivered(&p.batch.Notification, why))
+		err := bury(ctx, l.dead, undelivered(&p.batch.Notification, why))
 		if err == nil {
 			break
 		}
@@ -107,7 +107,7 @@ func (l *lane) put(ctx context.Context, p *parcel, s *grouping.State) error {
 		return err
 	}
 	for {
-		revision, err := l.post.states.Put(ctx, l.receiver.Name, p.batch.Key, value, p.batch.Revision)
+		revision, err := l.states.Put(ctx, l.receiver.Name, p.batch.Key, value, p.batch.Revision)
 		if err == nil {
 			l.trouble.set(nil)
 			p.batch.Revision = revision

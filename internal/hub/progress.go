@@ -39,7 +39,7 @@ func (l *lane) storeProgress(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		revision, err := l.post.states.Put(ctx, l.receiver.Name, progressKey, value, l.progress)
+		revision, err := l.states.Put(ctx, l.receiver.Name, progressKey, value, l.progress)
 		if errors.Is(err, jetstream.ErrTooLarge) && p.Shorten() {
 			continue
 		}

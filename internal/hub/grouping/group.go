@@ -166,25 +166,21 @@ func (g *group) dropBefore(at time.Time) (acks []string) {
 	return acks
 }
 
-// passes reports whether the group is to be told of.
-func (g *group) passes(r *Rule) bool {
-	if g.open {
-		return true
+// tryOpen opens the group if it is to be told of by now.
+func (g *group) tryOpen(r *Rule) {
+	if g.open || r.Threshold <= 1 {
+		g.open = true
+		return
 	}
-	if r.Threshold > 1 {
-		// Only what is near the newest can have become enough.
-		times := make([]int64, 0, len(g.pending))
-		newest := g.pending[len(g.pending)-1].happened
-		for n := len(g.pending) - 1; n >= 0 && len(times) < 4*r.Threshold; n-- {
-			if d := time.Duration(newest - g.pending[n].happened); d.Abs() <= r.Within {
-				times = append(times, g.pending[n].happened)
-			}
+	// Only what is near the newest can have become enough.
+	times := make([]int64, 0, len(g.pending))
+	newest := g.pending[len(g.pending)-1].happened
+	for n := len(g.pending) - 1; n >= 0 && len(times) < 4*r.Threshold; n-- {
+		if d := time.Duration(newest - g.pending[n].happened); d.Abs() <= r.Within {
+			times = append(times, g.pending[n].happened)
 		}
-		g.open = r.passes(times)
-		return g.open
 	}
-	g.open = true
-	return true
+	g.open = r.passes(times)
 }
 
 // next is when something is to be done about the group; zero: nothing is.

@@ -111,7 +111,7 @@ func (g *Grouper) Add(now time.Time, m Message) (Fate, error) {
 		gr.list(item, size)
 		g.bytes += size
 	}
-	gr.passes(&g.rule)
+	gr.tryOpen(&g.rule)
 	g.schedule(gr)
 	g.press()
 	return Held, nil

@@ -78,14 +78,9 @@ func (r *Rule) values(i *incident.Incident) []string {
 // what belongs to it may arrive later.
 const grace = 10 * time.Second
 
-// passes reports whether threshold of the times, which it sorts, lie within.
+// passes reports whether threshold of the times, which it sorts, lie within. The
+// threshold must be positive.
 func (r *Rule) passes(times []int64) bool {
-	if r.Threshold <= 1 {
-		return true
-	}
-	if len(times) < r.Threshold {
-		return false
-	}
 	slices.Sort(times)
 	for n := r.Threshold - 1; n < len(times); n++ {
 		if times[n]-times[n-r.Threshold+1] <= int64(r.Within) {
