@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 )
 
@@ -26,52 +25,39 @@ var emulators = map[string]emulator{
 	"arm64": {"qemu-system-aarch64", "qemu-system-arm", []string{"-machine", "virt", "-cpu", "neoverse-n1", "-chardev", "stdio,id=tests", "-device", "pci-serial,chardev=tests"}, "ttyAMA0"},
 }
 
-// RequireQEMU installs with apt what machines of the architectures need and this
+// RequireQEMU installs with apt what machines of the architecture need and this
 // one lacks, QEMU and, for modules, xz; where the process may not, it fails with
 // what to install.
-func RequireQEMU(ctx context.Context, architectures ...string) error {
-	packages := map[string]string{"xz": "xz-utils"}
-	for _, arch := range architectures {
-		packages[emulators[arch].command] = emulators[arch].pkg
+func RequireQEMU(ctx context.Context, arch string) error {
+	var missing []string
+	for _, need := range [][2]string{{emulators[arch].command, emulators[arch].pkg}, {"xz", "xz-utils"}} {
+		if _, err := exec.LookPath(need[0]); err != nil {
+			missing = append(missing, need[1])
+		}
 	}
-	return install(ctx, packages)
-}
-
-// withLists does what needs apt's lists, and where it fails does it again with
-// new ones: a fresh machine has none, and old ones name what is gone.
-func withLists(ctx context.Context, do func() error) error {
-	err := do()
+	if missing == nil {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		names := strings.Join(missing, " ")
+		return fmt.Errorf("missing: %s: install it as root (apt-get install %s)", names, names)
+	}
+	err := install(ctx, missing)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
+	// A fresh machine has no lists of packages, and old ones name what is gone.
 	if out, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
 		return fmt.Errorf("bringing apt's lists up to date: %w: %s", err, lastLines(out, 3))
 	}
-	return do()
+	return install(ctx, missing)
 }
 
-// install installs packages of commands, given by command, that are not there.
-func install(ctx context.Context, packages map[string]string) error {
-	var missing []string
-	for command, name := range packages {
-		if _, err := exec.LookPath(command); err != nil {
-			missing = append(missing, name)
-		}
+func install(ctx context.Context, packages []string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"install", "-y", "--no-install-recommends"}, packages...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("installing %s: %w: %s", strings.Join(packages, " "), err, lastLines(out, 3))
 	}
-	slices.Sort(missing)
-	names := strings.Join(missing, " ")
-	switch {
-	case missing == nil:
-		return nil
-	case os.Geteuid() != 0:
-		return fmt.Errorf("missing: %s: install it as root (apt-get install %s)", names, names)
-	}
-	return withLists(ctx, func() error {
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"install", "-y", "--no-install-recommends"}, missing...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("installing %s: %w: %s", names, err, lastLines(out, 3))
-		}
-		return nil
-	})
+	return nil
 }
