@@ -18,18 +18,17 @@ import (
 // client is a pod's end of a connection. It belongs to one goroutine.
 type client struct {
 	key
-	t        *traffic
-	class    Class
-	conn     *net.TCPConn
-	r        *bufio.Reader
-	id       uint64
-	patience time.Duration
+	t     *traffic
+	class Class
+	conn  *net.TCPConn
+	r     *bufio.Reader
+	id    uint64
 }
 
 // connect opens a connection of a class's pod; port 0 takes a free one. The
 // caller closes it.
 func (t *traffic) connect(c Class, port, to uint16) (*client, error) {
-	k := &client{t: t, class: c, key: t.key(c, port, to), patience: t.cfg.Patience}
+	k := &client{t: t, class: c, key: t.key(c, port, to)}
 	from := t.net.pods
 	if c == Own {
 		from = t.net.node
@@ -67,7 +66,7 @@ func (t *traffic) key(c Class, port, to uint16) key {
 
 // exchange sends 1 to 8 KiB and waits for as much.
 func (c *client) exchange() error {
-	if err := c.conn.SetDeadline(time.Now().Add(c.patience)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(c.t.cfg.Patience)); err != nil {
 		return err
 	}
 	size := randomSize()
@@ -107,8 +106,8 @@ const remainsWait = time.Second
 
 // pushed has the server speak first and then speaks itself. What the server
 // sends may get lost: that is the failure, and no error yet.
-func (c *client) pushed(s *servers) error {
-	s.push(c.id, randomSize())
+func (c *client) pushed() error {
+	c.t.servers.push(c.id, randomSize())
 	if err := c.conn.SetDeadline(time.Now().Add(pushWait)); err != nil {
 		return err
 	}
@@ -117,9 +116,9 @@ func (c *client) pushed(s *servers) error {
 }
 
 // waits has the server speak first and waits for it, as long as it has patience.
-func (c *client) waits(s *servers) error {
-	s.push(c.id, randomSize())
-	if err := c.conn.SetDeadline(time.Now().Add(c.patience)); err != nil {
+func (c *client) waits() error {
+	c.t.servers.push(c.id, randomSize())
+	if err := c.conn.SetDeadline(time.Now().Add(c.t.cfg.Patience)); err != nil {
 		return err
 	}
 	_, err := c.receive()

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"iter"
 	"time"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
@@ -51,7 +52,7 @@ func (l *lateness) next() (cpu int, due time.Time, ok bool) {
 }
 
 // take returns the packets that are due by now, in the order in which they are.
-func (l *lateness) take(now time.Time) func(func(*datapath.Report) bool) {
+func (l *lateness) take(now time.Time) iter.Seq[*datapath.Report] {
 	return func(yield func(*datapath.Report) bool) {
 		for {
 			cpu, due, ok := l.next()

@@ -33,7 +33,7 @@ func (t *traffic) replace(ctx context.Context, n map[Class]int, _ *rand.Rand) {
 	}
 	sleep(ctx, noticed)
 	if ctx.Err() == nil {
-		t.useAll(open, func(c *client) error { return c.pushed(t.servers) })
+		t.useAll(open, (*client).pushed)
 		t.useAll(kept, (*client).exchange)
 	}
 	for _, c := range append(open, kept...) {

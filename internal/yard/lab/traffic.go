@@ -155,9 +155,9 @@ func (t *traffic) start(ctx context.Context, class Class, port, to uint16) (*cli
 func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 	switch class {
 	case Push:
-		return c.pushed(t.servers)
+		return c.pushed()
 	case Waiting:
-		return c.waits(t.servers)
+		return c.waits()
 	case Own:
 		if ctx.Err() != nil { // it may have lost one entry only
 			return c.exchange()
@@ -174,7 +174,7 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 			return c.exchange()
 		}
 		t.deleteBoth(c.key)
-		return c.pushed(t.servers)
+		return c.pushed()
 	case Untracked, Healed:
 		// Its last packet must be gone, lest it make the entry again.
 		if err := c.remains(); err != nil || ctx.Err() != nil {
@@ -182,9 +182,9 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 		}
 		t.deleteTracking(c.key)
 		if class == Untracked {
-			return c.waits(t.servers)
+			return c.waits()
 		}
-		return c.pushed(t.servers)
+		return c.pushed()
 	case GC, GCPush:
 		// Both entries must be there for one to be deleted.
 		if err := c.exchange(); err != nil || ctx.Err() != nil {
@@ -193,7 +193,7 @@ func (t *traffic) round(ctx context.Context, class Class, c *client) error {
 		t.deleteOut(c.key)
 	}
 	if class == GCPush {
-		return c.pushed(t.servers)
+		return c.pushed()
 	}
 	return c.exchange()
 }
