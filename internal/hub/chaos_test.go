@@ -21,7 +21,6 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/internal/hub"
@@ -74,10 +73,7 @@ func child(url, path string) {
 
 // leader returns the process that has the lease, 0: none.
 func leader(t *testing.T, nc *nats.Conn) (pid int) {
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	kv, err := js.KeyValue(t.Context(), "RENAT_HUB_LEASE")
 	if err != nil {
 		return 0

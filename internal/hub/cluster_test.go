@@ -3,23 +3,19 @@
 package hub_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
 	"github.com/renat-project/renat/internal/hub"
-	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -79,7 +75,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newReceiver(t)
-	defer runHub(t, urls, "a", 3, r)()
+	runHub(t, copying(connect(t, urls), "a"), r.yaml("ops"))
 	var all []*incident.Incident
 	for n := range 300 {
 		all = append(all, sample(n%5, n))
@@ -108,37 +104,24 @@ func TestCluster(t *testing.T) {
 	r.check(t, "ops", []int{60, 60, 60, 60, 60})
 }
 
+// copying configures a hub that keeps three copies.
+func copying(nc *nats.Conn, holder string) hub.Config {
+	return hub.Config{NATS: nc, Holder: holder, Replicas: 3, Lease: 4 * time.Second, Log: zerolog.Nop()}
+}
+
 // What was stored with one copy is told of, and gets more when they are asked for.
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	_, urls := startCluster(t)
 	nc := connect(t, urls)
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	r := newReceiver(t)
-	text := "receivers:\n" + r.yaml("ops")
 	run := func(replicas int, until func(log string) bool) {
 		t.Helper()
-		var log bytes.Buffer
-		var mu sync.Mutex
-		h, err := hub.New(hub.Config{
-			NATS: nc, Holder: "a", Replicas: replicas, Lease: 4 * time.Second,
-			Log:  zerolog.New(writer(func(b []byte) (int, error) { mu.Lock(); defer mu.Unlock(); return log.Write(b) })),
-			Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- h.Run(ctx) }()
-		eventually(t, 60*time.Second, "the hub to do it", func() bool { mu.Lock(); defer mu.Unlock(); return until(log.String()) })
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		var log logged
+		_, stop := runHub(t, hub.Config{NATS: nc, Holder: "a", Replicas: replicas, Lease: 4 * time.Second, Log: zerolog.New(&log)}, r.yaml("ops"))
+		eventually(t, 60*time.Second, "the hub to do it", func() bool { return until(log.String()) })
+		stop()
 	}
 	all := func() bool {
 		for _, stream := range everything {
@@ -163,8 +146,3 @@ func TestCopies(t *testing.T) {
 		}
 	}
 }
-
-// writer is a function that writes.
-type writer func([]byte) (int, error)
-
-func (w writer) Write(b []byte) (int, error) { return w(b) }

@@ -42,15 +42,9 @@ func TestRemovedStreams(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-			js, err := natsjs.New(nc)
-			if err != nil {
-				t.Fatal(err)
-			}
+			js := jetStream(t, nc)
 			r, refuses := newReceiver(t), newReceiver(t)
-			refuses.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-				w.WriteHeader(http.StatusBadRequest)
-				return false
-			}
+			refuses.answer = refusing(http.StatusBadRequest)
 			h, _ := start(t, nc, "a", r.yaml("ops"), refuses.yaml("refuses"))
 			publish(t, nc, sample(0, 1), sample(1, 1))
 			eventually(t, 60*time.Second, "the first notifications", func() bool {
@@ -90,10 +84,7 @@ func TestRemovedStreams(t *testing.T) {
 func TestRemovedConsumer(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	remove := func() {
 		t.Helper()
 		if err := js.DeleteConsumer(t.Context(), jetstream.Stream, "renat-hub-ops"); err != nil {
@@ -103,12 +94,7 @@ func TestRemovedConsumer(t *testing.T) {
 	r := newReceiver(t)
 	var well atomic.Bool
 	well.Store(true)
-	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-		if !well.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		return well.Load()
-	}
+	r.answer = awayUntil(&well)
 	told := func(n int) {
 		t.Helper()
 		eventually(t, 60*time.Second, fmt.Sprintf("%d to be told of", n), func() bool { return r.count() >= n && unacknowledged(t, nc, "ops") == 0 })
@@ -156,10 +142,7 @@ func TestRemovedConsumer(t *testing.T) {
 func TestStandbyNeedsNoStore(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	r := newReceiver(t)
 	ctx, stop := context.WithCancel(t.Context())
 	lease, err := jetstream.AcquireLease(ctx, nc, jetstream.LeaseConfig{Holder: "first", TTL: 2 * time.Second})
@@ -201,10 +184,7 @@ func noRoomForTheLease(t *testing.T, js natsjs.JetStream) (makeRoom func()) {
 func TestCannotTakeTheLease(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	makeRoom := noRoomForTheLease(t, js)
 	r := newReceiver(t)
 	h, _ := start(t, nc, "a", r.yaml("ops"))
@@ -220,10 +200,7 @@ func TestCannotTakeTheLease(t *testing.T) {
 func TestEndsWhileNATSStoresNothing(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	r := newReceiver(t)
 	h, stop := start(t, nc, "a", r.yaml("ops"))
 	eventually(t, 60*time.Second, "the hub to be ready", func() bool { return get(t, h, "/readyz") == "ok\n" && unacknowledged(t, nc, "ops") == 0 })
@@ -282,10 +259,7 @@ func TestSmallPayload(t *testing.T) {
 func TestStreamDrops(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	small := natsjs.StreamConfig{Name: jetstream.Stream, Subjects: []string{incident.AllSubjects}, Discard: natsjs.DiscardOld, MaxBytes: 20 << 10}
 	if _, err := js.CreateStream(t.Context(), small); err != nil {
 		t.Fatal(err)
@@ -312,18 +286,10 @@ func TestStreamDrops(t *testing.T) {
 func TestStreamDropsWhatAHubHeld(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	r := newReceiver(t)
 	var well atomic.Bool
-	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-		if !well.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		return well.Load()
-	}
+	r.answer = awayUntil(&well)
 	_, stop := start(t, nc, "a", r.yaml("ops"))
 	publish(t, nc, sample(0, 0), sample(0, 1), sample(0, 2))
 	eventually(t, 60*time.Second, "the first notification to be tried", func() bool {

@@ -3,7 +3,6 @@
 package hub_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/correlator/incident"
@@ -62,15 +60,12 @@ func TestDeadLettersAndRedeliver(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
 	good, refuses, fails := newReceiver(t), newReceiver(t), newReceiver(t)
-	refuses.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadRequest); return false }
-	fails.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return false }
+	refuses.answer = refusing(http.StatusBadRequest)
+	fails.answer = refusing(http.StatusBadGateway)
 	text := []string{good.yaml("good"), refuses.yaml("refuses"), fails.yaml("fails", "give_up_after: 1s", `match: ["workload=shop/Deployment/w1"]`)}
 	h, _ := start(t, nc, "a", text...)
 	publish(t, nc, sample(1, 1), sample(2, 2))
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	for n, garbled := range []string{"{", `{"specversion":"1.0","id":"x","type":"dev.renat.incident.v2","data":{}}`, strings.Repeat("x", 1<<20-100)} {
 		if _, err := js.Publish(t.Context(), fmt.Sprintf("%s.renat.x.y%d", incident.SubjectPrefix, n), []byte(garbled)); err != nil {
 			t.Fatal(err)
@@ -202,10 +197,7 @@ func TestNewStream(t *testing.T) {
 	start(t, nc, "a", r.yaml("ops"))
 	publish(t, nc, sample(1, 1))
 	eventually(t, 10*time.Second, "the first notification", func() bool { return r.count() == 1 })
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	if err := js.DeleteStream(t.Context(), jetstream.Stream); err != nil {
 		t.Fatal(err)
 	}
@@ -220,16 +212,10 @@ func TestReload(t *testing.T) {
 	var text atomic.Value
 	text.Store("receivers:\n" + a.yaml("a"))
 	reload := make(chan struct{})
-	h, err := hub.New(hub.Config{
+	h, stop := runHub(t, hub.Config{
 		NATS: nc, Holder: "x", Reload: reload,
 		Load: func() (*config.Config, error) { return config.Parse([]byte(text.Load().(string))) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
 	publish(t, nc, sample(1, 1))
 	eventually(t, 10*time.Second, "a's notification", func() bool { return a.count() == 1 })
 
@@ -255,10 +241,7 @@ func TestReload(t *testing.T) {
 	if a.count() != 4 {
 		t.Errorf("a was notified after it was removed")
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	stop()
 	reasons := []notification.Reason{}
 	for _, n := range a.notifications() {
 		if n.Group.Labels["workload"] == "shop/Deployment/w1" {
@@ -280,22 +263,7 @@ func TestServerThatTakesNothing(t *testing.T) {
 	gone.Close()
 	receiver := fmt.Sprintf("  - name: am\n    group_wait: 50ms\n    group_interval: 50ms\n    alertmanager: {urls: [%q, %q]}\n", alive.URL, gone.URL)
 	var log logged
-	h, err := hub.New(hub.Config{
-		NATS: nc, Holder: "a", Log: zerolog.New(&log),
-		Load: func() (*config.Config, error) { return config.Parse([]byte("receivers:\n" + receiver)) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	h, _ := runHub(t, hub.Config{NATS: nc, Holder: "a", Log: zerolog.New(&log)}, receiver)
 	const counted = `renat_hub_partial_deliveries_total{receiver="am"} `
 	publish(t, nc, sample(1, 1))
 	eventually(t, 10*time.Second, "the first to be counted", func() bool { return strings.Contains(get(t, h, "/metrics"), counted+"1") })

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 	"github.com/renat-project/renat/sinks/jetstream/outbox"
@@ -85,7 +86,7 @@ func TestLeafNodes(t *testing.T) {
 	client, leafs, dir := freePort(t), freePort(t), t.TempDir()
 	center := startCenter(t, client, leafs, dir)
 	r := newReceiver(t)
-	defer runHub(t, center.ClientURL(), "a", 0, r)()
+	runHub(t, hub.Config{NATS: connect(t, center.ClientURL()), Holder: "a", Lease: 4 * time.Second, Log: zerolog.Nop()}, r.yaml("ops"))
 	var boxes []*outbox.Outbox
 	for n := range 2 {
 		cluster := fmt.Sprint("cluster-", n)

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +74,16 @@ func connect(t testing.TB, url string) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
+}
+
+// jetStream is the way to what NATS stores that is not renat's own.
+func jetStream(t testing.TB, nc *nats.Conn) natsjs.JetStream {
+	t.Helper()
+	js, err := natsjs.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // publish stores incidents and returns their ids.
@@ -141,6 +152,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
+// refusing answers always with a status.
+func refusing(status int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		return false
+	}
+}
+
+// awayUntil takes nothing until it is told to be well.
+func awayUntil(well *atomic.Bool) func(http.ResponseWriter, *http.Request) bool {
+	away := refusing(http.StatusServiceUnavailable)
+	return func(w http.ResponseWriter, r *http.Request) bool { return well.Load() || away(w, r) }
+}
+
 func (r *receiver) notifications() []notification.Notification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,16 +195,18 @@ func (r *receiver) yaml(name string, more ...string) string {
 // start runs a hub until the test ends or stop is called.
 func start(t testing.TB, nc *nats.Conn, name string, receivers ...string) (h *hub.Hub, stop func()) {
 	t.Helper()
-	return startLogging(t, zerolog.NewTestWriter(t), nc, name, receivers...)
+	return runHub(t, hub.Config{NATS: nc, Holder: name, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel)}, receivers...)
 }
 
-func startLogging(t testing.TB, to io.Writer, nc *nats.Conn, name string, receivers ...string) (h *hub.Hub, stop func()) {
+// runHub is start for a hub that is configured in more than these receivers, or
+// loads others.
+func runHub(t testing.TB, c hub.Config, receivers ...string) (h *hub.Hub, stop func()) {
 	t.Helper()
-	text := "receivers:\n" + strings.Join(receivers, "")
-	h, err := hub.New(hub.Config{
-		NATS: nc, Holder: name, Log: zerolog.New(to).Level(zerolog.InfoLevel),
-		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
-	})
+	if c.Load == nil {
+		text := "receivers:\n" + strings.Join(receivers, "")
+		c.Load = func() (*config.Config, error) { return config.Parse([]byte(text)) }
+	}
+	h, err := hub.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,11 +254,7 @@ func complete(t testing.TB, want int, what string, count func() int) {
 // acknowledged, or not delivered yet.
 func unacknowledged(t testing.TB, nc *nats.Conn, receiver string) int {
 	t.Helper()
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := js.Consumer(t.Context(), jetstream.Stream, "renat-hub-"+receiver)
+	c, err := jetStream(t, nc).Consumer(t.Context(), jetstream.Stream, "renat-hub-"+receiver)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) || errors.Is(err, natsjs.ErrStreamNotFound) {
 		return -1
 	}
@@ -244,11 +267,7 @@ func unacknowledged(t testing.TB, nc *nats.Conn, receiver string) int {
 // dead is how many letters are in the stream of the dead.
 func dead(t testing.TB, nc *nats.Conn) int {
 	t.Helper()
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := js.Stream(t.Context(), jetstream.DeadStream)
+	s, err := jetStream(t, nc).Stream(t.Context(), jetstream.DeadStream)
 	if err != nil {
 		return 0
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +20,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
-	"github.com/renat-project/renat/internal/hub"
-	"github.com/renat-project/renat/internal/hub/config"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
 
@@ -138,13 +134,10 @@ func TestNodeKills(t *testing.T) {
 	t.Parallel()
 	nodes, urls := startNodes(t)
 	nc := connect(t, urls)
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	r := newReceiver(t)
 	for _, holder := range []string{"a", "b"} {
-		runHub(t, urls, holder, 3, r)
+		runHub(t, copying(connect(t, urls), holder), r.yaml("ops"))
 	}
 	eventually(t, 2*time.Minute, "three copies of everything", func() bool { return inStep(t, js) })
 	load, stopLoad := context.WithCancel(t.Context())
@@ -180,30 +173,6 @@ func TestNodeKills(t *testing.T) {
 	complete(t, total, "incidents to be delivered", func() int { return min(r.count(), total) })
 	eventually(t, 2*time.Minute, "everything to be acknowledged", func() bool { return unacknowledged(t, nc, "ops") == 0 })
 	r.check(t, "ops", counts)
-}
-
-// runHub runs a hub that keeps so many copies, until the test ends or stop is called.
-func runHub(t *testing.T, urls, holder string, replicas int, r *receiver) (stop func()) {
-	t.Helper()
-	text := "receivers:\n" + r.yaml("ops")
-	h, err := hub.New(hub.Config{
-		NATS: connect(t, urls), Holder: holder, Replicas: replicas, Lease: 4 * time.Second, Log: zerolog.Nop(),
-		Load: func() (*config.Config, error) { return config.Parse([]byte(text)) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
 }
 
 // inStep reports whether every stream has a leader and two more copies that are

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/renat-project/renat/internal/nodestatus"
@@ -85,10 +84,7 @@ func TestOldestServer(t *testing.T) {
 	}()
 
 	r, refuses := newReceiver(t), newReceiver(t)
-	refuses.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-		w.WriteHeader(http.StatusBadRequest)
-		return false
-	}
+	refuses.answer = refusing(http.StatusBadRequest)
 	receivers := []string{r.yaml("ops", "group_wait: 1s"), refuses.yaml("refuses")}
 	first, stop := start(t, nc, "first", receivers...)
 	nodes, err := jetstream.OpenNodes(t.Context(), nc, 1)
@@ -112,10 +108,7 @@ func TestOldestServer(t *testing.T) {
 	stop()
 	eventually(t, 60*time.Second, "the second hub's notification", func() bool { return r.count() == 4 && dead(t, nc) == 4 })
 
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	for _, stream := range everything {
 		if err := js.DeleteStream(t.Context(), stream); err != nil {
 			t.Fatal(err)

@@ -22,10 +22,7 @@ import (
 func TestOthersInTheStream(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	subjects := []string{"audit.>", incident.AllSubjects}
 	if _, err := js.CreateStream(t.Context(), natsjs.StreamConfig{Name: jetstream.Stream, Subjects: subjects}); err != nil {
 		t.Fatal(err)

@@ -11,16 +11,16 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/renat-project/renat/internal/hub"
 )
 
 // While NATS stores nothing, the hub tries again and again, and says so once.
 func TestTroubleIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, startNATS(t, &natsserver.Options{}).ClientURL())
-	js, err := natsjs.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	makeRoom := noRoomForTheLease(t, js)
 	attempts := func(subject string, more int) {
 		t.Helper()
@@ -39,7 +39,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	}
 	var log logged
 	r := newReceiver(t)
-	h, _ := startLogging(t, io.MultiWriter(&log, t.Output()), nc, "a", r.yaml("ops"))
+	h, _ := runHub(t, hub.Config{NATS: nc, Holder: "a", Log: zerolog.New(io.MultiWriter(&log, t.Output())).Level(zerolog.InfoLevel)}, r.yaml("ops"))
 	attempts("$KV.RENAT_HUB_LEASE.active", 4)
 	if n := strings.Count(log.String(), "not active, trying again"); n != 1 {
 		t.Errorf("that it is not active is said %d times", n)
