@@ -23,7 +23,6 @@ import (
 type Plugin struct {
 	Took  time.Duration
 	Nodes int
-	Bytes int // that it printed
 }
 
 // String is for people.
@@ -44,7 +43,7 @@ func askPlugin(ctx context.Context, src view.Source) (Plugin, error) {
 	if err := verb.Run(ctx, src, &nodeview.Screen{Out: &out, Err: &errs}); err != nil {
 		return Plugin{}, fmt.Errorf("%w: %s", err, errs.String())
 	}
-	p := Plugin{Took: time.Since(began), Bytes: out.Len()}
+	p := Plugin{Took: time.Since(began)}
 	var listed struct{ Nodes []struct{ Node string } }
 	if err := json.Unmarshal(out.Bytes(), &listed); err != nil {
 		return p, err

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
+	"github.com/renat-project/renat/internal/hub"
 	"github.com/renat-project/renat/internal/nodestatus"
 	"github.com/renat-project/renat/sinks/jetstream"
 )
@@ -90,25 +91,21 @@ func (f *fleet) look(ctx context.Context) state {
 	return s
 }
 
-func (f *fleet) children() (all []*child) {
-	return append(append(append(all, f.servers...), f.gone...), f.hubs...)
-}
+func (f *fleet) children() []*child { return slices.Concat(f.servers, f.gone, f.hubs) }
 
 func (f *fleet) since(ctx context.Context, before state) Phase {
 	now := f.look(ctx)
 	took := now.at.Sub(before.at)
-	p := Phase{Took: took, Traffic: now.traffic.minus(before.traffic), ReaderBytes: now.bytes - before.bytes, ReaderEvents: now.events - before.events}
-	for name, cpu := range now.cpu {
-		cores := (cpu - before.cpu[name]).Seconds() / took.Seconds()
-		switch {
-		case name == "":
-			p.Here = cores
-		case strings.HasPrefix(name, "nats"):
-			p.Servers += cores
-		}
+	cores := func(name string) float64 { return (now.cpu[name] - before.cpu[name]).Seconds() / took.Seconds() }
+	p := Phase{
+		Took: took, Traffic: now.traffic.minus(before.traffic), Here: cores(""),
+		ReaderBytes: now.bytes - before.bytes, ReaderEvents: now.events - before.events,
 	}
-	for _, h := range append(append([]*child{}, f.gone...), f.hubs...) {
-		p.Hubs = append(p.Hubs, Cores{h.name, (now.cpu[h.name] - before.cpu[h.name]).Seconds() / took.Seconds()})
+	for _, s := range f.servers {
+		p.Servers += cores(s.name)
+	}
+	for _, h := range slices.Concat(f.gone, f.hubs) {
+		p.Hubs = append(p.Hubs, Cores{h.name, cores(h.name)})
 	}
 	return p
 }
@@ -233,8 +230,7 @@ func (f *fleet) complaint(ctx context.Context, h *child) string {
 	if err := getJSON(ctx, "http://"+h.addresses[0]+"/v1/summary", &s); err != nil {
 		return err.Error()
 	}
-	const capacity = 100_000 // hub.DefaultIncidents
-	if want := min(f.config.Incidents, capacity); s.Held != want || s.Problem != "" {
+	if want := min(f.config.Incidents, hub.DefaultIncidents); s.Held != want || s.Problem != "" {
 		return fmt.Sprintf("%d incidents, problem %q", s.Held, s.Problem)
 	}
 	var list struct {
