@@ -98,20 +98,17 @@ func known(version int, of string) error {
 
 // Incidents implements Source.
 func (s *Agents) Incidents(ctx context.Context, q url.Values, limit int) (Incidents, error) {
-	agents, err := s.agents(ctx, func(node string) bool { return len(q["node"]) == 0 || slices.Contains(q["node"], node) })
-	if err != nil {
-		return Incidents{}, err
-	}
+	choose := func(node string) bool { return len(q["node"]) == 0 || slices.Contains(q["node"], node) }
 	q = maps.Clone(q)
 	q.Set("limit", strconv.Itoa(min(cmp.Or(limit, maxPage), maxPage)))
-	pages, silent, err := split(ask(ctx, agents, s.Timeout, "/v1/incidents", q, decodePage))
+	pages, silent, err := askAll(ctx, s, choose, s.Timeout, "/v1/incidents", q, decodePage)
 	out := Incidents{Answered: len(pages), Silent: silent}
 	for _, p := range pages {
 		out.Incidents = append(out.Incidents, p.incidents...)
 		out.More += p.more
 	}
 	out.newest(limit)
-	return out, cmp.Or(ctx.Err(), err)
+	return out, err
 }
 
 // page is what is read of /v1/incidents.
@@ -175,28 +172,28 @@ func (s *Agents) Incident(ctx context.Context, id string) (*incident.Incident, e
 }
 
 // Tops implements Source.
-func (s *Agents) Tops(ctx context.Context, choose func(node string) bool) (Tops, error) {
-	agents, err := s.agents(ctx, choose)
-	if err != nil {
-		return Tops{}, err
-	}
-	var out Tops
-	out.Tops, out.Silent, err = split(ask(ctx, agents, readTimes*cmp.Or(s.Timeout, DefaultTimeout), "/v1/top", nil, decode[nodestatus.Top]))
+func (s *Agents) Tops(ctx context.Context, choose func(node string) bool) (out Tops, err error) {
+	out.Tops, out.Silent, err = askAll(ctx, s, choose, readTimes*cmp.Or(s.Timeout, DefaultTimeout), "/v1/top", nil, decode[nodestatus.Top])
 	if choose != nil {
 		out.Tops = slices.DeleteFunc(out.Tops, func(t *nodestatus.Top) bool { return !choose(t.Node) })
 	}
-	return out, cmp.Or(ctx.Err(), err)
+	return out, err
 }
 
 // AtRisk implements Source.
-func (s *Agents) AtRisk(ctx context.Context) (AtRisk, error) {
-	agents, err := s.agents(ctx, nil)
+func (s *Agents) AtRisk(ctx context.Context) (out AtRisk, err error) {
+	out.Nodes, out.Silent, err = askAll(ctx, s, nil, s.Timeout, "/v1/at-risk", nil, decode[nodestatus.AtRisk])
+	return out, err
+}
+
+// askAll asks all agents, or those that choose may have chosen, the same.
+func askAll[T any](ctx context.Context, s *Agents, choose func(node string) bool, timeout time.Duration, path string, query url.Values, decode func([]byte) (T, error)) ([]T, []Silence, error) {
+	agents, err := s.agents(ctx, choose)
 	if err != nil {
-		return AtRisk{}, err
+		return nil, nil, err
 	}
-	var out AtRisk
-	out.Nodes, out.Silent, err = split(ask(ctx, agents, cmp.Or(s.Timeout, DefaultTimeout), "/v1/at-risk", nil, decode[nodestatus.AtRisk]))
-	return out, cmp.Or(ctx.Err(), err)
+	values, silent, err := split(ask(ctx, agents, timeout, path, query, decode))
+	return values, silent, cmp.Or(ctx.Err(), err)
 }
 
 func decode[T any](body []byte) (*T, error) {

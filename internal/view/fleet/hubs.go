@@ -3,7 +3,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -17,21 +16,16 @@ type Hubs struct {
 }
 
 // Hubs asks hubs instead of agents. That List finds none is no error.
-func (s *Agents) Hubs(ctx context.Context) (Hubs, error) {
-	hubs, err := s.agents(ctx, nil)
-	if errors.Is(err, ErrNone) {
-		return Hubs{}, nil
-	}
-	if err != nil {
-		return Hubs{}, err
-	}
-	var out Hubs
-	out.Hubs, out.Silent, err = split(ask(ctx, hubs, s.Timeout, "/status", nil, func(body []byte) (*nodestatus.Hub, error) {
+func (s *Agents) Hubs(ctx context.Context) (out Hubs, err error) {
+	out.Hubs, out.Silent, err = askAll(ctx, s, nil, s.Timeout, "/status", nil, func(body []byte) (*nodestatus.Hub, error) {
 		h, err := decode[nodestatus.Hub](body)
 		if err != nil {
 			return nil, err
 		}
 		return h, known(h.Version, "hub")
-	}))
-	return out, cmp.Or(ctx.Err(), err)
+	})
+	if errors.Is(err, ErrNone) {
+		return Hubs{}, nil
+	}
+	return out, err
 }
