@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -228,15 +230,11 @@ func list[T any](ctx context.Context, c *cluster, accept, path string, query url
 func (p *plugin) machines(ctx context.Context, c *cluster) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	nodes, err := list[struct{ Metadata struct{ Name string } }](ctx, c, namesOnly, "nodes", url.Values{"labelSelector": {p.nodeSelector}})
+	labelled, err := p.nodeLabels(ctx, c)
 	if kerrors.IsForbidden(err) {
 		return nil, errors.New("nodes without an agent are not shown: you may not list nodes")
 	}
-	var names []string
-	for _, n := range nodes {
-		names = append(names, n.Metadata.Name)
-	}
-	return names, explain(err, "listing the nodes", rule{})
+	return slices.Sorted(maps.Keys(labelled)), explain(err, "listing the nodes", rule{})
 }
 
 // kind is one of renat's two, as the plugin finds it in a cluster.
