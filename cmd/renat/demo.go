@@ -90,13 +90,10 @@ func moveIncident(i *incident.Incident, by time.Duration) {
 
 // tell stores the node's status again and again, until ctx ends.
 func (d *demo) tell(ctx context.Context, nc *natsLink) {
-	nodes, err := jetstream.OpenNodes(ctx, nc.Conn, 1)
+	teller := jetstream.NewTeller(nc.Conn, 1)
 	for ticks := time.NewTicker(demoStatusEvery); ; {
-		if err == nil {
-			s := d.node.status(time.Now())
-			err = nodes.Put(ctx, s.Cluster, s.Node, s)
-		}
-		if err != nil && ctx.Err() == nil {
+		s := d.node.status(time.Now())
+		if err := teller.Put(ctx, s.Cluster, s.Node, s); err != nil && ctx.Err() == nil {
 			d.log.Warn().Err(err).Msg("the demo's node is not shown")
 		}
 		select {
