@@ -66,7 +66,7 @@ func (r *recorder) run(ctx context.Context) error {
 	var sources sync.WaitGroup
 	sources.Go(func() {
 		err := r.kernel.Run(ctx, func(ev correlator.Event) {
-			if err := r.change(&ev); err != nil {
+			if err := r.write(&ev, nil); err != nil {
 				fail(err)
 			}
 		})
@@ -74,7 +74,7 @@ func (r *recorder) run(ctx context.Context) error {
 	})
 	sources.Go(func() {
 		err := r.flows.Tap(trailing, func(ev correlator.Event, resp *observer.GetFlowsResponse) {
-			if err := r.message(&ev, resp); err != nil {
+			if err := r.write(&ev, resp); err != nil {
 				fail(err)
 			}
 		})
@@ -88,27 +88,14 @@ func (r *recorder) run(ctx context.Context) error {
 	return err
 }
 
-// change writes what the kernel showed.
-func (r *recorder) change(ev *correlator.Event) error {
-	r.count(func(c *recorded) {
-		if ev.Kind == correlator.KindNAT {
-			c.changes++
-		}
-	}, ev)
-	if r.redactor != nil {
-		r.redactor.Event(ev)
-	}
-	return r.out.NAT(ev)
-}
-
-// message writes what Hubble sent, or a loss that the client noticed.
-func (r *recorder) message(ev *correlator.Event, resp *observer.GetFlowsResponse) error {
-	r.count(func(c *recorded) {
-		if resp.GetFlow() != nil {
-			c.flows++
-		}
-	}, ev)
+// write writes what Hubble sent; without a message what the kernel showed, or a
+// loss that the client noticed.
+func (r *recorder) write(ev *correlator.Event, resp *observer.GetFlowsResponse) error {
+	r.count(ev, resp.GetFlow() != nil)
 	if resp == nil {
+		if r.redactor != nil {
+			r.redactor.Event(ev)
+		}
 		return r.out.NAT(ev)
 	}
 	if r.redactor != nil {
@@ -117,11 +104,16 @@ func (r *recorder) message(ev *correlator.Event, resp *observer.GetFlowsResponse
 	return r.out.Flow(resp)
 }
 
-func (r *recorder) count(add func(*recorded), ev *correlator.Event) {
+func (r *recorder) count(ev *correlator.Event, flow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	add(&r.counts)
-	if ev.Kind == correlator.KindLoss {
+	if flow {
+		r.counts.flows++
+	}
+	switch ev.Kind {
+	case correlator.KindNAT:
+		r.counts.changes++
+	case correlator.KindLoss:
 		if r.counts.lost == nil {
 			r.counts.lost = map[correlator.LossSource]uint64{}
 		}
