@@ -65,13 +65,18 @@ func (a *agentURLs) run(do func(cmd *cobra.Command, src fleet.Source, s *nodevie
 	}
 }
 
-// show makes the body of a command that shows what agents answer.
-func (a *agentURLs) show(o interface {
+// show makes cmd one that shows what agents answer.
+func (a *agentURLs) show(cmd *cobra.Command, o interface {
+	Register(*cobra.Command)
 	Run(context.Context, fleet.Source, *nodeview.Screen) error
-}) func(*cobra.Command, []string) error {
-	return a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
+}) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = a.run(func(cmd *cobra.Command, src fleet.Source, s *nodeview.Screen) error {
 		return o.Run(cmd.Context(), src, s)
 	})
+	a.register(cmd.Flags())
+	o.Register(cmd)
+	return cmd
 }
 
 func newStatus(g *globals) *cobra.Command {
@@ -104,8 +109,7 @@ then. kubectl renat status does it for a cluster.`,
 
 func newNodes(g *globals) *cobra.Command {
 	a := &agentURLs{globals: g}
-	var o nodeview.Nodes
-	cmd := &cobra.Command{
+	return a.show(&cobra.Command{
 		Use:   "nodes",
 		Short: "Show a node's NAT maps: size, evictions, incidents",
 		Long: `Show the NAT maps of the nodes whose agents are named. kubectl renat nodes shows
@@ -113,12 +117,7 @@ those of a cluster.`,
 		Example: `  renat nodes
   renat nodes --watch
   renat nodes --agent http://127.0.0.1:9969 --fail-on breaking`,
-		Args: cobra.NoArgs,
-		RunE: a.show(&o),
-	}
-	a.register(cmd.Flags())
-	o.Register(cmd)
-	return cmd
+	}, &nodeview.Nodes{})
 }
 
 func newAdvise(g *globals) *cobra.Command {
@@ -155,23 +154,16 @@ settings. Nothing is changed. docs/sizing.md has the reasons.`,
 
 func newTop(g *globals) *cobra.Command {
 	a := &agentURLs{globals: g}
-	var o nodeview.Top
-	cmd := &cobra.Command{
+	return a.show(&cobra.Command{
 		Use:     "top",
 		Short:   "Show who fills a node's NAT maps",
 		Example: "  renat top --limit 20",
-		Args:    cobra.NoArgs,
-		RunE:    a.show(&o),
-	}
-	a.register(cmd.Flags())
-	o.Register(cmd)
-	return cmd
+	}, &nodeview.Top{})
 }
 
 func newAtRisk(g *globals) *cobra.Command {
 	a := &agentURLs{globals: g}
-	var o nodeview.AtRisk
-	cmd := &cobra.Command{
+	return a.show(&cobra.Command{
 		Use:   "at-risk",
 		Short: "List connections that break by their next packet",
 		Long: `List connections that live, as connection tracking knows, and have lost an entry
@@ -180,10 +172,5 @@ side that BREAKS-BY names, unless the other one speaks before. docs/guard.md say
 more.`,
 		Example: `  renat at-risk
   renat at-risk --namespace shop -o wide`,
-		Args: cobra.NoArgs,
-		RunE: a.show(&o),
-	}
-	a.register(cmd.Flags())
-	o.Register(cmd)
-	return cmd
+	}, &nodeview.AtRisk{})
 }
