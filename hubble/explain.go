@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"strings"
@@ -34,19 +35,10 @@ func (c *Client) explain(conn *connection, err error) error {
 		}
 	}
 	if advice := c.advice(cause, status.Code(err)); advice != "" {
-		cause = advised{cause, advice}
+		cause = fmt.Errorf("%w: %s", cause, advice)
 	}
 	return c.named("reading flows from Hubble at", cause)
 }
-
-// advised adds what to do to an error.
-type advised struct {
-	error
-	advice string
-}
-
-func (a advised) Error() string { return a.error.Error() + ": " + a.advice }
-func (a advised) Unwrap() error { return a.error }
 
 func (c *Client) advice(err error, code codes.Code) string {
 	var (

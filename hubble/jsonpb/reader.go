@@ -23,7 +23,7 @@ type Reader struct {
 // valid until the next call, and as long as the line is.
 func (r *Reader) Flow(line []byte) (resp *observer.GetFlowsResponse, ok bool) {
 	r.line, r.at = line, 0
-	r.flow.reset()
+	r.flow.resp.Reset()
 	if !r.message(response) || r.flow.resp.ResponseTypes == nil {
 		return nil, false
 	}

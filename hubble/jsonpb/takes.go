@@ -9,7 +9,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// message is a response and the parts that it may have, made once.
+// message is a response and the parts that it may have, made once; each is
+// emptied when it is taken.
 type message struct {
 	resp      observer.GetFlowsResponse
 	member    observer.GetFlowsResponse_Flow
@@ -25,11 +26,6 @@ type message struct {
 	ends      [2]flow.Endpoint // source and destination
 	eventType flow.CiliumEventType
 	reply     wrapperspb.BoolValue
-}
-
-// reset empties what is reached from the response alone: the parts when taken.
-func (m *message) reset() {
-	m.resp.Reset()
 }
 
 // takes are what is done with a field, by its path; every message on the way to
