@@ -61,7 +61,7 @@ func child(url, path string) {
 	}
 	h, err := hub.New(hub.Config{
 		NATS: nc, Holder: fmt.Sprint(os.Getpid()), Lease: lease, Log: zerolog.New(os.Stderr).Level(zerolog.FatalLevel),
-		Load: func() (*config.Config, error) { return config.Load(path) },
+		Load: func() (*config.Config, error) { return config.Options{}.Load(path) },
 	})
 	if err != nil {
 		panic(err)

@@ -62,9 +62,6 @@ func (o Options) Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Load reads and checks a file without options.
-func Load(path string) (*Config, error) { return Options{}.Load(path) }
-
 // Parse checks the text of a configuration without options.
 func Parse(text []byte) (*Config, error) { return Options{}.Parse(text) }
 

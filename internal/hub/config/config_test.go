@@ -133,7 +133,7 @@ func TestLoadNamesTheFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("receivers: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Load(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "line 1: the value is not a list") {
+	if _, err := (config.Options{}).Load(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "line 1: the value is not a list") {
 		t.Errorf("Load = %v", err)
 	}
 }
@@ -179,7 +179,7 @@ func TestPathsAndSecrets(t *testing.T) {
 	if _, err := without.Load(path); err != nil {
 		t.Errorf("without secrets: %v", err)
 	}
-	_, err := config.Load(path)
+	_, err := config.Options{}.Load(path)
 	for _, want := range []string{"line 3: reading the CA file: open " + filepath.Join(dir, "ca.pem"), "line 4: reading the secret: open " + filepath.Join(dir, "slack-url")} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s", err, want)
@@ -187,7 +187,7 @@ func TestPathsAndSecrets(t *testing.T) {
 	}
 	write("slack-url", "https://hooks.example/x")
 	write("hub.yaml", "receivers:\n- name: ops\n  slack: {webhook_url_from: {file: slack-url}}\n")
-	if _, err := config.Load(path); err != nil {
+	if _, err := (config.Options{}).Load(path); err != nil {
 		t.Error(err)
 	}
 	write("hub.yaml", "receivers:\n- name: ops\n  slack: {webhook_url_from: {file: a, env: B}}\n")
