@@ -87,14 +87,12 @@ func (d *advisor) ask(b *board.Board) SizeAdvice {
 	return d.advice
 }
 
-func tooSmall(a *sizing.Advice) bool { return a.Verdict == sizing.Grow || a.Verdict == sizing.Tight }
-
 // sum fills in what the plan comes to.
 func (s *SizeAdvice) sum() {
 	s.Maps, s.Unmeasured = len(s.Plan.Nodes), len(s.Plan.Unmeasured)
 	small := map[string]bool{}
 	for k := range s.Plan.Nodes {
-		if a := &s.Plan.Nodes[k]; tooSmall(a) {
+		if a := &s.Plan.Nodes[k]; a.Needs() {
 			small[a.Node] = true
 			s.Sizes = append(s.Sizes, a.Current)
 		}
@@ -111,7 +109,7 @@ func (s *SizeAdvice) cut(limit int) {
 	p.Nodes = slices.Clone(p.Nodes)
 	slices.SortStableFunc(p.Nodes, func(a, b sizing.Advice) int {
 		rank := map[bool]int{true: 0, false: 1}
-		return cmp.Compare(rank[tooSmall(&a)], rank[tooSmall(&b)])
+		return cmp.Compare(rank[a.Needs()], rank[b.Needs()])
 	})
 	p.Nodes = p.Nodes[:min(limit, len(p.Nodes))]
 	for _, names := range []*[]string{&p.Unmeasured, &p.NotInForce, &p.Restart} {
