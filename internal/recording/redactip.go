@@ -45,21 +45,11 @@ func rangeOf(ip [16]byte) int {
 		return -1
 	}
 	for i, r := range ranges {
-		// Prefix.Contains never finds v4-mapped addresses.
-		if sameBits(r.Addr().As16(), ip, r.Bits()) {
+		if r.Contains(a) {
 			return i
 		}
 	}
 	return -1 // not reached: the last one has them all
-}
-
-func sameBits(a, b [16]byte, n int) bool {
-	for i := 0; n > 0; i, n = i+1, n-8 {
-		if (a[i]^b[i])>>max(0, 8-n) != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // ip returns what stands for an address: another one of its range, and for no
