@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,11 +65,7 @@ func bury(ctx context.Context, dead *jetstream.DeadLetters, d letter) error {
 	if err != nil {
 		return fmt.Errorf("encoding dead letter %s: %w", d.ID, err)
 	}
-	owner := d.Receiver
-	if owner == "" {
-		owner = garbledOwner
-	}
-	err = dead.Put(ctx, owner, d.ID, body)
+	err = dead.Put(ctx, cmp.Or(d.Receiver, garbledOwner), d.ID, body)
 	if errors.Is(err, jetstream.ErrTooLarge) && d.shrink() {
 		return bury(ctx, dead, d)
 	}

@@ -37,11 +37,7 @@ const (
 // newBoard returns the board that the page shows. It fetches whole incidents
 // from the stream.
 func newBoard(c Config) *board.Board {
-	size := c.Incidents
-	if size == 0 {
-		size = DefaultIncidents
-	}
-	return board.New(board.Config{Incidents: size, Whole: func(ctx context.Context, sequence uint64) (*incident.Incident, error) {
+	return board.New(board.Config{Incidents: cmp.Or(c.Incidents, DefaultIncidents), Whole: func(ctx context.Context, sequence uint64) (*incident.Incident, error) {
 		if !c.NATS.IsConnected() {
 			return nil, errors.New("NATS, which stores its evidence, is away")
 		}

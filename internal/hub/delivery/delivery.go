@@ -134,7 +134,7 @@ func (q *Queue[T]) Next(now time.Time) (job *Job[T], wait time.Duration) {
 				return nil, d
 			}
 		}
-		q.jobs = append(q.jobs[:n], q.jobs[n+1:]...)
+		q.jobs = slices.Delete(q.jobs, n, n+1)
 		return j, 0
 	}
 	return nil, first.Sub(now)
@@ -169,15 +169,9 @@ func (q *Queue[T]) Result(j *Job[T], err error, began, now time.Time) Fate {
 	if now.Sub(j.began) >= q.policy.GiveUp {
 		return Dead
 	}
-	q.Return(j, now)
-	return Again
-}
-
-// Return puts a job back that could not be tried for another reason, after a backoff.
-func (q *Queue[T]) Return(j *Job[T], now time.Time) {
 	j.after = now.Add(q.jitter(double(backoff, j.Attempts-1, maxBackoff)))
-	// To the front: what is older goes first when several may.
-	q.jobs = append([]*Job[T]{j}, q.jobs...)
+	q.jobs = slices.Insert(q.jobs, 0, j) // what is older goes first when several may
+	return Again
 }
 
 // Remove takes a job out of the queue.
