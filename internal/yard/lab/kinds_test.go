@@ -200,11 +200,7 @@ func TestDrops(t *testing.T) {
 		r := denied
 		r.What = datapath.Packet
 		s.report(r)
-		got := ""
-		for _, f := range s.account.of(key{pod, server}).failures {
-			got += f.String()
-		}
-		if got != c.want {
+		if got := s.failures(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

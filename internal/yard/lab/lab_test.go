@@ -38,6 +38,14 @@ func (s *stage) report(r datapath.Report) {
 	s.saw(&r, noon.Add(time.Duration(s.now)))
 }
 
+// failures are how the datapath broke the connection, the first first.
+func (s *stage) failures() (all string) {
+	for _, f := range s.account.of(key{pod, server}).failures {
+		all += f.String()
+	}
+	return all
+}
+
 func (s *stage) fromPod(flags correlator.TCPFlags) {
 	s.report(datapath.Report{What: datapath.Packet, Src: pod, Dst: server, Point: uint8(correlator.ToStack), Flags: uint8(flags)})
 }
@@ -104,11 +112,7 @@ func TestWitness(t *testing.T) {
 		s := newStage()
 		s.opened()
 		c.happens(s)
-		got := ""
-		for _, f := range s.account.of(key{pod, server}).failures {
-			got += f.String()
-		}
-		if got != c.want {
+		if got := s.failures(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
