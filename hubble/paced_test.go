@@ -4,6 +4,7 @@ package hubble
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -72,7 +73,7 @@ func TestPacedConnection(t *testing.T) {
 				}
 			}
 			far.Close()
-			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("%s: at the end: %d, %v", network, n, err)
 			}
 		}
@@ -94,7 +95,7 @@ func TestPacedConnectionGathers(t *testing.T) {
 	began := time.Now()
 	for {
 		n, err := c.Read(b)
-		if got += n; err == io.EOF {
+		if got += n; errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
