@@ -136,7 +136,7 @@ func configure(t *testing.T, files string, r *release) {
 	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Load(name); err != nil {
+	if _, err := (config.Options{}).Load(name); err != nil {
 		t.Error(err)
 	}
 }
