@@ -143,8 +143,7 @@ func (a *agentFlags) run(ctx context.Context) error {
 	}
 	if observer.Listener != nil {
 		defer observer.Listener.Close()
-	}
-	if observer.Listener == nil { // it may serve many
+	} else { // it serves nobody
 		agent.OneCore()
 	}
 	tracer, err := kprobes.New(kprobes.Config{Backend: a.backend, BPFFS: a.bpffs, Traces: true})
