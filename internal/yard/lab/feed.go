@@ -14,6 +14,7 @@ import (
 	datapath "github.com/renat-project/renat/bpf/lab"
 	"github.com/renat-project/renat/hubble/hubbletest"
 	"github.com/renat-project/renat/internal/recording"
+	"github.com/renat-project/renat/kprobes"
 )
 
 // feed brings what the datapath reports to the Observer and the witness.
@@ -75,10 +76,7 @@ func (f *feed) run(ctx context.Context) error {
 			continue
 		}
 		now = time.Now()
-		at, err := ktime()
-		if err != nil {
-			return err
-		}
+		at, _ := kprobes.Now()
 		f.lag.Store(int64(at - r.KTime))
 		fed := now
 		if r.What == datapath.Packet {

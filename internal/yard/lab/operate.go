@@ -112,10 +112,7 @@ func (l *Lab) awaitAgent(ctx context.Context) error {
 	if l.cfg.AgentAfter == 0 {
 		return nil
 	}
-	at, err := ktime()
-	if err != nil {
-		return err
-	}
+	at, _ := kprobes.Now()
 	l.account.watchedFrom(at, at+uint64(surveyWait))
 	return nil
 }

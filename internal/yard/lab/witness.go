@@ -3,18 +3,16 @@
 package lab
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cilium/cilium/api/v1/flow"
 
 	datapath "github.com/renat-project/renat/bpf/lab"
 	"github.com/renat-project/renat/correlator"
 	"github.com/renat-project/renat/correlator/incident"
+	"github.com/renat-project/renat/kprobes"
 )
 
 // failure is how the datapath broke a connection.
@@ -70,10 +68,7 @@ func newWitness(a *account) *witness {
 func (w *witness) deletes(at map[key]uint64, k key, del func(pod, server netip.AddrPort) (existed bool, err error)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now, err := ktime()
-	if err != nil {
-		return err
-	}
+	now, _ := kprobes.Now()
 	existed, err := del(k.client, k.server)
 	if existed {
 		at[k] = now
@@ -82,22 +77,11 @@ func (w *witness) deletes(at map[key]uint64, k key, del func(pod, server netip.A
 }
 
 // replaces runs do, which has the NAT map made anew.
-func (w *witness) replaces(do func() error) (err error) {
+func (w *witness) replaces(do func() error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.replaced, err = ktime(); err != nil {
-		return err
-	}
+	w.replaced, _ = kprobes.Now()
 	return do()
-}
-
-// ktime returns the kernel's monotonic clock, in nanoseconds.
-func ktime() (uint64, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0, fmt.Errorf("reading the monotonic clock: %w", err)
-	}
-	return uint64(t.Nano()), nil
 }
 
 // saw takes the next report; fed is when the Observer got its flow.
