@@ -66,12 +66,17 @@ static __always_inline void load_key(struct entry *e, const struct watched *w, c
 
 static __always_inline void read_key(struct entry *e, const struct watched *w, const void *key)
 {
-	if (can_load)
+	if (can_load) {
 		load_key(e, w, words_at(key));
-	else if (w->family == 6)
+	} else if (w->family == 6) {
 		bpf_probe_read_kernel(e->key, KEY6_SIZE, key);
-	else
-		bpf_probe_read_kernel(e->key, KEY4_SIZE, key);
+	} else {
+		__u64 read[2] = {}; /* the entry stays in registers if nobody has its address */
+
+		bpf_probe_read_kernel(read, KEY4_SIZE, key);
+		e->key[0] = read[0];
+		e->key[1] = read[1];
+	}
 }
 
 static __always_inline void load_to(struct entry *e, const struct watched *w, const __u64 *to)
@@ -87,12 +92,16 @@ static __always_inline void load_to(struct entry *e, const struct watched *w, co
 
 static __always_inline void read_to(struct entry *e, const struct watched *w, const void *value)
 {
-	if (can_load)
+	if (can_load) {
 		load_to(e, w, words_at(value + VALUE_TO));
-	else if (w->family == 6)
+	} else if (w->family == 6) {
 		bpf_probe_read_kernel(e->to, TO6_SIZE, value + VALUE_TO);
-	else
-		bpf_probe_read_kernel(e->to, TO4_SIZE, value + VALUE_TO);
+	} else {
+		__u64 read = 0;
+
+		bpf_probe_read_kernel(&read, TO4_SIZE, value + VALUE_TO);
+		e->to[0] = read;
+	}
 }
 
 static __always_inline void read_value(struct entry *e, const struct watched *w, const void *value)
@@ -180,9 +189,10 @@ static __always_inline bool same_key(const struct entry *a, const struct entry *
 	       a->key[3] == b->key[3] && a->key[4] == b->key[4];
 }
 
-static __always_inline __u64 hash4(__u64 h, __be32 addr, __be16 port)
+/* As to has it. */
+static __always_inline __u64 side4(__be32 addr, __be16 port)
 {
-	return mix(h, (__u64)addr << 16 | port);
+	return (__u64)port << 32 | addr;
 }
 
 static __always_inline __u64 hash6(__u64 h, const __u64 *addr, __be16 port)
@@ -201,31 +211,25 @@ static __always_inline __u64 hash6(__u64 h, const __u64 *addr, __be16 port)
 static __always_inline struct filter_keys hash_entry(const struct entry *e, const struct watched *w)
 {
 	struct filter_keys k = {};
-	__be16 local_port, port;
-	bool in, first;
 	__u64 h;
 
 	if (w->family == 6) {
 		const struct key6_tail *t = (const void *)&e->key[4];
 		const __u64 *daddr = &e->key[0], *saddr = &e->key[2];
+		bool in = t->flags & KEY_FLAG_IN, first = in != w->ct;
 
-		in = t->flags & KEY_FLAG_IN;
-		first = in != w->ct;
-		local_port = in ? t->dport : t->sport;
-		port = in ? t->sport : t->dport;
-		h = hash6(t->nexthdr, first ? saddr : daddr, port);
-		k.before = hash6(h, first ? daddr : saddr, local_port);
+		h = hash6(t->nexthdr, first ? saddr : daddr, in ? t->sport : t->dport);
+		k.before = hash6(h, first ? daddr : saddr, in ? t->dport : t->sport);
 		k.after = hash6(h, e->to, e->to[2]);
 	} else {
-		const struct key4 *t = (const void *)e->key;
+		__u32 low = e->key[0], high = e->key[0] >> 32;
+		__u64 dst = side4(w->ct ? high : low, e->key[1]);
+		__u64 src = side4(w->ct ? low : high, e->key[1] >> 16);
+		bool in = e->key[1] >> 40 & KEY_FLAG_IN;
 
-		in = t->flags & KEY_FLAG_IN;
-		first = in != w->ct;
-		local_port = in ? t->dport : t->sport;
-		port = in ? t->sport : t->dport;
-		h = hash4(t->nexthdr, first ? t->saddr : t->daddr, port);
-		k.before = hash4(h, first ? t->daddr : t->saddr, local_port);
-		k.after = hash4(h, e->to[0], e->to[0] >> 32);
+		h = mix((__u8)(e->key[1] >> 32), in ? src : dst);
+		k.before = mix(h, in ? dst : src);
+		k.after = mix(h, e->to[0]);
 	}
 	return k;
 }

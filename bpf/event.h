@@ -43,7 +43,7 @@ struct event {
 	__u64 caller;       /* return address into the calling program or syscall, 0 if unknown */
 	__u8 key[KEY_MAX];  /* the map's key as it is: 14 bytes for IPv4, 38 for IPv6, then zeros */
 	__u8 to[TO_MAX];    /* NAT value: address and port, 6 bytes for IPv4, 18 for IPv6, then zeros */
-	__u8 comm[16];      /* of the process, with EVENT_SYSCALL only */
+	__u8 comm[16];      /* of the process, with EVENT_SYSCALL only; else not set */
 	__u32 map;          /* kernel's map id */
 	__u16 cpu;
 	__u16 error;        /* positive errno, 0 when it worked */

@@ -43,16 +43,30 @@ static __always_inline struct caller caller_of(void *ctx, __u64 function)
 	return caller_at(address);
 }
 
+static __always_inline void updated(__u64 *ctx, const struct watched *w)
+{
+	int error = -(int)ctx[4];
+	struct insert in;
+
+	if (insert_matters(&in, w, (void *)ctx[1], (void *)ctx[2], error))
+		send_insert(&in, w, error, ctx[3], caller_of(ctx, update_address));
+}
+
 SEC("fexit/htab_lru_map_update_elem")
 int update_exit(__u64 *ctx) /* map, key, value, flags; int */
 {
 	__u32 id = ((struct bpf_map *)ctx[0])->id;
-	int error = -(int)ctx[4];
 	struct watched w;
-	struct insert in;
 
-	if (find(id, &w) && insert_matters(&in, &w, (void *)ctx[1], (void *)ctx[2], error))
-		send_insert(&in, &w, error, ctx[3], caller_of(ctx, update_address));
+	if (!find(id, &w))
+		return 0;
+	if (is_nat4(&w)) {
+		struct watched v4 = nat4(&w);
+
+		updated(ctx, &v4);
+	} else {
+		updated(ctx, &w);
+	}
 	return 0;
 }
 
@@ -63,9 +77,18 @@ int evict_exit(__u64 *ctx) /* htab, node; bool */
 	__u32 id = id_of((void *)ctx[0]);
 	const struct bpf_lru_node *node = (void *)ctx[1];
 	struct watched w;
+	bool forced;
 
-	if (find(id, &w) && (__u8)ctx[2])
-		on_evict(&w, node, node->type == LRU_LIST_ACTIVE || node->ref);
+	if (!find(id, &w) || !(__u8)ctx[2])
+		return 0;
+	forced = node->type == LRU_LIST_ACTIVE || node->ref;
+	if (is_nat4(&w)) {
+		struct watched v4 = nat4(&w);
+
+		on_evict(&v4, node, forced);
+	} else {
+		on_evict(&w, node, forced);
+	}
 	return 0;
 }
 

@@ -18,7 +18,7 @@
  * the window it begins with; an old cell may then look young, which sends a
  * needless insert. With the longest window all that were written are young.
  */
-#define FILTER_LINE 32 /* cells of one cache line */
+#define FILTER_LINE 32 /* cells of one cache line, 2^5 */
 
 struct filter_line {
 	__u16 cell[FILTER_LINE];
@@ -42,10 +42,15 @@ struct filter_keys {
 	__u64 after;  /* of the address it is translated to and the server */
 };
 
+/*
+ * A product's bits depend on the lower ones of what is multiplied only, and an
+ * IPv4 port lies above its address: the lowest bits, which choose the line, get
+ * the highest ones mixed in, and the highest choose the cells.
+ */
 static __always_inline __u64 mix(__u64 h, __u64 v)
 {
 	h = (h ^ v) * 0x9e3779b97f4a7c15ULL;
-	return h ^ (h >> 32);
+	return h ^ (h >> 36);
 }
 
 /* 0 is the cell nobody wrote, so time skips it. */
@@ -79,13 +84,13 @@ static __always_inline struct filter_line *filter_find(__u64 h)
 
 static __always_inline __u32 first_cell(__u64 h)
 {
-	return (h >> 32) % FILTER_LINE;
+	return h >> 59;
 }
 
 /* An odd number of cells further, so never the same. */
 static __always_inline __u32 second_cell(__u64 h)
 {
-	return (first_cell(h) + (h >> 40 | 1)) % FILTER_LINE;
+	return (first_cell(h) + (h >> 54 | 1)) % FILTER_LINE;
 }
 
 static __always_inline void filter_add(__u64 h, __u16 now)

@@ -62,9 +62,10 @@ static __always_inline bool insert_matters(struct insert *in, const struct watch
 		traces = traced(&in->entry, w, &k);
 		if (traces) {
 			struct filter_keys keys = k;
+			struct watched map = *w;
 
 			in->traces = traces;
-			in->wanted = is_traced_wanted(&keys, w, now);
+			in->wanted = is_traced_wanted(&keys, &map, now);
 			if (!in->wanted && !send_everything)
 				count(in->c->withheld);
 			in->ktime = bpf_ktime_get_ns();

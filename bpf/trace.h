@@ -40,12 +40,12 @@ struct trace_rule {
 volatile struct trace_rule trace_rules4[TRACES];
 volatile struct trace_rule trace_rules6[TRACES];
 
-static __always_inline __u64 side4(__be32 address, __be16 port)
+static __always_inline __u64 trace_side4(__be32 address, __be16 port)
 {
 	return (__u64)address << SIDE_ADDRESS | port;
 }
 
-static __always_inline __u64 side6(const __u64 *address, __be16 port)
+static __always_inline __u64 trace_side6(const __u64 *address, __be16 port)
 {
 	return (mix(mix(0, address[0]), address[1]) & ~0ULL << SIDE_ADDRESS) | port;
 }
@@ -56,13 +56,13 @@ static __always_inline __u64 side6(const __u64 *address, __be16 port)
  * afterwards belongs to the trace, also what names no pod any more. A newer
  * connection may take an older one's cell.
  */
-#define TRACE_PORTS 512
+#define TRACE_PORTS (1 << 9)
 
 volatile __u64 trace_ports[TRACE_PORTS];
 
 static __always_inline volatile __u64 *trace_port(__u64 hash)
 {
-	return &trace_ports[(hash >> 32) % TRACE_PORTS];
+	return &trace_ports[hash >> 55];
 }
 
 static __always_inline bool is_port(__u64 cell, __u64 hash)
@@ -115,21 +115,18 @@ struct {
  */
 static __always_inline bool is_marked(const struct entry *e, const struct watched *w, __u64 before)
 {
-	typedef __u16 __attribute__((may_alias)) half;
-	const half *key = (const half *)e->key, *to = (const half *)e->to;
-	__u16 family_ct = *(const volatile half *)&w->family; /* both at once */
 	const volatile struct trace_marks *marks = &trace_marks;
 	__u64 port;
 
 	asm volatile("" : "+r"(marks)); /* or its address is loaded for each */
 	port = mark(marks, ports, before >> 52);
-	if (__builtin_expect(family_ct == 4, 1))
-		return port | mark(marks, pods, key[3]) | mark(marks, pods, to[1]);
-	if (family_ct == 6)
-		return port | mark(marks, pods, key[15]) | mark(marks, pods, to[7]);
+	if (is_nat4(w))
+		return port | mark(marks, pods, e->key[0] >> 48) | mark(marks, pods, (__u16)(e->to[0] >> 16));
+	if (!w->ct)
+		return port | mark(marks, pods, e->key[3] >> 48) | mark(marks, pods, e->to[1] >> 48);
 	if (w->family == 6)
-		return port | mark(marks, pods, key[7]) | mark(marks, pods, key[15]);
-	return port | mark(marks, pods, key[1]) | mark(marks, pods, key[3]);
+		return port | mark(marks, pods, e->key[1] >> 48) | mark(marks, pods, e->key[3] >> 48);
+	return port | mark(marks, pods, (__u16)(e->key[0] >> 16)) | mark(marks, pods, e->key[0] >> 48);
 }
 
 /* An entry's. */
@@ -150,22 +147,22 @@ static __always_inline struct sides sides_of(const struct entry *e, const struct
 		in = t->flags & KEY_FLAG_IN;
 		first = in != w->ct;
 		protocol = t->nexthdr;
-		s.server = side6(first ? saddr : daddr, in ? t->sport : t->dport);
+		s.server = trace_side6(first ? saddr : daddr, in ? t->sport : t->dport);
 		if (in && !w->ct)
-			s.pod = side6(e->to, e->to[2]);
+			s.pod = trace_side6(e->to, e->to[2]);
 		else
-			s.pod = side6(first ? daddr : saddr, in ? t->dport : t->sport);
+			s.pod = trace_side6(first ? daddr : saddr, in ? t->dport : t->sport);
 	} else {
 		const struct key4 *t = (const void *)e->key;
 
 		in = t->flags & KEY_FLAG_IN;
 		first = in != w->ct;
 		protocol = t->nexthdr;
-		s.server = side4(first ? t->saddr : t->daddr, in ? t->sport : t->dport);
+		s.server = trace_side4(first ? t->saddr : t->daddr, in ? t->sport : t->dport);
 		if (in && !w->ct)
-			s.pod = side4(e->to[0], e->to[0] >> 32);
+			s.pod = trace_side4(e->to[0], e->to[0] >> 32);
 		else
-			s.pod = side4(first ? t->daddr : t->saddr, in ? t->dport : t->sport);
+			s.pod = trace_side4(first ? t->daddr : t->saddr, in ? t->dport : t->sport);
 	}
 	s.server |= (__u64)protocol << SIDE_PROTOCOL;
 	return s;
@@ -217,9 +214,16 @@ static __noinline __u32 traces_of(const struct entry *e, const struct watched *w
 /* The same, for all operations while traces run: few belong to one. */
 static __always_inline __u32 traced(const struct entry *e, const struct watched *w, const struct filter_keys *k)
 {
+	struct watched map;
+	struct entry entry;
+
 	if (!is_marked(e, w, k->before) || !traceable)
 		return 0;
-	return traces_of(e, w, k->before, k->after);
+	map = *w; /* see read_key */
+	if (!__builtin_constant_p(w->family))
+		return traces_of(e, &map, k->before, k->after);
+	entry = *e; /* in code for NAT maps of IPv4 only: in other code copies cost more than memory */
+	return traces_of(&entry, &map, k->before, k->after);
 }
 
 /* An operation on an entry that traces follow. */
@@ -247,8 +251,8 @@ static __always_inline bool afford(struct trace_budget *b, __u64 ktime)
 	return b->used <= trace_max;
 }
 
-/* Sends it to the traces. A function of its own: it is rare. */
-static __noinline int send_traced(const struct watched *w, const struct entry *entry, const struct step *s)
+/* A function of its own: it is rare. */
+static __noinline int send_step(const struct watched *w, const struct entry *entry, const struct step *s)
 {
 	struct trace_budget *b = bpf_map_lookup_elem(&trace_budgets, &s->traces);
 	struct traced *t = 0;
@@ -272,6 +276,20 @@ static __noinline int send_traced(const struct watched *w, const struct entry *e
 	t->traces = s->traces;
 	bpf_ringbuf_submit(t, 0);
 	return 0;
+}
+
+/* Sends it to the traces. */
+static __always_inline void send_traced(const struct watched *w, const struct entry *e, const struct step *s)
+{
+	struct watched map = *w; /* see read_key */
+	struct entry entry;
+
+	if (!__builtin_constant_p(w->family)) {
+		send_step(&map, e, s);
+		return;
+	}
+	entry = *e;
+	send_step(&map, &entry, s);
 }
 
 #endif

@@ -53,7 +53,23 @@ static __always_inline bool find(__u32 map, struct watched *w)
 		found.word = *p;
 	}
 	*w = found.w;
+	w->shared = 0; /* which nobody asks any more, and is dear to carry */
 	return true;
+}
+
+/* Tells whether it is a NAT map of IPv4, of which most operations are. */
+static __always_inline bool is_nat4(const struct watched *w)
+{
+	__u64 word;
+
+	__builtin_memcpy(&word, w, sizeof(word)); /* family and ct at once */
+	return word >> 48 == 4;
+}
+
+/* Says the same of such a map in constants, for code that is shorter for it. */
+static __always_inline struct watched nat4(const struct watched *w)
+{
+	return (struct watched){.map = w->map, .slot = w->slot, .family = 4};
 }
 
 static __always_inline struct counters *counters_of(const struct watched *w)

@@ -65,8 +65,8 @@ const cellsPerLine = cellLine / 2
 // that a program dated meanwhile gets older by the margin.
 func (f *filter) store(h uint64, unit uint16) {
 	line := (h & f.mask) * cellsPerLine
-	first := (h >> 32) % cellsPerLine
-	second := (first + (h>>40 | 1)) % cellsPerLine
+	first := h >> 59
+	second := (first + (h>>54 | 1)) % cellsPerLine
 	f.cells[line+first], f.cells[line+second] = unit, unit
 }
 
@@ -78,16 +78,16 @@ func hashOf(tuple *correlator.Tuple, v6 bool) uint64 {
 
 func mix(h, v uint64) uint64 {
 	h = (h ^ v) * 0x9e3779b97f4a7c15
-	return h ^ h>>32
+	return h ^ h>>36
 }
 
-// hashAddr mixes an address and port in, as hash4 and hash6 do.
+// hashAddr mixes an address and port in, as side4 and hash6 do.
 func hashAddr(h uint64, a correlator.Addr, v6 bool) uint64 {
 	var port [2]byte
 	binary.BigEndian.PutUint16(port[:], a.Port)
 	n := uint64(binary.LittleEndian.Uint16(port[:]))
 	if !v6 {
-		return mix(h, uint64(binary.LittleEndian.Uint32(a.IP[12:]))<<16|n)
+		return mix(h, uint64(binary.LittleEndian.Uint32(a.IP[12:]))|n<<32)
 	}
 	h = mix(h, binary.LittleEndian.Uint64(a.IP[:]))
 	return mix(mix(h, binary.LittleEndian.Uint64(a.IP[8:])), n)

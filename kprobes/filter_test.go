@@ -12,8 +12,8 @@ import (
 // for the same pod and server.
 func TestHash(t *testing.T) {
 	for want, c := range map[uint64][2]string{
-		0x660747a1cf6febcc: {"10.0.0.1:40001", "10.0.0.2:443"},
-		0x194621b83db4eaa3: {"[fd00::1]:40001", "[fd00::2]:443"},
+		0x1a520d2c5e3636d3: {"10.0.0.1:40001", "10.0.0.2:443"},
+		0x1b7856f06df7e5ba: {"[fd00::1]:40001", "[fd00::2]:443"},
 	} {
 		tuple := correlator.Tuple{Protocol: correlator.TCP}
 		for i, a := range []*correlator.Addr{&tuple.Src, &tuple.Dst} {

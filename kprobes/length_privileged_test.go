@@ -10,8 +10,9 @@ import (
 )
 
 // programMaxInstructions is what "small" means for a hook, with what only traces
-// need. Of the same program the kernel makes more on arm64: 1,416 of 1,335.
-var programMaxInstructions = map[string]int{"amd64": 1400, "arm64": 1450}[runtime.GOARCH]
+// need, and with code of its own for NAT maps of IPv4. Of the same program the
+// kernel makes more on arm64.
+var programMaxInstructions = map[string]int{"amd64": 2000, "arm64": 2100}[runtime.GOARCH]
 
 // logLengths prints how long the programs are that the verifier took.
 func logLengths(t *testing.T, tracer *Tracer) {
